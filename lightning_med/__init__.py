@@ -1,0 +1,32 @@
+"""lightning_med: fine-tune a small language model on doctor-patient consultations.
+
+For research and education. Not a medical device, and never a substitute for care.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["DialogueDataModule", "DialogueLM", "Responder", "generate_response"]
+
+if TYPE_CHECKING:
+    from lightning_med.data.module import DialogueDataModule
+    from lightning_med.model.module import DialogueLM
+    from lightning_med.respond import Responder, generate_response
+
+_HOMES = {
+    "DialogueDataModule": "lightning_med.data.module",
+    "DialogueLM": "lightning_med.model.module",
+    "Responder": "lightning_med.respond",
+    "generate_response": "lightning_med.respond",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports torch and all that follows only when one of the public names is used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,8 @@
+"""`python -m lightning_med` is `lightning-med`."""
+
+import sys
+
+from lightning_med.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Hyperparameters in TensorBoard, beside the metrics that a run ends with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
+
+_METRICS = ("val/perplexity", "val/loss", "val/bits_per_byte")
+_SECTIONS = ("model", "data")
+
+
+class HyperParameters(L.Callback):
+    """Names the run's settings and its metrics once; the HPARAMS tab shows each metric's latest value."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        settings = pl_module.settings or {"model": dict(pl_module.hparams)}
+        chosen = {f"{part}.{key}": _plain(v) for part in _SECTIONS for key, v in settings.get(part, {}).items()}
+        for key in ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"):
+            chosen[f"trainer.{key}"] = _plain(settings.get("trainer", {}).get(key))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+                writer = logger.experiment._get_file_writer()
+                for summary in hparams(chosen, dict.fromkeys(_METRICS, 0.0)):
+                    writer.add_summary(summary)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,29 @@
+"""The progress bar: loss, perplexity, tokens a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+
+_SHOWN = {
+    "train/loss": "loss",
+    "train/perplexity": "perplexity",
+    "train/tokens_per_second": "tokens/s",
+    "val/perplexity": "val perplexity",
+    "test/perplexity": "test perplexity",
+    "test/base_perplexity": "untuned",
+}
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's rich bar with the figures that a fine-tuning is watched by, under short names."""
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        return {
+            short: (f"{metrics[name]:,.0f}" if short == "tokens/s" else metrics[name])
+            for name, short in _SHOWN.items()
+            if name in metrics
+        }

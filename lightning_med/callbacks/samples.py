@@ -1,0 +1,71 @@
+"""Sample answers: the same few validation questions, answered at each validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+from rich.table import Table
+
+from lightning_med.model.generation import Decoding, answer
+
+
+class SampleAnswers(L.Callback):
+    """Answers a fixed set of validation questions, to TensorBoard as text and to the console as a table.
+
+    Args:
+        questions: How many; 0 for none.
+        max_new_tokens: Longest answer.
+        max_seconds: Longest time a round may take; an answer not ready by then is shown as far as it got.
+    """
+
+    def __init__(self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 20.0) -> None:
+        self.questions, self.max_new_tokens, self.max_seconds = questions, max_new_tokens, max_seconds
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or not self.questions or not trainer.is_global_zero or trainer.state.fn != "fit":
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        store = data.store("validation")
+        # The same rows at each validation and in each run of one seed, so that progress can be read off them.
+        rows = np.random.default_rng(data.seed).permutation(len(store))[: self.questions]
+        texts = [store.texts(row) for row in rows]
+        if not texts:
+            return
+        training = pl_module.network.training
+        pl_module.network.eval()
+        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+            answers = answer(
+                pl_module.network,
+                data.encoder,
+                [str(text["question"]) for text in texts],
+                Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size),
+                self.max_seconds,
+            )
+        pl_module.network.train(training)
+        self._show(trainer, texts, answers)
+
+    def _show(self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str]) -> None:
+        table = Table(title=f"Sample answers at step {trainer.global_step}", show_lines=True, title_justify="left")
+        for name in ("question", "reference", "answer"):
+            table.add_column(name, overflow="fold", ratio=1)
+        for number, (text, given) in enumerate(zip(texts, answers, strict=True)):
+            question, reference = str(text["question"]), str(text["answer"])
+            table.add_row(*(_short(cell) for cell in (question, reference, given)))
+            page = f"**Question**\n\n{question}\n\n**Reference**\n\n{reference}\n\n**Answer at step {trainer.global_step}**\n\n{given}"
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_text(f"samples/{number}", page, trainer.global_step)
+        bar: Any = trainer.progress_bar_callback
+        live = getattr(bar, "progress", None)
+        (live.console if live is not None else Console()).print(table)
+
+
+def _short(text: str, limit: int = 400) -> str:
+    from rich.markup import escape
+
+    return escape(text if len(text) <= limit else text[:limit] + " …")

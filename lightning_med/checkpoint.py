@@ -1,0 +1,53 @@
+"""A checkpoint is enough: what it carries beside weights, and how it is read without trusting it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_med.errors import InputError
+
+KEY = "lightning_med"
+FORMAT = 1
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of ours, its tensors mapped from disk rather than read.
+
+    Raises:
+        InputError: There is none, it is damaged, holds code, or is not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise InputError(
+            f"{path} is not a whole checkpoint, or holds more than tensors and plain values.",
+            "Take another of RUN/checkpoints; nothing was loaded from it.",
+        ) from error
+    if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
+        raise InputError(f"{path} is a file of torch, but not a checkpoint of lightning-med.", "Give RUN/checkpoints/…")
+    if content[KEY]["format"] != FORMAT:
+        raise InputError(f"{path} has format {content[KEY]['format']}; this version reads {FORMAT}.", "Update the package.")
+    return content
+
+
+def card(content: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of itself: `network`, `tokenizer`, `system_prompt`, `settings`, `data`, `metrics`, …"""
+    stored = dict(content[KEY])
+    for name in ("settings", "data", "metrics"):
+        stored[name] = json.loads(stored[name])
+    return stored
+
+
+def run_folder(path: str | Path) -> Path:
+    """The run that a checkpoint belongs to, or the folder it lies in."""
+    folder = Path(path).resolve().parent
+    return folder.parent if folder.name == "checkpoints" else folder

@@ -1,0 +1,168 @@
+"""Batches by token budget, in an order that is a function of (seed, epoch) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_med.data.store import TokenStore
+from lightning_med.data.tokens import ANSWER, QUESTION
+
+Batch = dict[str, Any]
+
+
+def plan(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndarray]:
+    """Rows cut into batches, in the given order, none over the budget unless a single row is.
+
+    Args:
+        lengths: `[rows]`, tokens of each row.
+        budget: Tokens a batch may hold.
+        order: A permutation of the rows.
+
+    Returns:
+        Row numbers of each batch; every row stands in exactly one.
+    """
+    if len(order) == 0:
+        return []
+    ends = np.cumsum(lengths[order])
+    starts, first = [0], 0
+    while True:
+        taken = ends[first - 1] if first else 0
+        after = int(np.searchsorted(ends, taken + budget, side="right"))
+        first = max(after, first + 1)
+        if first >= len(order):
+            return np.split(order, starts[1:])
+        starts.append(first)
+
+
+def shuffled(rows: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch: a permutation that (seed, epoch) alone decides."""
+    return np.random.default_rng([abs(seed), epoch]).permutation(rows)
+
+
+class Batches(Dataset[Batch]):
+    """The batches of one epoch, each a function of its index.
+
+    Every batch carries the target counts of its accumulation window, so that a loss summed over the window and divided
+    by them is a mean over tokens, not a mean of means.
+
+    Args:
+        store: The tokens.
+        plan: Row numbers of each batch.
+        window: Batches that make one optimizer step.
+        padded: `None` for flat batches `[1, tokens]`; a length for batches `[rows, length]`.
+        pad_id: The id that fills padded batches.
+    """
+
+    def __init__(
+        self, store: TokenStore, plan: list[np.ndarray], window: int = 1, padded: int | None = None, pad_id: int = 0
+    ) -> None:
+        self.store, self.plan, self.padded, self.pad_id = store, plan, padded, pad_id
+        counts = np.array([[store.targets[part][rows].sum() for part in (ANSWER, QUESTION)] for rows in plan])
+        first = np.arange(0, len(plan), window)
+        totals = np.add.reduceat(counts, first) if len(plan) else counts
+        self._totals = np.repeat(totals, window, axis=0)[: len(plan)].astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> Batch:
+        rows = self.plan[index]
+        batch = flat(self.store, rows) if self.padded is None else pad(self.store, rows, self.padded, self.pad_id)
+        answers, questions = (int(count) for count in self._totals[index])
+        return {**batch, "window_answers": answers, "window_questions": questions}
+
+
+class Onward(Sampler[int]):
+    """Indices in order, from `done` on; its length stays that of the whole epoch, as a resumed loop expects."""
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.done = total, done
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.done, self.total))
+
+
+def loader(batches: Batches, done: int = 0, num_workers: int = 0) -> DataLoader[Batch]:
+    """A loader over prepared batches. No state lives in its workers: a batch is a function of its index."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=Onward(len(batches), done),
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def flat(store: TokenStore, rows: np.ndarray) -> Batch:
+    """Consultations end to end in one row, without padding.
+
+    Returns:
+        `input_ids`, `position_ids`: `[1, tokens]`, int64; positions restart with each consultation.
+        `boundaries`: tokens before each consultation and after the last, a list of `rows + 1` numbers.
+        With the entries of `_targets`, places counted in the flat row.
+    """
+    ids = [store.input_ids(row) for row in rows]
+    boundaries = np.concatenate([[0], np.cumsum([len(i) for i in ids])])
+    positions = np.concatenate([np.arange(len(i)) for i in ids])
+    return {
+        "input_ids": torch.from_numpy(np.concatenate(ids).astype(np.int64))[None],
+        "position_ids": torch.from_numpy(positions)[None],
+        "boundaries": boundaries.tolist(),
+        **_targets(store, rows, ids, boundaries[:-1]),
+    }
+
+
+def pad(store: TokenStore, rows: np.ndarray, length: int, pad_id: int) -> Batch:
+    """Consultations in rows of a common length, as the usual recipes have them; the loss is that of `flat`.
+
+    Returns:
+        `input_ids`, `attention_mask`: `[rows, length]`, int64.
+        With the entries of `_targets`, places counted in the rows laid end to end.
+    """
+    ids = [store.input_ids(row) for row in rows]
+    input_ids = np.full((len(rows), length), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), length), dtype=np.int64)
+    for line, content in enumerate(ids):
+        input_ids[line, : len(content)] = content
+        mask[line, : len(content)] = 1
+    return {
+        "input_ids": torch.from_numpy(input_ids),
+        "attention_mask": torch.from_numpy(mask),
+        **_targets(store, rows, ids, np.arange(len(rows)) * length),
+    }
+
+
+def _targets(store: TokenStore, rows: np.ndarray, ids: list[np.ndarray], starts: np.ndarray) -> Batch:
+    """What is to be predicted, and from where: the answers' tokens first, then the questions'.
+
+    Returns:
+        `predict_at`: `[targets]`, the places whose hidden state predicts; one before the token itself.
+        `targets`: `[targets]`, int64 ids.
+        `answers`: how many of them belong to answers.
+        `answer_bytes`: UTF-8 bytes of the answers.
+        `rows`: the rows' numbers in the store.
+    """
+    places: dict[int, list[np.ndarray]] = {ANSWER: [], QUESTION: []}
+    targets: dict[int, list[np.ndarray]] = {ANSWER: [], QUESTION: []}
+    for row, content, start in zip(rows, ids, starts, strict=True):
+        parts = store.parts(row)
+        for part in (ANSWER, QUESTION):
+            found = np.flatnonzero(parts[1:] == part)
+            places[part].append(found + start)
+            targets[part].append(content[found + 1])
+    order = places[ANSWER] + places[QUESTION], targets[ANSWER] + targets[QUESTION]
+    return {
+        "predict_at": torch.from_numpy(np.concatenate(order[0])),
+        "targets": torch.from_numpy(np.concatenate(order[1]).astype(np.int64)),
+        "answers": sum(map(len, places[ANSWER])),
+        "answer_bytes": int(store.answer_bytes[rows].sum()),
+        "rows": rows.tolist(),
+    }

@@ -1,0 +1,155 @@
+"""DialogueDataModule: a table of consultations as batches for the trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader
+
+from lightning_med.data import batches as B
+from lightning_med.data.preparation import Prepared, Recipe, prepare
+from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
+from lightning_med.data.store import TokenStore
+from lightning_med.data.tokens import Encoder
+from lightning_med.errors import InputError
+
+PREDICTED_AT_ONCE = 32  # questions answered side by side
+
+
+class DialogueDataModule(L.LightningDataModule):
+    """Loads, cleans, splits and tokenizes consultations, once, and serves them in batches.
+
+    Args:
+        source: A CSV, TSV, JSON, JSONL or Parquet file, a folder or glob of them, `kaggle:OWNER/NAME`,
+            `hub:OWNER/NAME`, or `sample` (the embedded synthetic consultations).
+        tokenizer: A name on the Hub, a folder, or `train`: a byte-level BPE trained on the training split.
+        vocab_size: Its size where it is trained.
+        question_column: The column with the patient's words.
+        answer_column: The column with the doctor's.
+        system_prompt: What stands before every consultation; every row pays for its tokens.
+        max_length: Tokens a consultation may have; longer ones are cut so that the answer survives first.
+        test_fraction: Share of the questions held back for `test` and `predict`.
+        val_fraction: Share of all questions held back for validation, taken out of training's part.
+        batch_tokens: Tokens a batch holds; memory grows with it, and a GPU wants it as large as fits.
+        pad_to_max_length: Pad rows to `max_length` as the usual recipes do; the same loss, several times slower.
+        num_workers: Processes that build batches; 0 is enough where the model is not very fast.
+        seed: Decides the split and the order of the batches.
+        cache_dir: Where prepared data is kept; default `$LIGHTNING_MED_CACHE` or `~/.cache/lightning_med`.
+    """
+
+    def __init__(
+        self,
+        source: str = "sample",
+        tokenizer: str = "distilgpt2",
+        vocab_size: int = 4096,
+        question_column: str = "input",
+        answer_column: str = "output",
+        system_prompt: str = SYSTEM_PROMPT,
+        max_length: int = 512,
+        test_fraction: float = 0.1,
+        val_fraction: float = 0.05,
+        batch_tokens: int = 8192,
+        pad_to_max_length: bool = False,
+        num_workers: int = 0,
+        seed: int = 42,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        if min(test_fraction, val_fraction) < 0 or test_fraction + val_fraction >= 1:
+            raise InputError(
+                f"test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on.",
+                "Each is a share of all rows, 0 or more, and together they stay below 1.",
+            )
+        if batch_tokens < max_length:
+            raise InputError(
+                f"batch_tokens {batch_tokens} cannot hold one consultation of max_length {max_length}.",
+                f"Give --data.batch_tokens {max_length} or more, or a shorter --data.max_length.",
+            )
+        self.save_hyperparameters(logger=False)
+        self.recipe = Recipe(
+            source,
+            tokenizer,
+            vocab_size,
+            question_column,
+            answer_column,
+            system_prompt,
+            max_length,
+            test_fraction,
+            val_fraction,
+            seed,
+        )
+        self.prompt = Prompt(system_prompt)
+        self.batch_tokens, self.seed, self.num_workers, self.cache_dir = batch_tokens, seed, num_workers, cache_dir
+        self.padded = max_length if pad_to_max_length else None
+        self._prepared: Prepared | None = None
+        self._stores: dict[str, TokenStore] = {}
+
+    def prepare_data(self) -> None:
+        self._prepared = prepare(self.recipe, self.cache_dir)
+
+    def setup(self, stage: str | None = None) -> None:
+        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The prepared data; made at first use."""
+        self.setup()
+        assert self._prepared is not None
+        return self._prepared
+
+    @property
+    def encoder(self) -> Encoder:
+        """Turns text into the ids that training sees."""
+        return Encoder(self.prepared.tokenizer, self.prompt, self.recipe.max_length)
+
+    def store(self, split: str) -> TokenStore:
+        """The tokens of `train`, `validation` or `test`."""
+        if split not in self._stores:
+            self._stores[split] = self.prepared.store(split)
+        return self._stores[split]
+
+    def epoch_plan(self, epoch: int) -> list[np.ndarray]:
+        """Rows of each training batch of an epoch, a function of (seed, epoch) alone."""
+        store = self.store("train")
+        return self._plan(store, B.shuffled(len(store), self.seed, epoch))
+
+    def train_dataloader(self) -> DataLoader[B.Batch]:
+        # Batches are cut by tokens, so their number differs by one or two from epoch to epoch: each has its own loader.
+        done, epoch, window = 0, 0, 1
+        if self.trainer is not None:
+            self.trainer.reload_dataloaders_every_n_epochs = 1
+            epoch, window = self.trainer.current_epoch, self.trainer.accumulate_grad_batches
+            done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self._resuming else 0
+        return self._loader("train", self.epoch_plan(epoch), window, done)
+
+    def val_dataloader(self) -> DataLoader[B.Batch]:
+        return self._loader("validation")
+
+    def test_dataloader(self) -> DataLoader[B.Batch]:
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[list[dict[str, Any]]]:
+        """The test questions with their references, those of like length together so that little is padded."""
+        store = self.store("test")
+        order = np.argsort(store.targets[B.QUESTION], kind="stable")
+        groups = [order[i : i + PREDICTED_AT_ONCE] for i in range(0, len(order), PREDICTED_AT_ONCE)]
+        return DataLoader([[store.texts(row) for row in group] for group in groups], batch_size=None)  # type: ignore[arg-type]
+
+    @property
+    def _resuming(self) -> bool:
+        return self.trainer is not None and self.trainer.fit_loop.restarting
+
+    def _plan(self, store: TokenStore, order: np.ndarray) -> list[np.ndarray]:
+        lengths = store.lengths if self.padded is None else np.full(len(store), self.padded)
+        return B.plan(lengths, self.batch_tokens, order)
+
+    def _loader(
+        self, split: str, plan: list[np.ndarray] | None = None, window: int = 1, done: int = 0
+    ) -> DataLoader[B.Batch]:
+        store = self.store(split)
+        if plan is None:
+            plan = self._plan(store, np.arange(len(store)))
+        pad_id = self.prepared.tokenizer.pad_token_id
+        return B.loader(B.Batches(store, plan, window, self.padded, pad_id), done, self.num_workers)

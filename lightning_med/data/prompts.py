@@ -1,0 +1,74 @@
+"""How a consultation reads: system prompt, roles, end. The one place, for training and for answering.
+
+    You are a caring doctor. …
+
+    Patient: My tongue hurts.
+
+    Doctor: I am sorry to hear that. …<|endoftext|>
+
+Each segment begins with its own space or line break and ends with neither. GPT-2's pre-tokenizer never joins across such
+a seam, so encoding the segments one by one and encoding the whole text give the same ids.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SYSTEM_PROMPT = (
+    "You are a caring doctor. Answer with empathy and clear, safe advice, and say when to seek care in person."
+)
+DISCLAIMER = (
+    "This answer was written by a language model for research and education. It is not medical advice and never a"
+    " substitute for care. If you are worried, see a doctor; in an emergency, call your emergency number now."
+)
+PATIENT, DOCTOR = "Patient:", "Doctor:"
+_TURN = re.compile(rf"\n\s*(?:{PATIENT}|{DOCTOR})")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text around a question and an answer.
+
+    Args:
+        system: What the model is told about its part; every row pays for its tokens. Empty for none.
+    """
+
+    system: str = SYSTEM_PROMPT
+
+    @property
+    def opening(self) -> str:
+        """All that stands before the first question."""
+        system = self.system.strip()
+        return f"{system}\n\n{PATIENT}" if system else PATIENT
+
+    @property
+    def handover(self) -> str:
+        """All that stands between a question and its answer."""
+        return f"\n\n{DOCTOR}"
+
+    def chat_template(self) -> str:
+        """A Jinja template that renders chat messages exactly as training saw them.
+
+        A first message of role `system` replaces the system prompt; `user` speaks as the patient, `assistant` as the
+        doctor.
+        """
+        system = self.system.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+        return (
+            "{%- if messages and messages[0].role == 'system' %}"
+            "{%- set system = messages[0].content | trim %}{%- set turns = messages[1:] %}"
+            f"{{%- else %}}{{%- set system = '{system}' %}}{{%- set turns = messages %}}{{%- endif %}}"
+            "{{- system }}"
+            "{%- for turn in turns %}"
+            "{%- if system or not loop.first %}{{- '\\n\\n' }}{%- endif %}"
+            f"{{%- if turn.role == 'user' %}}{{{{- '{PATIENT} ' + (turn.content | trim) }}}}"
+            f"{{%- elif turn.role == 'assistant' %}}{{{{- '{DOCTOR} ' + (turn.content | trim) + eos_token }}}}"
+            "{%- else %}{{- raise_exception('Roles are system (first), user and assistant.') }}{%- endif %}"
+            "{%- endfor %}"
+            f"{{%- if add_generation_prompt %}}{{{{- '\\n\\n{DOCTOR}' }}}}{{%- endif %}}"
+        )
+
+
+def first_turn(text: str) -> str:
+    """A generated answer up to where it would begin to speak for the patient, or a second time for the doctor."""
+    return _TURN.split("\n" + text, maxsplit=1)[0].strip()

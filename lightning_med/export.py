@@ -1,0 +1,106 @@
+"""A checkpoint -> a Hugging Face folder: safetensors, tokenizer with chat template, settings, model card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lightning_med.arguments import Parser
+from lightning_med.errors import InputError
+
+SETTINGS = "lightning_med.json"  # what an answer needs beside model and tokenizer
+
+
+def main(argv: list[str]) -> int:
+    """`lightning-med export`; returns the exit status."""
+    parser = Parser(prog="lightning-med export", description=__doc__)
+    parser.add_argument("--checkpoint", required=True, help="a checkpoint, for instance RUN/checkpoints/last.ckpt")
+    parser.add_argument("--output", required=True, help="the folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
+    given: argparse.Namespace = parser.parse_args(argv)
+    output = export(given.checkpoint, given.output, overwrite=given.overwrite)
+    print(f"export: {output}")
+    print(f'next: lightning-med respond --model {output} "My tongue is sore, what can I do?"')
+    return 0
+
+
+def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) -> Path:
+    """Writes the checkpoint's model as a folder that transformers loads, whole or not at all.
+
+    Args:
+        checkpoint: Enough by itself: it carries tokenizer, prompt and settings.
+        output: The folder to make.
+        overwrite: Replace what is there; otherwise that is an error.
+
+    Returns:
+        `output`.
+
+    Raises:
+        InputError: The checkpoint is none of ours, or `output` exists.
+    """
+    from lightning_med import checkpoint as ckpt
+    from lightning_med.progress import working
+
+    output = Path(output)
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists.", "Name another --output, or add --overwrite to replace it.")
+    if output.exists() and any(output.iterdir()) and not (output / SETTINGS).is_file():
+        raise InputError(f"{output} is not an export of ours, so it is not replaced.", "Name another --output.")
+    content = ckpt.read(checkpoint)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OSError as error:
+        raise InputError(f"{output.parent} cannot be written: {error.strerror}.", "Name another --output.") from error
+    try:
+        with working("Exporting") as tell:
+            _write(content, temporary, Path(checkpoint).name, tell)
+        temporary.chmod(0o755)
+        _put(temporary, output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return output
+
+
+def _put(temporary: Path, output: Path) -> None:
+    """Renames; an older folder is set aside first and goes only when the new one stands."""
+    if not output.exists():
+        os.replace(temporary, output)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent))
+    os.replace(output, aside)
+    os.replace(temporary, output)
+    shutil.rmtree(aside)
+
+
+def _write(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
+    from lightning_med import checkpoint as ckpt
+    from lightning_med.data.prompts import Prompt
+    from lightning_med.data.tokens import restore_tokenizer
+    from lightning_med.model import network as net
+    from lightning_med.model.generation import Decoding
+    from lightning_med.model_card import model_card
+
+    card = ckpt.card(content)
+    tell("weights", 0, 0)
+    network = net.from_text(card["network"])
+    network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
+    network.set_attn_implementation("sdpa")  # ours is for training; a stranger's transformers knows this one
+    settings = card["settings"].get("model", {})
+    decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
+    tokenizer = restore_tokenizer(card["tokenizer"])
+    tokenizer.chat_template = Prompt(card["system_prompt"]).chat_template()
+    tokenizer.model_max_length = net.context_length(network)
+    network.generation_config = decoding.config(tokenizer)
+    network.save_pretrained(folder)
+    tell("tokenizer and card", 0, 0)
+    tokenizer.save_pretrained(folder)
+    own = {"format": ckpt.FORMAT, "system_prompt": card["system_prompt"], "max_length": card["max_length"]}
+    own["decoding"] = vars(decoding)
+    (folder / SETTINGS).write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(card, int(content["global_step"]), name), encoding="utf-8")

@@ -1,0 +1,60 @@
+"""Attention inside each consultation of a flat batch, as an attention function of transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "lightning_med"
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    boundaries: list[int] | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention that never looks across a boundary; without boundaries, that of transformers.
+
+    Args:
+        module: The model's attention layer.
+        query: `[1, heads, tokens, size]`; `key` and `value` may have fewer heads.
+        attention_mask: Ignored where `boundaries` are given.
+        dropout: Probability on the attention's weights.
+        scaling: Factor on the scores; `size ** -0.5` where `None`.
+        boundaries: Tokens before each consultation and after the last.
+
+    Returns:
+        `[1, tokens, heads, size]`, and `None` where transformers allows the weights.
+    """
+    if boundaries is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    groups = query.shape[1] // key.shape[1]
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    sizes = [after - before for before, after in zip(boundaries, boundaries[1:], strict=False)]
+    # One split a tensor, not one slice a consultation: its backward writes each gradient once.
+    parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
+    outputs = [scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scaling) for q, k, v in parts]
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def flat_mask() -> Tensor:
+    """A four-dimensional mask: transformers takes it as made and builds none of `[tokens, tokens]`."""
+    return torch.empty(1, 1, 1, 1)
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,0 +1,166 @@
+"""Responder: load once, answer many. The library's front door."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_med.arguments import Parser
+from lightning_med.data.cleaning import mend_whitespace
+from lightning_med.data.prompts import DISCLAIMER, Prompt
+from lightning_med.errors import InputError
+from lightning_med.export import SETTINGS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lightning_med.data.tokens import Encoder
+    from lightning_med.model.generation import Decoding
+
+MODEL_VARIABLE = "LIGHTNING_MED_MODEL"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and how it came about.
+
+    Attributes:
+        question: As it was asked.
+        answer: What to show.
+        raw: What the model wrote.
+        disclaimer: What must stand beside the answer wherever a person reads it.
+    """
+
+    question: str
+    answer: str
+    raw: str
+    disclaimer: str = DISCLAIMER
+
+    def __str__(self) -> str:
+        return f"{self.answer}\n\n{self.disclaimer}"
+
+
+class Responder:
+    """Answers questions with an exported model. For research and education, never a substitute for care.
+
+    Example:
+        >>> responder = Responder.from_pretrained("lightning_logs/quickstart/version_0/export")
+        >>> print(responder.respond("My tongue is sore, what can I do?"))
+    """
+
+    def __init__(self, network: PreTrainedModel, encoder: Encoder, decoding: Decoding) -> None:
+        self.network, self.encoder, self.decoding = network.eval(), encoder, decoding
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Responder:
+        """Loads an export, on the GPU if there is one.
+
+        Raises:
+            InputError: The folder is not an export of `lightning-med export`, or not a whole one.
+        """
+        folder = Path(folder)
+        mend = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
+        if not (folder / SETTINGS).is_file():
+            raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", mend)
+        import torch
+        from safetensors import SafetensorError
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from lightning_med.data.tokens import Encoder
+        from lightning_med.model.generation import Decoding
+
+        try:
+            own = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            network = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            decoding = Decoding(**own["decoding"])
+            encoder = Encoder(tokenizer, Prompt(own["system_prompt"]), own["max_length"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"{folder} is not a whole export: {reason}", mend) from error
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return cls(network.to(device or "cpu"), encoder, decoding)
+
+    def respond(self, question: str) -> Answer:
+        """Answers one question; of a very long one the beginning counts.
+
+        Raises:
+            InputError: The question is empty.
+        """
+        return self.respond_all([question])[0]
+
+    def respond_all(self, questions: list[str]) -> list[Answer]:
+        """Answers several questions side by side.
+
+        Raises:
+            InputError: One of them is empty.
+        """
+        import torch
+
+        from lightning_med.model.generation import answer
+
+        mended = [mend_whitespace(question) for question in questions]
+        if not all(mended):
+            raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
+        with torch.inference_mode():
+            raw = answer(self.network, self.encoder, mended, self.decoding)
+        return [Answer(question, text, text) for question, text in zip(questions, raw, strict=True)]
+
+
+def generate_response(question: str, model: str | Path | None = None) -> str:
+    """Answers a question, in one call.
+
+    Args:
+        question: The patient's words.
+        model: An export's folder; else `$LIGHTNING_MED_MODEL`, else the newest export under `lightning_logs`.
+
+    Returns:
+        The answer, with the disclaimer under it.
+
+    Raises:
+        InputError: No model is found, or the question is empty.
+    """
+    folder = Path(model or os.environ.get(MODEL_VARIABLE) or _newest_export())
+    return str(_loaded(str(folder), _stamp(folder)).respond(question))
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: str, stamp: float) -> Responder:
+    return Responder.from_pretrained(folder)
+
+
+def _stamp(folder: Path) -> float:
+    """Changes when the folder is exported anew, so that an old model is not served from memory."""
+    settings = folder / SETTINGS
+    return settings.stat().st_mtime if settings.is_file() else 0.0
+
+
+def _newest_export() -> Path:
+    found = list(Path("lightning_logs").glob(f"*/version_*/*/{SETTINGS}"))
+    if not found:
+        raise InputError(
+            "No model is named and none lies under lightning_logs.",
+            "Make one: `make quickstart`, or lightning-med fit, then lightning-med export.",
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def main(argv: list[str]) -> int:
+    """`lightning-med respond`; returns the exit status."""
+    parser = Parser(prog="lightning-med respond", description="Answer one question with an exported model.")
+    parser.add_argument("--model", help=f"an export's folder; else ${MODEL_VARIABLE}, else the newest under lightning_logs")
+    parser.add_argument("--json", action="store_true", help="print question, answer, raw and disclaimer as JSON")
+    parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")
+    given = parser.parse_args(argv)
+    question = sys.stdin.read() if given.question == "-" else given.question
+    if not question.strip():
+        raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
+    responder = Responder.from_pretrained(given.model or os.environ.get(MODEL_VARIABLE) or _newest_export())
+    answer = responder.respond(question)
+    print(json.dumps(asdict(answer), ensure_ascii=False) if given.json else answer)
+    return 0

@@ -1,0 +1,65 @@
+"""A run's folder: `ROOT/lightning_logs/NAME/version_N`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lightning_med.errors import InputError
+
+_NAME = re.compile(r"[\w][\w.-]*")
+_VERSION = re.compile(r"version_(\d+)")
+
+
+def home(root: str | Path | None, name: str) -> Path:
+    """The folder of all runs of one name.
+
+    Raises:
+        InputError: The name could lead out of the folder.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"--name {name!r} is not a name.", "Letters, digits, '.', '_' and '-', no folder in it.")
+    return Path(root or ".") / "lightning_logs" / name
+
+
+def versions(folder: Path) -> list[Path]:
+    """The runs under one name, oldest first."""
+    found = [(int(match[1]), path) for path in folder.glob("version_*") if (match := _VERSION.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def create(folder: Path) -> Path:
+    """Makes the next version's folder; two runs that start together get two."""
+    while True:
+        existing = versions(folder)
+        number = int(existing[-1].name.removeprefix("version_")) + 1 if existing else 0
+        path = folder / f"version_{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(f"{path} cannot be made: {error.strerror}.", "Name another place: --trainer.default_root_dir DIR") from error
+        return path
+
+
+def remove_if_empty(run: Path) -> None:
+    """Takes back a folder that nothing was written to, and its parents of ours."""
+    for folder in (run, run.parent, run.parent.parent):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """`last.ckpt` of the newest run under one name that has one.
+
+    Raises:
+        InputError: There is none: a run that was to continue never starts over.
+    """
+    for run in reversed(versions(folder)):
+        path = run / "checkpoints" / "last.ckpt"
+        if path.is_file():
+            return path
+    raise InputError(f"--ckpt_path last: no run under {folder} has a checkpoint.", "Leave --ckpt_path out to start one.")

@@ -1,0 +1,312 @@
+"""The verbs on a trainer: fit, validate, test, predict, and prepare, which is the data alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning import Trainer
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from lightning_med import checkpoint as ckpt
+from lightning_med import runs, shipped
+from lightning_med.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
+from lightning_med.callbacks.hparams import HyperParameters
+from lightning_med.callbacks.predictions import PredictionWriter
+from lightning_med.callbacks.progress import ProgressBar
+from lightning_med.callbacks.samples import SampleAnswers
+from lightning_med.callbacks.signals import Signals
+from lightning_med.callbacks.throughput import Forecast, Throughput
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.report import print_report, write_report
+from lightning_med.errors import InputError
+from lightning_med.files import write_whole
+from lightning_med.model.module import DialogueLM
+
+EVALUATIONS = ("validate", "test", "predict")
+_NOT_SAVED = ("config", "ckpt_path", "weights_only")  # of one call, not of the run
+
+
+class MedTrainer(Trainer):
+    """Lightning's trainer with one verb more."""
+
+    def prepare(self, datamodule: LightningDataModule, output: str | None = None) -> None:
+        """Clean, split and tokenize the data into the cache, and write the data report.
+
+        Args:
+            output: Folder of the report; default `data_report` under `--trainer.default_root_dir`.
+        """
+        assert isinstance(datamodule, DialogueDataModule)
+        datamodule.prepare_data()
+        folder = Path(output) if output else Path(self.default_root_dir) / "data_report"
+        write_report(datamodule.prepared, folder)
+        print_report(datamodule.prepared)
+        print(f"report: {folder / 'report.json'}")
+
+
+class MedCLI(LightningCLI):
+    """LightningCLI with a run's folder, checkpoints that are enough, and errors of one line."""
+
+    run: Path | None = None
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {**LightningCLI.subcommands(), "prepare": {"datamodule"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, default=None, help="Name of the run; default: the config's name.")
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(SampleAnswers, "samples")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in EVALUATIONS:
+            parser.add_argument("--output", type=str | None, default=None, help="File to write; default: in the run.")
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """The settings given now hold; those of a checkpoint are defaults, put in place by `with_saved_settings`."""
+
+    # ------------------------------------------------------------------ before
+
+    def before_instantiate_classes(self) -> None:
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*is not resumable.*|.*dataloader is not resumable.*")
+        warnings.filterwarnings("ignore", ".*Consider increasing the value of the `num_workers`.*")
+        warnings.filterwarnings("ignore", ".*Precision .* is not supported by the model summary.*")
+        warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+        settings = self.config[self.subcommand]
+        if self.subcommand == "prepare":
+            return
+        home = runs.home(settings.trainer.default_root_dir, settings.name or _config_name(settings.config) or "run")
+        if settings.ckpt_path == "last":
+            settings.ckpt_path = str(runs.last_checkpoint(home))
+        if settings.ckpt_path:
+            if str(settings.ckpt_path).startswith(("http://", "https://")):
+                raise InputError("--ckpt_path takes a file, not an address.", "Download it first, from a place you trust.")
+            self._check_remaining(ckpt.read(settings.ckpt_path))
+        elif self.subcommand in EVALUATIONS:
+            raise InputError(
+                f"{self.subcommand} needs to know which checkpoint.",
+                f"lightning-med {self.subcommand} --ckpt_path RUN/checkpoints/last.ckpt",
+            )
+        if self.subcommand == "fit":
+            self.run = runs.create(home)
+
+    def _check_remaining(self, content: dict[str, Any]) -> None:
+        limit = self.config[self.subcommand].trainer.max_steps
+        if self.subcommand == "fit" and 0 < limit <= content["global_step"]:
+            raise InputError(
+                f"The checkpoint stands at step {content['global_step']}, and max_steps is {limit}: nothing is left to do.",
+                "To go on, give a larger --trainer.max_steps",
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        settings = self.config_init[self.subcommand].trainer
+        kwargs["precision"] = _possible_precision(settings.precision, settings.accelerator)
+        fitting = self.subcommand == "fit"
+        kwargs["logger"] = False
+        if self.run is not None and settings.logger is not False:
+            place: dict[str, Any] = {"save_dir": self.run.parent.parent, "name": self.run.parent.name, "version": self.run.name}
+            kwargs["logger"] = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
+        kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
+        kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
+        self.trainer_defaults["callbacks"] = self._callbacks(fitting)
+        trainer = super().instantiate_trainer(**kwargs)
+        if not fitting:  # what belongs to a fit has nothing to do here
+            kept = (LastCheckpoint, SampleAnswers)
+            trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, kept) and _evaluates(c)]
+        self.model.settings = self._settings()
+        return trainer
+
+    def _callbacks(self, fitting: bool) -> list[Callback]:
+        common: list[Callback] = [Signals(), ProgressBar()]
+        if fitting:
+            return [*common, BestCheckpoint(), Throughput(), Forecast(), HyperParameters()]
+        if self.subcommand == "predict":
+            return [*common, PredictionWriter(self._output("predictions.jsonl"))]
+        return common
+
+    def _settings(self) -> dict[str, Any]:
+        """What a later call needs to do the same again: the settings without those of this call alone."""
+        parser = self._parser(self.subcommand)
+        text = parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True)
+        return {key: value for key, value in yaml.safe_load(text).items() if key not in (*_NOT_SAVED, "output")}
+
+    def _output(self, name: str) -> Path:
+        settings = self.config[self.subcommand]
+        return Path(settings.output) if settings.output else ckpt.run_folder(settings.ckpt_path) / name
+
+    # ------------------------------------------------------------------ after
+
+    def after_fit(self) -> None:
+        assert self.run is not None
+        folder = self.run / "checkpoints"
+        best = sorted(folder.glob("best*.ckpt"))
+        chosen = best[0] if best else folder / "last.ckpt"
+        print(f"run: {self.run}")
+        export = f"lightning-med export --checkpoint {_quote(chosen)} --output {_quote(self.run / 'export')}"
+        print(f'next: {export} && lightning-med respond --model {_quote(self.run / "export")} "My tongue is sore."')
+
+    def after_validate(self) -> None:
+        self._write_results("validate.json")
+
+    def after_test(self) -> None:
+        self._write_results("test.json")
+
+    def after_predict(self) -> None:
+        path = self._output("predictions.jsonl")
+        print(f"predictions: {path}")
+        print(f"next: {self._export_line()}")
+
+    def after_prepare(self) -> None:
+        given = " ".join(_quote(word) for word in sys.argv[2:] if word != "--output") if len(sys.argv) > 2 else ""
+        print(f"next: lightning-med fit {given}".rstrip())
+
+    def _write_results(self, name: str) -> None:
+        path = self._output(name)
+        settings = self.config[self.subcommand]
+        results = {**self.model.results, "checkpoint": str(settings.ckpt_path), "data": self.datamodule.prepared.fingerprint}
+        write_whole(path, json.dumps(results, indent=2) + "\n")
+        for key, value in self.model.results.items():
+            print(f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value:.4f}")
+        print(f"results: {path}")
+        print(f"next: {self._export_line()}")
+
+    def _export_line(self) -> str:
+        path = Path(self.config[self.subcommand].ckpt_path)
+        return f"lightning-med export --checkpoint {_quote(path)} --output {_quote(ckpt.run_folder(path) / 'export')}"
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            if self.run is not None:
+                runs.remove_if_empty(self.run)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand == "prepare":
+            del kwargs["model"]
+        if subcommand == "predict":
+            kwargs["return_predictions"] = False  # the writer has them
+        return kwargs
+
+
+class SaveSettings(SaveConfigCallback):
+    """Writes `config.yaml` once the data and the model are there, so that a run that never began leaves no folder."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        pass
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero and trainer.log_dir is not None:
+            text = yaml.safe_dump(pl_module.settings, sort_keys=False, allow_unicode=True, width=120)
+            write_whole(Path(trainer.log_dir) / "config.yaml", text)
+
+
+class _Parser(LightningArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        raise InputError(*_two_lines(message))
+
+
+def main(argv: list[str]) -> int:
+    """Runs `fit`, `validate`, `test`, `predict` or `prepare` with its options; returns the exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        argv = with_saved_settings(shipped.found(argv), Path(folder))
+        before, sys.argv = sys.argv, ["lightning-med", *argv]
+        try:
+            MedCLI(
+                DialogueLM,
+                DialogueDataModule,
+                trainer_class=MedTrainer,
+                trainer_defaults={
+                    "accelerator": "auto",
+                    "devices": 1,
+                    "max_epochs": 3,
+                    "gradient_clip_val": 1.0,
+                    "log_every_n_steps": 10,
+                    "num_sanity_val_steps": 0,
+                    "enable_model_summary": False,
+                },
+                seed_everything_default=42,
+                parser_class=_Parser,
+                save_config_callback=SaveSettings,
+                load_from_checkpoint_support=False,
+                auto_configure_optimizers=False,
+            )
+        finally:
+            sys.argv = before
+    return 0
+
+
+def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
+    """A checkpoint is enough: where no config is given, the one that it carries stands in its place.
+
+    Args:
+        argv: The verb and its options.
+        folder: Where the config may be written for the time of the call.
+    """
+    joined = [word.split("=", 1)[0] for word in argv]
+    if argv[0] not in EVALUATIONS or {"--config", "-c"} & set(joined) or "--ckpt_path" not in joined:
+        return argv
+    index = joined.index("--ckpt_path")
+    path = argv[index].partition("=")[2] or (argv[index + 1] if index + 1 < len(argv) else "")
+    if not path or path == "last":
+        return argv
+    settings = folder / "config.yaml"
+    settings.write_text(yaml.safe_dump(ckpt.card(ckpt.read(path))["settings"]), encoding="utf-8")
+    return [argv[0], "--config", str(settings), *argv[1:]]
+
+
+def _possible_precision(wanted: Any, accelerator: str) -> Any:
+    """`16-mixed` where the machine has it; without a GPU the best that the processor has, and a line that says so."""
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    if str(wanted) not in ("16-mixed", "16") or not on_cpu:
+        return wanted
+    best = "bf16-mixed" if _cpu_has_bf16() else "32-true"
+    print(f"precision: 16-mixed needs a GPU; this processor runs in {best}.", flush=True)
+    return best
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices itself; without, it is slower than float32."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+def _config_name(given: Any) -> str | None:
+    """The name of the first config file, without its ending; a run's saved `config.yaml` has its run's name."""
+    for path in given or []:
+        path = Path(os.fspath(getattr(path, "absolute", path)))
+        return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
+    return None
+
+
+def _evaluates(callback: Callback) -> bool:
+    return type(callback).__name__ not in ("EarlyStopping", "LearningRateMonitor", "SaveSettings")
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _quote(path: str | Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _two_lines(message: str) -> tuple[str, str]:
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
+    return " ".join(lines)[:400], "All settings: lightning-med VERB --help; the shipped configs show the usual ones."

@@ -1,0 +1,11 @@
+"""Turns a checkpoint into a Hugging Face folder; the same as `lightning-med export`.
+
+python scripts/export_to_hf.py --checkpoint RUN/checkpoints/last.ckpt --output RUN/export
+"""
+
+import sys
+
+from lightning_med.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["export", *sys.argv[1:]]))
