@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--checkpoint", required=True, help="a checkpoint, for instance RUN/checkpoints/last.ckpt")
     parser.add_argument("--output", required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
-    given: argparse.Namespace = parser.parse_args(argv)
+    given: argparse.Namespace = parser.parse_args(argv[1:])
     output = export(given.checkpoint, given.output, overwrite=given.overwrite)
     print(f"export: {output}")
     print(f'next: lightning-med respond --model {output} "My tongue is sore, what can I do?"')
@@ -60,7 +60,8 @@ def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) 
     try:
         with working("Exporting") as tell:
             _write(content, temporary, Path(checkpoint).name, tell)
-        temporary.chmod(0o755)
+        for path, mode in [(temporary, 0o755), *((file, 0o644) for file in temporary.iterdir())]:
+            path.chmod(mode)  # made private, as temporary things are
         _put(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -79,6 +80,8 @@ def _put(temporary: Path, output: Path) -> None:
 
 
 def _write(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
+    from transformers.utils import logging
+
     from lightning_med import checkpoint as ckpt
     from lightning_med.data.prompts import Prompt
     from lightning_med.data.tokens import restore_tokenizer
@@ -86,6 +89,7 @@ def _write(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
     from lightning_med.model.generation import Decoding
     from lightning_med.model_card import model_card
 
+    logging.disable_progress_bar()
     card = ckpt.card(content)
     tell("weights", 0, 0)
     network = net.from_text(card["network"])

@@ -104,4 +104,4 @@ def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
 
 
 def _rows(values: dict[str, Any]) -> str:
-    return "\n".join(f"| {name} | {value} |" for name, value in values.items())
+    return "\n".join(f"| {name} | {value} |" for name, value in values.items() if value is not None)

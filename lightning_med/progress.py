@@ -1,9 +1,10 @@
-"""The console: one progress bar for work outside the trainer."""
+"""The console: a line, and a progress bar for work outside the trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -22,3 +23,18 @@ def working(title: str) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: progress.update(
             task, description=f"{title}: {what}", completed=done, total=total or None
         )
+
+
+def say(text: str, trainer: Any = None, error: bool = False) -> None:
+    """Prints one line; above the trainer's progress bar while that is live.
+
+    Args:
+        text: What to say, without markup.
+        trainer: Whose bar may be live.
+        error: To standard error.
+    """
+    from rich.console import Console
+
+    live = getattr(getattr(trainer, "progress_bar_callback", None), "progress", None)
+    console = live.console if live is not None else Console(stderr=error)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -70,10 +70,12 @@ class Responder:
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
         from lightning_med.data.tokens import Encoder
         from lightning_med.model.generation import Decoding
 
+        logging.disable_progress_bar()
         try:
             own = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -156,7 +158,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--model", help=f"an export's folder; else ${MODEL_VARIABLE}, else the newest under lightning_logs")
     parser.add_argument("--json", action="store_true", help="print question, answer, raw and disclaimer as JSON")
     parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")
-    given = parser.parse_args(argv)
+    given = parser.parse_args(argv[1:])
     question = sys.stdin.read() if given.question == "-" else given.question
     if not question.strip():
         raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import sys
@@ -32,6 +33,7 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report import print_report, write_report
 from lightning_med.errors import InputError
 from lightning_med.files import write_whole
+from lightning_med.memory import keep_freed_memory
 from lightning_med.model.module import DialogueLM
 
 EVALUATIONS = ("validate", "test", "predict")
@@ -81,16 +83,11 @@ class MedCLI(LightningCLI):
     # ------------------------------------------------------------------ before
 
     def before_instantiate_classes(self) -> None:
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*is not resumable.*|.*dataloader is not resumable.*")
-        warnings.filterwarnings("ignore", ".*Consider increasing the value of the `num_workers`.*")
-        warnings.filterwarnings("ignore", ".*Precision .* is not supported by the model summary.*")
-        warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
         settings = self.config[self.subcommand]
         if self.subcommand == "prepare":
             return
-        home = runs.home(settings.trainer.default_root_dir, settings.name or _config_name(settings.config) or "run")
+        settings.name = settings.name or _config_name(settings.config) or "run"
+        home = runs.home(settings.trainer.default_root_dir, settings.name)
         if settings.ckpt_path == "last":
             settings.ckpt_path = str(runs.last_checkpoint(home))
         if settings.ckpt_path:
@@ -115,7 +112,8 @@ class MedCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self.config_init[self.subcommand].trainer
-        kwargs["precision"] = _possible_precision(settings.precision, settings.accelerator)
+        if self.subcommand != "prepare":
+            kwargs["precision"] = _possible_precision(settings.precision, settings.accelerator)
         fitting = self.subcommand == "fit"
         kwargs["logger"] = False
         if self.run is not None and settings.logger is not False:
@@ -123,17 +121,19 @@ class MedCLI(LightningCLI):
             kwargs["logger"] = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
         kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
-        self.trainer_defaults["callbacks"] = self._callbacks(fitting)
         trainer = super().instantiate_trainer(**kwargs)
-        if not fitting:  # what belongs to a fit has nothing to do here
-            kept = (LastCheckpoint, SampleAnswers)
-            trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, kept) and _evaluates(c)]
-        self.model.settings = self._settings()
+        self.model.settings, self.model.checkpoint = self._settings(), self.config[self.subcommand].get("ckpt_path")
         return trainer
 
-    def _callbacks(self, fitting: bool) -> list[Callback]:
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        if self.subcommand == "fit":
+            return super()._instantiate_trainer(config, [*callbacks, *self._callbacks()])
+        # The callbacks of the settings belong to the fit.
+        return self.trainer_class(**{**config, "callbacks": self._callbacks()})
+
+    def _callbacks(self) -> list[Callback]:
         common: list[Callback] = [Signals(), ProgressBar()]
-        if fitting:
+        if self.subcommand == "fit":
             return [*common, BestCheckpoint(), Throughput(), Forecast(), HyperParameters()]
         if self.subcommand == "predict":
             return [*common, PredictionWriter(self._output("predictions.jsonl"))]
@@ -198,6 +198,10 @@ class MedCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if "weights_only" in kwargs:
+            kwargs["weights_only"] = True  # a checkpoint is data, never code
+        if "verbose" in kwargs:
+            kwargs["verbose"] = False  # the results are printed once, in full precision
         if subcommand == "prepare":
             del kwargs["model"]
         if subcommand == "predict":
@@ -224,6 +228,8 @@ class _Parser(LightningArgumentParser):
 
 def main(argv: list[str]) -> int:
     """Runs `fit`, `validate`, `test`, `predict` or `prepare` with its options; returns the exit status."""
+    keep_freed_memory()
+    _quieten()
     with tempfile.TemporaryDirectory() as folder:
         argv = with_saved_settings(shipped.found(argv), Path(folder))
         before, sys.argv = sys.argv, ["lightning-med", *argv]
@@ -250,6 +256,23 @@ def main(argv: list[str]) -> int:
         finally:
             sys.argv = before
     return 0
+
+
+def _quieten() -> None:
+    """Leaves out what says nothing to our users; warnings that they can act on stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*dataloader is not\\s+resumable.*",
+        ".*Consider increasing the value of the `num_workers`.*",
+        ".*smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*callbacks used to create the checkpoint need.*",
+        ".*Checkpoint directory .* exists.*",
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
@@ -293,10 +316,6 @@ def _config_name(given: Any) -> str | None:
         path = Path(os.fspath(getattr(path, "absolute", path)))
         return path.resolve().parent.parent.name if path.name == "config.yaml" else path.stem
     return None
-
-
-def _evaluates(callback: Callback) -> bool:
-    return type(callback).__name__ not in ("EarlyStopping", "LearningRateMonitor", "SaveSettings")
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -65,7 +65,7 @@ class SampleAnswers(L.Callback):
         (live.console if live is not None else Console()).print(table)
 
 
-def _short(text: str, limit: int = 400) -> str:
+def _short(text: str, limit: int = 240) -> str:
     from rich.markup import escape
 
     return escape(text if len(text) <= limit else text[:limit] + " …")

@@ -7,9 +7,9 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-from rich.console import Console
 
 from lightning_med.callbacks.checkpoints import LastCheckpoint
+from lightning_med.progress import say
 
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -54,11 +54,7 @@ class Signals(L.Callback):
             return
         last = next(callback for callback in trainer.callbacks if isinstance(callback, LastCheckpoint))  # type: ignore[attr-defined]
         path = last.save_now(trainer)
-        Console(stderr=True).print(
-            f"Stopped by {signal.Signals(self._number).name} after step {trainer.global_step}; saved {path}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"Stopped by {signal.Signals(self._number).name} after step {trainer.global_step}; saved {path}", trainer)
         raise Interrupted(self._number)
 
     def _take(self, number: int, frame: FrameType | None) -> None:

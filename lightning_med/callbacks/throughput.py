@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import lightning as L
-from rich.console import Console
+
+from lightning_med.progress import say
 
 
 class Throughput(L.Callback):
@@ -49,13 +50,12 @@ class Forecast(L.Callback):
         parameters = sum(p.numel() for p in pl_module.parameters())
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self._first, self._total = trainer.global_step, pl_module.total_steps
-        Console().print(
+        say(
             f"{len(data.store('train')):,} consultations, {int(data.store('train').lengths.sum()):,} tokens an epoch;"
             f" {self._total - self._first:,} steps; {parameters / 1e6:.1f} M weights:"
             f" {parameters * 16 / 2**30:.2f} GiB with gradients and optimizer, beside a batch's activations;"
             f" {parameters * 24 / 2**30:.2f} GiB of disk for two checkpoints.",
-            highlight=False,
-            soft_wrap=True,
+            trainer,
         )
 
     def on_train_batch_end(
@@ -69,7 +69,4 @@ class Forecast(L.Callback):
             self._start = -1.0
             if seconds > 20:
                 text = str(timedelta(seconds=round(seconds)))
-                bar: Any = trainer.progress_bar_callback
-                live = getattr(bar, "progress", None)
-                console = live.console if live is not None else Console()
-                console.print(f"About {text} of training to go, validation left out.", highlight=False)
+                say(f"About {text} of training to go, validation left out.", trainer)

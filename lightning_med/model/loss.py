@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def answer_nll(
-    hidden: Tensor, weight: Tensor, targets: Tensor, importance: Tensor | None = None, chunk: int = 1024
+    hidden: Tensor, weight: Tensor, targets: Tensor, importance: Tensor | None = None, chunk: int = 512
 ) -> tuple[Tensor, Tensor]:
     """Sum of the negative log-likelihood of the learned tokens, never holding all logits at once.
 

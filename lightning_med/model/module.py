@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -22,6 +21,7 @@ from lightning_med.errors import InputError
 from lightning_med.model import network as net
 from lightning_med.model.generation import Decoding, answer
 from lightning_med.model.metrics import AnswerLikelihood
+from lightning_med.progress import say
 
 
 class DialogueLM(L.LightningModule):
@@ -66,8 +66,10 @@ class DialogueLM(L.LightningModule):
         self.save_hyperparameters(logger=False)
         self.decoding = Decoding(max_new_tokens, temperature, top_p, no_repeat_ngram_size)
         self.model: PreTrainedModel | None = None
-        self.settings: dict[str, Any] = {}  # the command's, for the checkpoint
+        self.settings: dict[str, Any] = {}  # the command's, kept in each checkpoint
+        self.checkpoint: str | None = None  # the one to be loaded, where the command knows it
         self.results: dict[str, float] = {}  # the last evaluation's, in float64
+        self._started = False  # the network stands as it was before any fine-tuning
         self._untuned: list[PreTrainedModel] = []  # in a list, so that it is no part of the state
         self._likelihood = {part: AnswerLikelihood() for part in ("train", "val", "test", "base")}
         self._gradient_norm: Tensor | None = None
@@ -77,17 +79,15 @@ class DialogueLM(L.LightningModule):
     def configure_model(self) -> None:
         if self.model is not None:
             return
-        saved = self._saved() if self.trainer.ckpt_path else None
         try:
             self.model = self._start()
         except InputError:
-            if saved is None:
+            if self.checkpoint is None:
                 raise
-            rank_zero_info(f"The base {self.hparams['base']} cannot be had here: the checkpoint is used without it.")
-            self.model = net.from_text(saved["network"])
+            say("The base cannot be had here; the checkpoint has all weights, so it goes on without a comparison.")
+            self.model = net.from_text(ckpt.card(ckpt.read(self.checkpoint))["network"])
         else:
-            if self.trainer.state.fn == "test" and saved is not None:
-                self._untuned = [copy.deepcopy(self.model).eval()]
+            self._started = True
         limit = net.context_length(self.model)
         longest = self.trainer.datamodule.recipe.max_length  # type: ignore[attr-defined]
         if longest > limit:
@@ -112,9 +112,6 @@ class DialogueLM(L.LightningModule):
                 f"Take the base's own: --data.tokenizer {self.hparams['base']}",
             )
         return network
-
-    def _saved(self) -> dict[str, Any]:
-        return ckpt.card(ckpt.read(str(self.trainer.ckpt_path)))
 
     @property
     def network(self) -> PreTrainedModel:
@@ -209,7 +206,7 @@ class DialogueLM(L.LightningModule):
             scheduler = schedule.scheduler
             before = scheduler.base_lrs[0]  # type: ignore[union-attr]
             if before != wanted:
-                rank_zero_info(f"model.lr: {before} in the checkpoint, {wanted} now: {wanted} is used.")
+                say(f"model.lr: {before} in the checkpoint, {wanted} now: {wanted} is used.")
                 scheduler.base_lrs = [wanted] * len(optimizer.param_groups)  # type: ignore[union-attr]
             factor = self._factor()(scheduler.last_epoch)  # type: ignore[union-attr]
             decays = (self.hparams["weight_decay"], 0.0)
@@ -299,9 +296,12 @@ class DialogueLM(L.LightningModule):
                 f"The checkpoint holds another model than the settings name ({shape}).",
                 "Give the run's own settings: --config RUN/config.yaml",
             )
-        data = getattr(self._trainer, "datamodule", None)
-        if data is None:
+        trainer = self._trainer
+        if trainer is None:
             return
+        if self._started and trainer.state.fn == "test":
+            self._untuned = [copy.deepcopy(self.model).eval()]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         for name, ours in (("tokenizer", _rules(store_tokenizer(data.prepared.tokenizer))), ("system prompt", data.prompt.system)):
             theirs = _rules(stored["tokenizer"]) if name == "tokenizer" else stored["system_prompt"]
             if ours != theirs:

