@@ -24,7 +24,9 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt.")
+        raise InputError(
+            f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
@@ -35,7 +37,9 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
         raise InputError(f"{path} is a file of torch, but not a checkpoint of lightning-med.", "Give RUN/checkpoints/…")
     if content[KEY]["format"] != FORMAT:
-        raise InputError(f"{path} has format {content[KEY]['format']}; this version reads {FORMAT}.", "Update the package.")
+        raise InputError(
+            f"{path} has format {content[KEY]['format']}; this version reads {FORMAT}.", "Update the package."
+        )
     return content
 
 

@@ -99,7 +99,8 @@ def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
         start=scratch,
         question_weight=f", and with weight {weight} on the questions'" if weight else " alone",
         settings=_rows({name: settings.get(part, {}).get(name) for part, names in _SHOWN.items() for name in names}),
-        metrics=_rows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in card["metrics"].items()}) or "| none yet | |",
+        metrics=_rows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in card["metrics"].items()})
+        or "| none yet | |",
     )
 
 

@@ -108,7 +108,9 @@ class Responder:
 
         mended = [mend_whitespace(question) for question in questions]
         if not all(mended):
-            raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
+            raise InputError(
+                "The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."'
+            )
         with torch.inference_mode():
             raw = answer(self.network, self.encoder, mended, self.decoding)
         return [Answer(question, text, text) for question, text in zip(questions, raw, strict=True)]
@@ -155,7 +157,9 @@ def _newest_export() -> Path:
 def main(argv: list[str]) -> int:
     """`lightning-med respond`; returns the exit status."""
     parser = Parser(prog="lightning-med respond", description="Answer one question with an exported model.")
-    parser.add_argument("--model", help=f"an export's folder; else ${MODEL_VARIABLE}, else the newest under lightning_logs")
+    parser.add_argument(
+        "--model", help=f"an export's folder; else ${MODEL_VARIABLE}, else the newest under lightning_logs"
+    )
     parser.add_argument("--json", action="store_true", help="print question, answer, raw and disclaimer as JSON")
     parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")
     given = parser.parse_args(argv[1:])

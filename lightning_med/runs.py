@@ -39,7 +39,9 @@ def create(folder: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise InputError(f"{path} cannot be made: {error.strerror}.", "Name another place: --trainer.default_root_dir DIR") from error
+            raise InputError(
+                f"{path} cannot be made: {error.strerror}.", "Name another place: --trainer.default_root_dir DIR"
+            ) from error
         return path
 
 
@@ -62,4 +64,6 @@ def last_checkpoint(folder: Path) -> Path:
         path = run / "checkpoints" / "last.ckpt"
         if path.is_file():
             return path
-    raise InputError(f"--ckpt_path last: no run under {folder} has a checkpoint.", "Leave --ckpt_path out to start one.")
+    raise InputError(
+        f"--ckpt_path last: no run under {folder} has a checkpoint.", "Leave --ckpt_path out to start one."
+    )

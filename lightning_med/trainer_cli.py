@@ -67,7 +67,9 @@ class MedCLI(LightningCLI):
         return {**LightningCLI.subcommands(), "prepare": {"datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--name", type=str | None, default=None, help="Name of the run; default: the config's name.")
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Name of the run; default: the config's name."
+        )
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
         parser.add_lightning_class_args(SampleAnswers, "samples")
 
@@ -92,7 +94,9 @@ class MedCLI(LightningCLI):
             settings.ckpt_path = str(runs.last_checkpoint(home))
         if settings.ckpt_path:
             if str(settings.ckpt_path).startswith(("http://", "https://")):
-                raise InputError("--ckpt_path takes a file, not an address.", "Download it first, from a place you trust.")
+                raise InputError(
+                    "--ckpt_path takes a file, not an address.", "Download it first, from a place you trust."
+                )
             self._check_remaining(ckpt.read(settings.ckpt_path))
         elif self.subcommand in EVALUATIONS:
             raise InputError(
@@ -117,7 +121,11 @@ class MedCLI(LightningCLI):
         fitting = self.subcommand == "fit"
         kwargs["logger"] = False
         if self.run is not None and settings.logger is not False:
-            place: dict[str, Any] = {"save_dir": self.run.parent.parent, "name": self.run.parent.name, "version": self.run.name}
+            place: dict[str, Any] = {
+                "save_dir": self.run.parent.parent,
+                "name": self.run.parent.name,
+                "version": self.run.name,
+            }
             kwargs["logger"] = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
         kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
@@ -178,7 +186,11 @@ class MedCLI(LightningCLI):
     def _write_results(self, name: str) -> None:
         path = self._output(name)
         settings = self.config[self.subcommand]
-        results = {**self.model.results, "checkpoint": str(settings.ckpt_path), "data": self.datamodule.prepared.fingerprint}
+        results = {
+            **self.model.results,
+            "checkpoint": str(settings.ckpt_path),
+            "data": self.datamodule.prepared.fingerprint,
+        }
         write_whole(path, json.dumps(results, indent=2) + "\n")
         for key, value in self.model.results.items():
             print(f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value:.4f}")

@@ -79,7 +79,9 @@ def _frames(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
         raise InputError(f"{path} is empty.", "A table needs a header and at least a few consultations.") from error
     except pd.errors.ParserError as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ")
-        raise InputError(f"{path}: {reason}", "A cell with a comma, quote or line break must stand in quotes.") from error
+        raise InputError(
+            f"{path}: {reason}", "A cell with a comma, quote or line break must stand in quotes."
+        ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -136,9 +138,13 @@ def _jsonl(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
             try:
                 record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except json.JSONDecodeError as error:
-                raise InputError(f"{path}, line {number}: {error.msg}.", "Each line must be one JSON object.") from error
+                raise InputError(
+                    f"{path}, line {number}: {error.msg}.", "Each line must be one JSON object."
+                ) from error
             if not isinstance(record, dict):
-                raise InputError(f"{path}, line {number}: not a JSON object.", 'Expected: {"input": "…", "output": "…"}')
+                raise InputError(
+                    f"{path}, line {number}: not a JSON object.", 'Expected: {"input": "…", "output": "…"}'
+                )
             records.append(record)
             if len(records) == CHUNK:
                 yield _from_records(path, columns, records)
@@ -197,11 +203,15 @@ def _from_kaggle(handle: str) -> Path:
     except ValueError as error:
         raise InputError(f"kaggle:{handle} is not a data set's name.", "Expected: kaggle:OWNER/NAME") from error
     except UnauthenticatedError as error:
-        raise InputError(f"kaggle:{handle}: Kaggle asks for credentials and found none.", _KAGGLE_LOGIN + local) from error
+        raise InputError(
+            f"kaggle:{handle}: Kaggle asks for credentials and found none.", _KAGGLE_LOGIN + local
+        ) from error
     except KaggleApiHTTPError as error:
         status = error.response.status_code if error.response is not None else "an error"
         if status in (401, 403):
-            what = f"kaggle:{handle}: Kaggle refused access ({status}): no credentials, wrong ones, or none needed rights."
+            what = (
+                f"kaggle:{handle}: Kaggle refused access ({status}): no credentials, wrong ones, or none needed rights."
+            )
             raise InputError(what, _KAGGLE_LOGIN + local) from error
         raise InputError(f"kaggle:{handle}: Kaggle answered {status}. Is the name right?", local) from error
     except OSError as error:  # requests' errors are OSErrors

@@ -196,7 +196,9 @@ class DialogueLM(L.LightningModule):
         batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
         steps = math.ceil(batches / trainer.accumulate_grad_batches)
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
-        ends = [s for s in (trainer.max_steps if trainer.max_steps > 0 else None, steps * epochs if epochs else None) if s]
+        ends = [
+            s for s in (trainer.max_steps if trainer.max_steps > 0 else None, steps * epochs if epochs else None) if s
+        ]
         return min(ends) if ends else steps
 
     def on_train_start(self) -> None:
@@ -302,7 +304,10 @@ class DialogueLM(L.LightningModule):
         if self._started and trainer.state.fn == "test":
             self._untuned = [copy.deepcopy(self.model).eval()]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        for name, ours in (("tokenizer", _rules(store_tokenizer(data.prepared.tokenizer))), ("system prompt", data.prompt.system)):
+        for name, ours in (
+            ("tokenizer", _rules(store_tokenizer(data.prepared.tokenizer))),
+            ("system prompt", data.prompt.system),
+        ):
             theirs = _rules(stored["tokenizer"]) if name == "tokenizer" else stored["system_prompt"]
             if ours != theirs:
                 raise InputError(

@@ -36,7 +36,9 @@ def from_base(base: str, attention_dropout: float) -> PreTrainedModel:
     return network.train()
 
 
-def from_scratch(fields: dict[str, Any], vocabulary: int, end: int, attention_dropout: float, seed: int) -> PreTrainedModel:
+def from_scratch(
+    fields: dict[str, Any], vocabulary: int, end: int, attention_dropout: float, seed: int
+) -> PreTrainedModel:
     """A new GPT-2 with weights that `seed` alone decides; the random stream of the caller is left as it was.
 
     Args:
@@ -78,9 +80,7 @@ def context_length(network: PreTrainedModel) -> int:
     return int(getattr(network.config, "max_position_embeddings", 1024))
 
 
-def nll(
-    network: PreTrainedModel, batch: dict[str, Any], question_weight: float = 0.0
-) -> tuple[Tensor, Tensor]:
+def nll(network: PreTrainedModel, batch: dict[str, Any], question_weight: float = 0.0) -> tuple[Tensor, Tensor]:
     """Likelihood of a batch's targets, logits computed at the places that predict them and nowhere else.
 
     Args:

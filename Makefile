@@ -1,0 +1,35 @@
+# make quickstart   fine-tune on the embedded consultations and answer a question
+# make test         all that the tests need, then the tests
+# make check        lint and types
+PYTHON ?= python3
+BIN := .venv/bin
+# On Linux the index offers a build with CUDA; TORCH_INDEX=https://download.pytorch.org/whl/cpu gives the smaller one.
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(INDEX)
+
+.PHONY: quickstart test check clean
+
+quickstart: .venv/installed
+	$(BIN)/python scripts/quickstart.py
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

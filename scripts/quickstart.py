@@ -1,0 +1,48 @@
+"""The whole way on the embedded, synthetic consultations: fit, test, export, answer. Needs no network.
+
+python scripts/quickstart.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from lightning_med import runs
+from lightning_med.cli import main
+from lightning_med.respond import Responder
+
+QUESTION = (
+    "Im constantly plagued with mouth ulcers and tongue ulcers and feel as if my tongue is swollen, when I lay down my"
+    " mouth constantly fills with saliva and I constantly have to swallow its most annoying and I have to try to sleep"
+    " with my neck up in the air. My ears are painful too, this is ongoing condition"
+)
+
+
+def quickstart() -> int:
+    """Runs the verbs one after another and prints what came of it; returns the exit status."""
+    if status := main(["fit", "--config", "configs/quickstart.yaml"]):
+        return status
+    run = runs.versions(Path("lightning_logs/quickstart"))[-1]
+    best = next((run / "checkpoints").glob("best*.ckpt"))
+    for verb in (
+        ["test", "--ckpt_path", str(best)],
+        ["export", "--checkpoint", str(best), "--output", str(run / "export")],
+    ):
+        if status := main(verb):
+            return status
+    results = json.loads((run / "test.json").read_text(encoding="utf-8"))
+    answer = Responder.from_pretrained(run / "export").respond(QUESTION)
+    print(
+        f"\nquestion: {QUESTION}\n\nembedded test split (synthetic consultations), a small model trained from scratch:"
+    )
+    print(f"perplexity before: {results['test/base_perplexity']:.2f}")
+    print(f"perplexity after: {results['test/perplexity']:.2f}")
+    print(f"answer: {answer.answer}\n\n{answer.disclaimer}")
+    print(f'\nnext: lightning-med respond --model {run / "export"} "Your question"')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(quickstart())
