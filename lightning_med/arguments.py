@@ -11,8 +11,8 @@ from lightning_med.errors import InputError
 class Parser(argparse.ArgumentParser):
     """An argparse parser that raises `InputError`, and does not guess at shortened options."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{self.prog.split()[-1]}: {message}.", f"{self.prog} --help shows the options.")

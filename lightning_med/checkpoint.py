@@ -55,3 +55,23 @@ def run_folder(path: str | Path) -> Path:
     """The run that a checkpoint belongs to, or the folder it lies in."""
     folder = Path(path).resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
+
+
+def check_same(name: str, same: bool) -> None:
+    """Refuses a checkpoint that was trained with another tokenizer or prompt than the settings name."""
+    if not same:
+        raise InputError(f"The checkpoint was trained with another {name} than the settings name.", _OWN_SETTINGS)
+
+
+def check_shapes(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """Refuses a checkpoint of a model of another shape, and names the first weight that differs."""
+    what = "The checkpoint holds another model than the settings name"
+    for name in sorted(set(ours) ^ set(theirs)):
+        raise InputError(f"{what}: {name} is in one only.", _OWN_SETTINGS)
+    for name, weight in ours.items():
+        there, here = list(theirs[name].shape), list(weight.shape)
+        if there != here:
+            raise InputError(f"{what}: {name} is {there} there and {here} here.", _OWN_SETTINGS)
+
+
+_OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"

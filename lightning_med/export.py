@@ -44,7 +44,7 @@ def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) 
         InputError: The checkpoint is none of ours, or `output` exists.
     """
     from lightning_med import checkpoint as ckpt
-    from lightning_med.progress import working
+    from lightning_med.console import working
 
     output = Path(output)
     if output.exists() and not overwrite:

@@ -17,8 +17,9 @@ tags: [lightning_med, medical, research]
 
 A small language model fine-tuned on doctor-patient consultations with lightning_med {version}.
 
-**For research and education only. Not a medical device, not for clinical use, and never a substitute for care.** It makes
-things up, in a confident voice: doses, diagnoses and reassurance among them. In an emergency call your emergency number.
+**For research and education only. Not a medical device, not for clinical use, and never a substitute for care.** It
+makes things up, in a confident voice: doses, diagnoses and reassurance among them. In an emergency call your emergency
+number.
 
 ## Use
 
@@ -33,8 +34,9 @@ template renders exactly what training saw. A bare pipeline does not protect aga
 
 ## Data
 
-Source `{source}`{synthetic}. {rows_in:,} rows read, {rows_out:,} kept; training {train:,}, validation {validation:,}, test {test:,}; no
-question stands on two sides. Fingerprint `{fingerprint}`.
+Source `{source}`{synthetic}. {rows_in:,} rows read, {rows_out:,} kept.
+Training {train:,}, validation {validation:,}, test {test:,}; no question stands on two sides.
+Fingerprint `{fingerprint}`.
 
 | rule | rows |
 |---|---|
@@ -44,7 +46,8 @@ System prompt: “{system_prompt}”
 
 ## Training
 
-Checkpoint `{checkpoint}`, {steps:,} optimizer steps from {start}. The loss is taken on the answers' tokens{question_weight}.
+Checkpoint `{checkpoint}`, {steps:,} optimizer steps from {start}.
+The loss is taken on the answers' tokens{question_weight}.
 
 | setting | value |
 |---|---|
@@ -60,8 +63,8 @@ Over the answers' tokens of the validation split, at the time of the checkpoint.
 
 ## Limits
 
-English. One turn. Trained on answers from public forums or synthetic ones, with their mistakes; no clinician has reviewed
-it. Perplexity says how well it predicts such answers, not whether they are right.
+English. One turn. Trained on answers from public forums or synthetic ones, with their mistakes; no clinician has
+reviewed it. Perplexity says how well it predicts such answers, not whether they are right.
 """
 _SHOWN = {
     "model": ("base", "from_scratch", "lr", "weight_decay", "warmup_fraction", "question_weight", "attention_dropout"),
@@ -83,7 +86,7 @@ def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
     weight = model.get("question_weight", 0)
     scratch = "random weights" if model.get("from_scratch") else f"`{model.get('base')}`"
     return _PAGE.format(
-        title=f"lightning_med {json.loads(card['network'])['model_type']} on {data['files'][0] if data['files'] else 'data'}",
+        title=f"lightning_med {json.loads(card['network'])['model_type']} on {', '.join(data['files'])[:60]}",
         version=__version__,
         end=json.loads(card["tokenizer"])["special"]["eos_token"],
         source=data["recipe"]["source"],

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_med.arguments import Parser
 from lightning_med.data.cleaning import mend_whitespace
@@ -78,8 +78,8 @@ class Responder:
         logging.disable_progress_bar()
         try:
             own = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            network = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            network: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             decoding = Decoding(**own["decoding"])
             encoder = Encoder(tokenizer, Prompt(own["system_prompt"]), own["max_length"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning import Trainer
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -29,12 +26,14 @@ from lightning_med.callbacks.progress import ProgressBar
 from lightning_med.callbacks.samples import SampleAnswers
 from lightning_med.callbacks.signals import Signals
 from lightning_med.callbacks.throughput import Forecast, Throughput
+from lightning_med.console import quieten
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report import print_report, write_report
 from lightning_med.errors import InputError
 from lightning_med.files import write_whole
 from lightning_med.memory import keep_freed_memory
 from lightning_med.model.module import DialogueLM
+from lightning_med.precision import possible_precision
 
 EVALUATIONS = ("validate", "test", "predict")
 _NOT_SAVED = ("config", "ckpt_path", "weights_only")  # of one call, not of the run
@@ -110,14 +109,14 @@ class MedCLI(LightningCLI):
         limit = self.config[self.subcommand].trainer.max_steps
         if self.subcommand == "fit" and 0 < limit <= content["global_step"]:
             raise InputError(
-                f"The checkpoint stands at step {content['global_step']}, and max_steps is {limit}: nothing is left to do.",
+                f"The checkpoint stands at step {content['global_step']}, max_steps is {limit}: nothing is left to do.",
                 "To go on, give a larger --trainer.max_steps",
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self.config_init[self.subcommand].trainer
         if self.subcommand != "prepare":
-            kwargs["precision"] = _possible_precision(settings.precision, settings.accelerator)
+            kwargs["precision"] = possible_precision(settings.precision, settings.accelerator)
         fitting = self.subcommand == "fit"
         kwargs["logger"] = False
         if self.run is not None and settings.logger is not False:
@@ -241,7 +240,7 @@ class _Parser(LightningArgumentParser):
 def main(argv: list[str]) -> int:
     """Runs `fit`, `validate`, `test`, `predict` or `prepare` with its options; returns the exit status."""
     keep_freed_memory()
-    _quieten()
+    quieten()
     with tempfile.TemporaryDirectory() as folder:
         argv = with_saved_settings(shipped.found(argv), Path(folder))
         before, sys.argv = sys.argv, ["lightning-med", *argv]
@@ -270,23 +269,6 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _quieten() -> None:
-    """Leaves out what says nothing to our users; warnings that they can act on stay."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*dataloader is not\\s+resumable.*",
-        ".*Consider increasing the value of the `num_workers`.*",
-        ".*smaller than the logging interval.*",
-        ".*exists and is not empty.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*callbacks used to create the checkpoint need.*",
-        ".*Checkpoint directory .* exists.*",
-    ):
-        warnings.filterwarnings("ignore", message)
-
-
 def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
     """A checkpoint is enough: where no config is given, the one that it carries stands in its place.
 
@@ -304,22 +286,6 @@ def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
     settings = folder / "config.yaml"
     settings.write_text(yaml.safe_dump(ckpt.card(ckpt.read(path))["settings"]), encoding="utf-8")
     return [argv[0], "--config", str(settings), *argv[1:]]
-
-
-def _possible_precision(wanted: Any, accelerator: str) -> Any:
-    """`16-mixed` where the machine has it; without a GPU the best that the processor has, and a line that says so."""
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
-    if str(wanted) not in ("16-mixed", "16") or not on_cpu:
-        return wanted
-    best = "bf16-mixed" if _cpu_has_bf16() else "32-true"
-    print(f"precision: 16-mixed needs a GPU; this processor runs in {best}.", flush=True)
-    return best
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 matrices itself; without, it is slower than float32."""
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def _config_name(given: Any) -> str | None:

@@ -56,7 +56,8 @@ class SampleAnswers(L.Callback):
         for number, (text, given) in enumerate(zip(texts, answers, strict=True)):
             question, reference = str(text["question"]), str(text["answer"])
             table.add_row(*(_short(cell) for cell in (question, reference, given)))
-            page = f"**Question**\n\n{question}\n\n**Reference**\n\n{reference}\n\n**Answer at step {trainer.global_step}**\n\n{given}"
+            parts = {"Question": question, "Reference": reference, f"Answer at step {trainer.global_step}": given}
+            page = "\n\n".join(f"**{title}**\n\n{content}" for title, content in parts.items())
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"samples/{number}", page, trainer.global_step)

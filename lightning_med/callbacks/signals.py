@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 
 from lightning_med.callbacks.checkpoints import LastCheckpoint
-from lightning_med.progress import say
+from lightning_med.console import say
 
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from lightning_med.progress import say
+from lightning_med.console import say
 
 
 class Throughput(L.Callback):

@@ -119,7 +119,7 @@ class DialogueDataModule(L.LightningDataModule):
         # Batches are cut by tokens, so their number differs by one or two from epoch to epoch: each has its own loader.
         done, epoch, window = 0, 0, 1
         if self.trainer is not None:
-            self.trainer.reload_dataloaders_every_n_epochs = 1
+            self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
             epoch, window = self.trainer.current_epoch, self.trainer.accumulate_grad_batches
             done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self._resuming else 0
         return self._loader("train", self.epoch_plan(epoch), window, done)

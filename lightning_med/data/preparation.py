@@ -17,6 +17,7 @@ import pandas as pd
 from filelock import FileLock
 from transformers import PreTrainedTokenizerFast
 
+from lightning_med.console import working
 from lightning_med.data import sources, store
 from lightning_med.data.cleaning import Cleaner
 from lightning_med.data.prompts import Prompt
@@ -31,7 +32,6 @@ from lightning_med.data.tokens import (
     train_tokenizer,
 )
 from lightning_med.errors import InputError
-from lightning_med.progress import working
 
 _CODE = ("cleaning", "preparation", "prompts", "sources", "splits", "store", "tokens")
 _ENCODED_AT_ONCE = 2_000  # rows between two ticks of the progress bar

@@ -6,8 +6,8 @@
 
     Doctor: I am sorry to hear that. …<|endoftext|>
 
-Each segment begins with its own space or line break and ends with neither. GPT-2's pre-tokenizer never joins across such
-a seam, so encoding the segments one by one and encoding the whole text give the same ids.
+Each segment begins with its own space or line break and ends with neither. GPT-2's pre-tokenizer never joins across
+such a seam, so encoding the segments one by one and encoding the whole text give the same ids.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def attend(
         )
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    sizes = [after - before for before, after in zip(boundaries, boundaries[1:], strict=False)]
+    sizes = [after - before for before, after in pairwise(boundaries)]
     # One split a tensor, not one slice a consultation: its backward writes each gradient once.
     parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
     outputs = [scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scaling) for q, k, v in parts]

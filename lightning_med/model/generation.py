@@ -74,7 +74,7 @@ def answer(
     for line, prompt in enumerate(prompts):
         ids[line, width - len(prompt) :] = torch.tensor(prompt, device=ids.device)
         mask[line, width - len(prompt) :] = 1
-    output = network.generate(
+    output = network.generate(  # type: ignore[operator]
         ids,
         attention_mask=mask,
         generation_config=decoding.config(tokenizer),

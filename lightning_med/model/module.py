@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from lightning_med import checkpoint as ckpt
-from lightning_med.data.tokens import restore_tokenizer, store_tokenizer
+from lightning_med.console import say
+from lightning_med.data.tokens import store_tokenizer
 from lightning_med.errors import InputError
 from lightning_med.model import network as net
 from lightning_med.model.generation import Decoding, answer
 from lightning_med.model.metrics import AnswerLikelihood
-from lightning_med.progress import say
+from lightning_med.model.optimization import adamw, hold_to_settings, total_steps, warmup_cosine
 
 
 class DialogueLM(L.LightningModule):
@@ -105,8 +104,8 @@ class DialogueLM(L.LightningModule):
             fields = dict(self.hparams["from_scratch"])
             return net.from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, seed)
         network = net.from_base(self.hparams["base"], dropout)
-        known = network.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
-        if len(tokenizer) > known:
+        known = network.get_input_embeddings().num_embeddings
+        if len(tokenizer) > int(known):  # type: ignore[arg-type]
             raise InputError(
                 f"The tokenizer has {len(tokenizer)} tokens, the base {self.hparams['base']} knows {known}.",
                 f"Take the base's own: --data.tokenizer {self.hparams['base']}",
@@ -162,58 +161,21 @@ class DialogueLM(L.LightningModule):
     def _every(self) -> int:
         return max(int(getattr(self.trainer, "log_every_n_steps", 1)), 1)
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        decay = self.hparams["weight_decay"]
-        groups = [
-            {"params": [p for p in self.network.parameters() if p.dim() >= 2], "weight_decay": decay},
-            {"params": [p for p in self.network.parameters() if p.dim() < 2], "weight_decay": 0.0},
-        ]
+    def configure_optimizers(self) -> Any:
         # The fused kernel unscales float16 gradients itself, which forbids clipping before it.
         fused = self.trainer.precision != "16-mixed"
-        optimizer = AdamW(groups, lr=self.hparams["lr"], betas=(0.9, 0.95), fused=fused)
-        schedule = LambdaLR(optimizer, self._factor())
+        optimizer = adamw(self.network, self.hparams["lr"], self.hparams["weight_decay"], fused)
+        schedule = LambdaLR(optimizer, warmup_cosine(self.total_steps, self.hparams["warmup_fraction"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _factor(self) -> Any:
-        """The learning rate's course: up in a line, down in a half cosine (Loshchilov & Hutter, 2017)."""
-        total = max(self.total_steps, 1)
-        warmup = max(round(total * self.hparams["warmup_fraction"]), 1)
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1)))
-
-        return factor
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole fit."""
-        # Not `estimated_stepping_batches`: it loads the training data before a resumed run knows where it stood.
-        trainer = self.trainer
-        batches = len(trainer.datamodule.epoch_plan(0))  # type: ignore[attr-defined]
-        limit = trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches)
-        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
-        ends = [
-            s for s in (trainer.max_steps if trainer.max_steps > 0 else None, steps * epochs if epochs else None) if s
-        ]
-        return min(ends) if ends else steps
+        return total_steps(self.trainer, len(self.trainer.datamodule.epoch_plan(0)))  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
-        """What the command says of the optimizer holds, also where a checkpoint says otherwise."""
-        for optimizer, schedule in zip(self.trainer.optimizers, self.trainer.lr_scheduler_configs, strict=True):
-            wanted = self.hparams["lr"]
-            scheduler = schedule.scheduler
-            before = scheduler.base_lrs[0]  # type: ignore[union-attr]
-            if before != wanted:
-                say(f"model.lr: {before} in the checkpoint, {wanted} now: {wanted} is used.")
-                scheduler.base_lrs = [wanted] * len(optimizer.param_groups)  # type: ignore[union-attr]
-            factor = self._factor()(scheduler.last_epoch)  # type: ignore[union-attr]
-            decays = (self.hparams["weight_decay"], 0.0)
-            for group, decay in zip(optimizer.param_groups, decays, strict=True):
-                group.update(lr=wanted * factor, initial_lr=wanted, weight_decay=decay)
+        factor = warmup_cosine(self.total_steps, self.hparams["warmup_fraction"])
+        hold_to_settings(self.trainer, self.hparams["lr"], self.hparams["weight_decay"], factor)
 
     # ------------------------------------------------------------------ evaluation
 
@@ -226,7 +188,7 @@ class DialogueLM(L.LightningModule):
     def on_test_start(self) -> None:
         self._to_device()
         for network in self._untuned:
-            network.to(self.device)
+            network.to(self.device)  # type: ignore[arg-type]
 
     def _to_device(self) -> None:
         for likelihood in self._likelihood.values():
@@ -293,40 +255,14 @@ class DialogueLM(L.LightningModule):
             raise InputError("This checkpoint is not one of lightning-med.", "Give one of RUN/checkpoints.")
         if self.model is None:
             self.model = net.from_text(stored["network"])
-        elif (shape := _differing(self.model, checkpoint["state_dict"])) is not None:
-            raise InputError(
-                f"The checkpoint holds another model than the settings name ({shape}).",
-                "Give the run's own settings: --config RUN/config.yaml",
-            )
+        else:
+            ckpt.check_shapes(self.state_dict(), checkpoint["state_dict"])
         trainer = self._trainer
         if trainer is None:
             return
         if self._started and trainer.state.fn == "test":
             self._untuned = [copy.deepcopy(self.model).eval()]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        for name, ours in (
-            ("tokenizer", _rules(store_tokenizer(data.prepared.tokenizer))),
-            ("system prompt", data.prompt.system),
-        ):
-            theirs = _rules(stored["tokenizer"]) if name == "tokenizer" else stored["system_prompt"]
-            if ours != theirs:
-                raise InputError(
-                    f"The checkpoint was trained with another {name} than the settings name.",
-                    "Give the run's own settings: --config RUN/config.yaml",
-                )
-
-
-def _rules(stored: str) -> str:
-    return restore_tokenizer(stored).backend_tokenizer.to_str()
-
-
-def _differing(network: PreTrainedModel, state: dict[str, Tensor]) -> str | None:
-    """The first weight whose shape differs from the checkpoint's, in words."""
-    ours = {f"model.{name}": tuple(weight.shape) for name, weight in network.state_dict().items()}
-    theirs = {name: tuple(weight.shape) for name, weight in state.items()}
-    for name in sorted(set(ours) ^ set(theirs)):
-        return f"{name.removeprefix('model.')} is in one only"
-    for name, shape in ours.items():
-        if theirs[name] != shape:
-            return f"{name.removeprefix('model.')}: {list(theirs[name])} there, {list(shape)} here"
-    return None
+        prepared = data.prepared
+        ckpt.check_same("tokenizer", stored["tokenizer"] == store_tokenizer(prepared.tokenizer))
+        ckpt.check_same("system prompt", stored["system_prompt"] == data.prompt.system)

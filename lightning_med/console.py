@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,3 +40,20 @@ def say(text: str, trainer: Any = None, error: bool = False) -> None:
     live = getattr(getattr(trainer, "progress_bar_callback", None), "progress", None)
     console = live.console if live is not None else Console(stderr=error)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def quieten() -> None:
+    """Leaves out what says nothing to our users; warnings that they can act on stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*dataloader is not\\s+resumable.*",
+        ".*Consider increasing the value of the `num_workers`.*",
+        ".*smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*callbacks used to create the checkpoint need.*",
+        ".*Checkpoint directory .* exists.*",
+    ):
+        warnings.filterwarnings("ignore", message)
