@@ -16,6 +16,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_med import checkpoint as ckpt
 from lightning_med import runs, shipped
@@ -179,8 +180,10 @@ class MedCLI(LightningCLI):
         print(f"next: {self._export_line()}")
 
     def after_prepare(self) -> None:
-        given = " ".join(_quote(word) for word in sys.argv[2:] if word != "--output") if len(sys.argv) > 2 else ""
-        print(f"next: lightning-med fit {given}".rstrip())
+        words = list(sys.argv[2:])
+        if "--output" in words:
+            del words[(at := words.index("--output")) : at + 2]
+        print("next: lightning-med fit", *(_quote(word) for word in words if not word.startswith("--output=")))
 
     def _write_results(self, name: str) -> None:
         path = self._output(name)
@@ -243,7 +246,7 @@ def main(argv: list[str]) -> int:
     quieten()
     with tempfile.TemporaryDirectory() as folder:
         argv = with_saved_settings(shipped.found(argv), Path(folder))
-        before, sys.argv = sys.argv, ["lightning-med", *argv]
+        before, sys.argv = sys.argv, ["lightning-med", *argv]  # LightningCLI reads them there
         try:
             MedCLI(
                 DialogueLM,
@@ -264,6 +267,8 @@ def main(argv: list[str]) -> int:
                 load_from_checkpoint_support=False,
                 auto_configure_optimizers=False,
             )
+        except MisconfigurationException as error:
+            raise InputError(str(error), "lightning-med VERB --help shows the trainer's options.") from error
         finally:
             sys.argv = before
     return 0

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from lightning_med.data import batches as B
 from lightning_med.data.preparation import Prepared, Recipe, prepare
 from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
+from lightning_med.data.splits import SPLITS
 from lightning_med.data.store import TokenStore
 from lightning_med.data.tokens import Encoder
 from lightning_med.errors import InputError
@@ -29,7 +30,8 @@ class DialogueDataModule(L.LightningDataModule):
         question_column: The column with the patient's words.
         answer_column: The column with the doctor's.
         system_prompt: What stands before every consultation; every row pays for its tokens.
-        max_length: Tokens a consultation may have; longer ones are cut so that the answer survives first.
+        max_length: Tokens a consultation may have in training; longer ones are cut so that the answer survives first.
+        eval_max_length: The same for validation and test, where whole answers count; the model's context is the limit.
         test_fraction: Share of the questions held back for `test` and `predict`.
         val_fraction: Share of all questions held back for validation, taken out of training's part.
         batch_tokens: Tokens a batch holds; memory grows with it, and a GPU wants it as large as fits.
@@ -48,6 +50,7 @@ class DialogueDataModule(L.LightningDataModule):
         answer_column: str = "output",
         system_prompt: str = SYSTEM_PROMPT,
         max_length: int = 512,
+        eval_max_length: int = 1024,
         test_fraction: float = 0.1,
         val_fraction: float = 0.05,
         batch_tokens: int = 8192,
@@ -61,6 +64,11 @@ class DialogueDataModule(L.LightningDataModule):
             raise InputError(
                 f"test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on.",
                 "Each is a share of all rows, 0 or more, and together they stay below 1.",
+            )
+        if eval_max_length < max_length:
+            raise InputError(
+                f"eval_max_length {eval_max_length} is below max_length {max_length}.",
+                f"Give --data.eval_max_length {max_length} or more.",
             )
         if batch_tokens < max_length:
             raise InputError(
@@ -76,6 +84,7 @@ class DialogueDataModule(L.LightningDataModule):
             answer_column,
             system_prompt,
             max_length,
+            eval_max_length,
             test_fraction,
             val_fraction,
             seed,
@@ -98,6 +107,11 @@ class DialogueDataModule(L.LightningDataModule):
         self.setup()
         assert self._prepared is not None
         return self._prepared
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest consultation, over all splits."""
+        return max(int(self.store(split).lengths.max(initial=0)) for split in SPLITS)
 
     @property
     def encoder(self) -> Encoder:
@@ -142,8 +156,12 @@ class DialogueDataModule(L.LightningDataModule):
         return self.trainer is not None and self.trainer.fit_loop.restarting
 
     def _plan(self, store: TokenStore, order: np.ndarray) -> list[np.ndarray]:
-        lengths = store.lengths if self.padded is None else np.full(len(store), self.padded)
-        return B.plan(lengths, self.batch_tokens, order)
+        width = self._width(store)
+        return B.plan(store.lengths if width is None else np.full(len(store), width), self.batch_tokens, order)
+
+    def _width(self, store: TokenStore) -> int | None:
+        """The common length of padded batches: `max_length`, or that of a longer row of validation or test."""
+        return None if self.padded is None else max(self.padded, int(store.lengths.max(initial=0)))
 
     def _loader(
         self, split: str, plan: list[np.ndarray] | None = None, window: int = 1, done: int = 0
@@ -152,4 +170,4 @@ class DialogueDataModule(L.LightningDataModule):
         if plan is None:
             plan = self._plan(store, np.arange(len(store)))
         pad_id = self.prepared.tokenizer.pad_token_id
-        return B.loader(B.Batches(store, plan, window, self.padded, pad_id), done, self.num_workers)
+        return B.loader(B.Batches(store, plan, window, self._width(store), pad_id), done, self.num_workers)

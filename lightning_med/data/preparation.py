@@ -48,6 +48,7 @@ class Recipe:
     answer_column: str
     system_prompt: str
     max_length: int
+    eval_max_length: int
     test_fraction: float
     val_fraction: float
     seed: int
@@ -158,11 +159,12 @@ def _build(
         tell("training the tokenizer", 0, 0)
         learned = frame[sides == SPLITS.index("train")]
         tokenizer = train_tokenizer([*learned["question"], *learned["answer"]], recipe.vocab_size)
-    encoder = Encoder(tokenizer, Prompt(recipe.system_prompt), recipe.max_length)
     tokens: dict[str, Counter[str]] = {}
     done = 0
     for index, split in enumerate(SPLITS):
         part = frame[sides == index]
+        length = recipe.max_length if split == "train" else recipe.eval_max_length
+        encoder = Encoder(tokenizer, Prompt(recipe.system_prompt), length)
         batches, tokens[split] = [], Counter(total=0, question=0, answer=0, cut=0)
         for start in range(0, len(part), _ENCODED_AT_ONCE):
             piece = part.iloc[start : start + _ENCODED_AT_ONCE]

@@ -88,11 +88,11 @@ class DialogueLM(L.LightningModule):
         else:
             self._started = True
         limit = net.context_length(self.model)
-        longest = self.trainer.datamodule.recipe.max_length  # type: ignore[attr-defined]
+        longest = self.trainer.datamodule.longest  # type: ignore[attr-defined]
         if longest > limit:
             raise InputError(
-                f"max_length {longest} is longer than the model's context of {limit} tokens.",
-                f"Give --data.max_length {limit} or less.",
+                f"A consultation has {longest} tokens, more than the model's context of {limit}.",
+                f"Cut such ones: --data.eval_max_length {limit}, and --data.max_length as much or less.",
             )
 
     def _start(self) -> PreTrainedModel:
