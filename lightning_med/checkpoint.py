@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def read(path: str | Path) -> dict[str, Any]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # whatever torch stumbles over, the file is not one to go on with
         raise InputError(
             f"{path} is not a whole checkpoint, or holds more than tensors and plain values.",
             "Take another of RUN/checkpoints; nothing was loaded from it.",

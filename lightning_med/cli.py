@@ -71,4 +71,5 @@ def _run(argv: list[str]) -> int:
         )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries; what came of them we say ourselves
     return int(importlib.import_module(VERBS[argv[0]][0]).main(argv))

@@ -62,6 +62,13 @@ class MedCLI(LightningCLI):
 
     run: Path | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        finally:
+            if self.run is not None:
+                runs.remove_if_empty(self.run)
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         return {**LightningCLI.subcommands(), "prepare": {"datamodule"}}
@@ -202,13 +209,6 @@ class MedCLI(LightningCLI):
     def _export_line(self) -> str:
         path = Path(self.config[self.subcommand].ckpt_path)
         return f"lightning-med export --checkpoint {_quote(path)} --output {_quote(ckpt.run_folder(path) / 'export')}"
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        try:
-            super()._run_subcommand(subcommand)
-        finally:
-            if self.run is not None:
-                runs.remove_if_empty(self.run)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)

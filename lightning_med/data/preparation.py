@@ -149,10 +149,11 @@ def _build(
 ) -> None:
     frame, cleaner, rows_in = _read_clean(recipe, files, tell)
     if frame.empty:
-        raise InputError(
-            f"{recipe.source}: no consultation is left of {rows_in} rows.",
-            f"Dropped: {', '.join(f'{count} {rule}' for rule, count in cleaner.counts.items() if count) or 'none'}.",
+        dropped = ", ".join(
+            f"{count} {rule}" for rule, count in cleaner.counts.items() if count and rule != "whitespace"
         )
+        what = f"no consultation is left of {rows_in} rows ({dropped})" if rows_in else "a header, but no row"
+        raise InputError(f"{recipe.source}: {what}.", "Each row needs a question and an answer.")
     questions = frame["question"].tolist()
     sides = assign(questions, recipe.seed, recipe.test_fraction, recipe.val_fraction)
     if tokenizer is None:

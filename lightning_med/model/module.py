@@ -244,7 +244,7 @@ class DialogueLM(L.LightningModule):
             "tokenizer": store_tokenizer(data.prepared.tokenizer),
             "system_prompt": data.prompt.system,
             "max_length": data.recipe.max_length,
-            "settings": json.dumps(self.settings),
+            "settings": json.dumps(self.settings or {"model": dict(self.hparams), "data": dict(data.hparams)}),
             "data": json.dumps({"fingerprint": data.prepared.fingerprint, **report}),
             "metrics": json.dumps(self.results),
         }
