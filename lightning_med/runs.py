@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from lightning_med.errors import InputError
 
+SETTINGS = "config.yaml"
 _NAME = re.compile(r"[\w][\w.-]*")
 _VERSION = re.compile(r"version_(\d+)")
 
@@ -45,9 +47,12 @@ def create(folder: Path) -> Path:
         return path
 
 
-def remove_if_empty(run: Path) -> None:
-    """Takes back a folder that nothing was written to, and its parents of ours."""
-    for folder in (run, run.parent, run.parent.parent):
+def take_back(run: Path) -> None:
+    """Removes the folder of a run that never began, one without settings, and its parents of ours if they are empty."""
+    if (run / SETTINGS).exists():
+        return
+    shutil.rmtree(run, ignore_errors=True)
+    for folder in (run.parent, run.parent.parent):
         try:
             folder.rmdir()
         except OSError:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from lightning import Trainer
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -67,7 +67,7 @@ class MedCLI(LightningCLI):
             super().__init__(*args, **kwargs)
         finally:
             if self.run is not None:
-                runs.remove_if_empty(self.run)
+                runs.take_back(self.run)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -137,6 +137,11 @@ class MedCLI(LightningCLI):
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
         kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.callbacks:
+            if isinstance(callback, SaveSettings):
+                callback.run = self.run
+            elif isinstance(callback, ModelCheckpoint) and self.run is not None:
+                callback.dirpath = callback.dirpath or str(self.run / "checkpoints")
         self.model.settings, self.model.checkpoint = self._settings(), self.config[self.subcommand].get("ckpt_path")
         return trainer
 
@@ -226,13 +231,15 @@ class MedCLI(LightningCLI):
 class SaveSettings(SaveConfigCallback):
     """Writes `config.yaml` once the data and the model are there, so that a run that never began leaves no folder."""
 
+    run: Path | None = None
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         pass
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.is_global_zero and trainer.log_dir is not None:
+        if trainer.is_global_zero and self.run is not None:
             text = yaml.safe_dump(pl_module.settings, sort_keys=False, allow_unicode=True, width=120)
-            write_whole(Path(trainer.log_dir) / "config.yaml", text)
+            write_whole(self.run / runs.SETTINGS, text)
 
 
 class _Parser(LightningArgumentParser):
