@@ -137,7 +137,7 @@ class MedCLI(LightningCLI):
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
         kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
-        for callback in trainer.callbacks:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveSettings):
                 callback.run = self.run
             elif isinstance(callback, ModelCheckpoint) and self.run is not None:
