@@ -18,6 +18,7 @@ def reaching(name: str, option: str) -> Iterator[None]:
         option: How a local copy is named instead, for instance `--model.base FOLDER`.
     """
     from huggingface_hub import constants, errors
+    from safetensors import SafetensorError
 
     local = f"Work from a local copy: {option}"
     try:
@@ -29,7 +30,9 @@ def reaching(name: str, option: str) -> Iterator[None]:
         raise InputError(f"{name} is neither a folder here nor a repository's name on the Hub.", local) from error
     except Exception as error:
         # The Hub's client raises its transport's errors, of a library whose name changes from version to version.
-        if not isinstance(error, (OSError, ValueError)) and not type(error).__module__.startswith("httpx"):
+        if not isinstance(error, (OSError, ValueError, SafetensorError)) and not type(error).__module__.startswith(
+            "httpx"
+        ):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         if Path(name).is_dir():

@@ -66,7 +66,10 @@ def answer(
     Returns:
         The answers, without the prompt and without end token; each ends where a new turn would begin.
     """
-    room = context_length(network) - decoding.max_new_tokens - encoder.frame
+    context = context_length(network)
+    # An answer may be set longer than the context: then it shares it with its question.
+    longest = min(decoding.max_new_tokens, context // 2)
+    room = context - longest - encoder.frame
     prompts = [encoder.encode_question(question, room) for question in questions]
     tokenizer, width = encoder.tokenizer, max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id, device=network.device)
@@ -79,6 +82,7 @@ def answer(
         attention_mask=mask,
         generation_config=decoding.config(tokenizer),
         stopping_criteria=[_NewTurn(tokenizer, width)],
+        max_new_tokens=longest,
         max_time=max_seconds,
     )
     texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True, clean_up_tokenization_spaces=False)

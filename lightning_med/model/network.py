@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, PretrainedConfig, PreTrainedModel
 
@@ -60,8 +61,11 @@ def from_scratch(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return _build(config)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"from_scratch {fields}: {error}") from error
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"from_scratch {fields}: {reason}", "Take the usual ones together: n_layer, n_embd, n_head."
+        ) from error
 
 
 def from_text(text: str) -> PreTrainedModel:
