@@ -1,4 +1,4 @@
-"""What can go wrong between us and the Hugging Face Hub, said in one line."""
+"""What comes from the Hugging Face Hub, and what can go wrong on the way, said in one line."""
 
 from __future__ import annotations
 
@@ -40,3 +40,23 @@ def reaching(name: str, option: str) -> Iterator[None]:
         else:
             what = f"{name}: tried this machine's cache and {constants.ENDPOINT}, and got it from neither ({reason})."
         raise InputError(what, local) from error
+
+
+def fetched(name: str, option: str, patterns: list[str], repo_type: str = "model") -> Path:
+    """A folder as it is, or a repository of the Hub, from this machine's cache or downloaded into it.
+
+    Fetched as one: the loaders of transformers ask for file after file and, without a network, wait at each.
+
+    Args:
+        name: A folder, or a repository's name.
+        option: How a local copy is named instead, for the message.
+        patterns: The files wanted, at the top of a model's repository or anywhere in a data set's.
+        repo_type: `model` or `dataset`.
+    """
+    if repo_type == "model" and Path(name).is_dir():
+        return Path(name)
+    with reaching(f"hub:{name}" if repo_type == "dataset" else name, option):
+        from huggingface_hub import snapshot_download
+
+        ignored = ["*/*"] if repo_type == "model" else None  # other formats of the same weights
+        return Path(snapshot_download(name, repo_type=repo_type, allow_patterns=patterns, ignore_patterns=ignored))

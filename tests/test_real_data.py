@@ -55,8 +55,7 @@ def test_flat_batches_equal_a_padded_forward_on_the_real_slice(data: DialogueDat
         rows = generator.choice(len(store), 4, replace=False)
         ids = [torch.from_numpy(store.input_ids(row).astype(np.int64)) for row in rows]
         labels = [
-            torch.where(torch.from_numpy(store.parts(row) == ANSWER), i, -100)
-            for row, i in zip(rows, ids, strict=True)
+            torch.where(torch.from_numpy(store.parts(row) == ANSWER), i, -100) for row, i in zip(rows, ids, strict=True)
         ]
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(i) for i in ids], batch_first=True)
@@ -89,8 +88,9 @@ def test_perplexity_of_test_is_that_of_a_plain_loop_over_the_predictions(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIGHTNING_MED_CACHE", str(tmp_path / "cache"))
-    source = str(shared / "data" / "icliniq_465.csv")
-    options = ["--data.source", source, "--data.tokenizer", tokenizer_folder, "--trainer.precision", "32-true"]
+    source = tmp_path / "slice.csv"
+    pd.read_csv(shared / "data" / TABLES[0], dtype=str).head(400).to_csv(source, index=False)
+    options = ["--data.source", str(source), "--data.tokenizer", tokenizer_folder, "--trainer.precision", "32-true"]
     options += ["--model.base", "null", "--model.from_scratch", json.dumps(SCRATCH), "--trainer.max_steps", "3"]
     options += ["--model.max_new_tokens", "4", "--trainer.accelerator", "cpu", "--samples.questions", "0"]
     assert main(["fit", "--name", "real", "--data.batch_tokens", "2048", *options]) == 0
@@ -105,7 +105,10 @@ def test_perplexity_of_test_is_that_of_a_plain_loop_over_the_predictions(
     assert main(["predict", *checkpoint]) == 0
     assert main(["export", "--checkpoint", checkpoint[1], "--output", str(run / "export")]) == 0
 
-    network, tokenizer = AutoModelForCausalLM.from_pretrained(run / "export"), AutoTokenizer.from_pretrained(run / "export")
+    network, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(run / "export"),
+        AutoTokenizer.from_pretrained(run / "export"),
+    )
     total, count = 0.0, 0
     for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

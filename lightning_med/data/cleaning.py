@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from hashlib import blake2b
 
 import pandas as pd
 
 COLUMNS = ["question", "answer"]
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def whole_characters(text: str) -> str:
+    """Half of a surrogate pair, which UTF-8 cannot hold, becomes the replacement character."""
+    return _HALVES.sub("\ufffd", text)
 
 
 def mend_whitespace(text: str) -> str:
@@ -16,7 +23,7 @@ def mend_whitespace(text: str) -> str:
     Applied to questions at training and at answering alike. It leaves no empty line inside a text, so the empty line
     between two turns of a consultation is unambiguous.
     """
-    lines = (" ".join(line.split()) for line in text.splitlines())
+    lines = (" ".join(line.split()) for line in whole_characters(text).splitlines())
     return "\n".join(line for line in lines if line)
 
 

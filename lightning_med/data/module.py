@@ -60,7 +60,7 @@ class DialogueDataModule(L.LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        if min(test_fraction, val_fraction) < 0 or test_fraction + val_fraction >= 1:
+        if not (test_fraction >= 0 and val_fraction >= 0 and test_fraction + val_fraction < 1):
             raise InputError(
                 f"test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on.",
                 "Each is a share of all rows, 0 or more, and together they stay below 1.",

@@ -69,9 +69,12 @@ class Recipe:
             digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
         for file in files:
             digest.update(file.name.encode())
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+            try:
+                with file.open("rb") as stream:
+                    while block := stream.read(1 << 20):
+                        digest.update(block)
+            except OSError as error:
+                raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
         return digest.hexdigest()[:24]
 
 
@@ -119,7 +122,7 @@ def prepare(recipe: Recipe, cache_dir: str | None = None) -> Prepared:
             cached = folder.is_dir()
             if not cached:
                 _make(recipe, files, tokenizer, folder)
-    except PermissionError as error:
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise InputError(f"The cache {root} cannot be written.", "Name another: --data.cache_dir FOLDER") from error
     return Prepared(
         folder,
@@ -135,6 +138,7 @@ def _make(recipe: Recipe, files: list[Path], tokenizer: PreTrainedTokenizerFast 
     try:
         with working("Preparing the consultations") as tell:
             _build(recipe, files, tokenizer, temporary, tell)
+        temporary.chmod(0o755)  # made private, as temporary things are; a cache may be shared
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -53,7 +53,7 @@ class Prompt:
         A first message of role `system` replaces the system prompt; `user` speaks as the patient, `assistant` as the
         doctor.
         """
-        system = self.system.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+        system = self.system.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
         return (
             "{%- if messages and messages[0].role == 'system' %}"
             "{%- set system = messages[0].content | trim %}{%- set turns = messages[1:] %}"

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from lightning_med import hub
+from lightning_med.data import kaggle
+from lightning_med.data.cleaning import whole_characters
 from lightning_med.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+_NOT_TABLES = ("dataset_infos.json", "dataset-metadata.json")  # the Hub's and Kaggle's words about a data set
 CHUNK = 20_000  # rows of text held at once
 
 
@@ -29,7 +33,7 @@ def resolve(source: str) -> list[Path]:
         from lightning_med.data import sample
 
         return [sample.PATH]
-    for scheme, download in (("kaggle:", _from_kaggle), ("hub:", _from_hub)):
+    for scheme, download in (("kaggle:", kaggle.fetched), ("hub:", _from_hub)):
         if source.startswith(scheme):
             return _tables(download(source.removeprefix(scheme)), source)
     path = Path(source).expanduser()
@@ -39,7 +43,11 @@ def resolve(source: str) -> list[Path]:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{source} is not a table that can be read.", f"Known endings: {', '.join(SUFFIXES)}.")
         return [path]
-    found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).suffix.lower() in SUFFIXES)
+    found = sorted(
+        Path(p)
+        for p in glob.glob(str(path), recursive=True)
+        if Path(p).suffix.lower() in SUFFIXES and Path(p).is_file()
+    )
     if not found:
         raise InputError(
             f"{source}: no such file or folder.",
@@ -58,11 +66,16 @@ def read(files: list[Path], question_column: str, answer_column: str) -> Iterato
     Raises:
         InputError: A file lacks a column, cannot be decoded or is malformed; the message names file and line.
     """
+    if question_column == answer_column:
+        raise InputError(
+            f"question_column and answer_column are both {question_column!r}.",
+            "Name two: --data.question_column NAME --data.answer_column NAME",
+        )
     for path in files:
         row = 0
         for frame in _frames(path, [question_column, answer_column]):
-            frame = frame.rename(columns={question_column: "question", answer_column: "answer"})
-            yield frame[["question", "answer"]].assign(source=path.name, row=range(row, row + len(frame)))
+            frame = frame[[question_column, answer_column]].set_axis(["question", "answer"], axis=1)
+            yield frame.assign(source=path.name, row=range(row, row + len(frame)))
             row += len(frame)
 
 
@@ -93,14 +106,16 @@ def _csv(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
     with pd.read_csv(
         path,
         sep=separator,
-        usecols=columns,
         dtype=str,
         keep_default_na=False,  # "NA" and "None" are words that a patient may type
         na_values=[""],
         encoding="utf-8-sig",
         chunksize=CHUNK,
     ) as frames:
-        yield from frames
+        for frame in frames:
+            if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first of too many cells for an index
+                raise pd.errors.ParserError("the first row has more cells than the header")
+            yield frame
 
 
 def _parquet(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
@@ -119,6 +134,8 @@ def _parquet(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
 def _json(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
     try:
         records = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deep to be a table.") from error
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}, line {error.lineno}: {error.msg}.", "One object a line? Then name the file .jsonl."
@@ -155,7 +172,13 @@ def _jsonl(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
 
 def _from_records(path: Path, columns: list[str], records: list[dict[str, object]]) -> pd.DataFrame:
     _check_columns(path, columns, list(dict.fromkeys(key for record in records for key in record)))
-    return _as_text(path, pd.DataFrame([[record.get(name) for name in columns] for record in records], columns=columns))
+    return _as_text(
+        path, pd.DataFrame([[_whole(record.get(name)) for name in columns] for record in records], columns=columns)
+    )
+
+
+def _whole(cell: object) -> object:
+    return whole_characters(cell) if isinstance(cell, str) else cell
 
 
 def _as_text(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
@@ -187,44 +210,12 @@ def _check_columns(path: Path, wanted: list[str], found: list[str]) -> None:
 
 
 def _tables(folder: Path, source: str) -> list[Path]:
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in _NOT_TABLES)
+    found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
     if not found:
         raise InputError(f"{source} holds no table.", f"Known endings: {', '.join(SUFFIXES)}.")
     return found
 
 
-def _from_kaggle(handle: str) -> Path:
-    import kagglehub
-    from kagglehub.exceptions import KaggleApiHTTPError, UnauthenticatedError
-
-    local = f"Or download it by hand from kaggle.com/datasets/{handle} and give the file: --data.source FILE.csv"
-    try:
-        return Path(kagglehub.dataset_download(handle))
-    except ValueError as error:
-        raise InputError(f"kaggle:{handle} is not a data set's name.", "Expected: kaggle:OWNER/NAME") from error
-    except UnauthenticatedError as error:
-        raise InputError(
-            f"kaggle:{handle}: Kaggle asks for credentials and found none.", _KAGGLE_LOGIN + local
-        ) from error
-    except KaggleApiHTTPError as error:
-        status = error.response.status_code if error.response is not None else "an error"
-        if status in (401, 403):
-            what = (
-                f"kaggle:{handle}: Kaggle refused access ({status}): no credentials, wrong ones, or none needed rights."
-            )
-            raise InputError(what, _KAGGLE_LOGIN + local) from error
-        raise InputError(f"kaggle:{handle}: Kaggle answered {status}. Is the name right?", local) from error
-    except OSError as error:  # requests' errors are OSErrors
-        raise InputError(f"kaggle:{handle}: Kaggle cannot be reached ({type(error).__name__}).", local) from error
-
-
-_KAGGLE_LOGIN = "Set KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json into ~/.kaggle. "
-
-
 def _from_hub(name: str) -> Path:
-    from lightning_med.hub import reaching
-
-    with reaching(f"hub:{name}", "--data.source FOLDER"):
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
+    return hub.fetched(name, "--data.source FOLDER", [f"*{ending}" for ending in SUFFIXES], repo_type="dataset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from hashlib import blake2b
 
 import numpy as np
@@ -14,8 +15,8 @@ _NOT_WORDS = re.compile(r"[\W_]+")
 
 
 def question_key(question: str) -> str:
-    """What two spellings of one question share: letters and digits without case, punctuation and spacing."""
-    return _NOT_WORDS.sub(" ", question.casefold()).strip() or question
+    """What two spellings of one question share: letters and digits without case, punctuation, spacing and encoding."""
+    return _NOT_WORDS.sub(" ", unicodedata.normalize("NFKC", question).casefold()).strip() or question
 
 
 def place(key: str, seed: int) -> float:
@@ -28,7 +29,8 @@ def assign(questions: list[str], seed: int, test_fraction: float, val_fraction: 
     """The side of each row, as an index into `SPLITS`.
 
     The lowest places go to test, the next to validation, the rest to training. Shares are exact in expectation only
-    (112,165 rows: within 0.3 points). A table so small that a side would stay empty gives it its lowest place.
+    (112,165 rows: within 0.3 points). In a table so small that a side would stay empty each gets its share by rank, one
+    question at the least.
 
     Args:
         questions: One a row; rows that share a question share a side.
@@ -43,7 +45,7 @@ def assign(questions: list[str], seed: int, test_fraction: float, val_fraction: 
     wanted = [(name, share) for name, share in (("test", test_fraction), ("validation", val_fraction)) if share > 0]
     sides = _by_threshold(places, wanted)
     if not {"train", *(name for name, _ in wanted)} <= set(sides.values()):
-        sides = _by_rank(places, [name for name, _ in wanted])
+        sides = _by_rank(places, wanted)
     if "train" not in sides.values():
         raise InputError(
             f"The table holds {len(places)} different question{'s' * (len(places) != 1)} after cleaning: too few to"
@@ -67,7 +69,8 @@ def _by_threshold(places: dict[str, float], wanted: list[tuple[str, float]]) -> 
     return sides
 
 
-def _by_rank(places: dict[str, float], names: list[str]) -> dict[str, str]:
-    """For tables of a few rows: the lowest places, one a side."""
+def _by_rank(places: dict[str, float], wanted: list[tuple[str, float]]) -> dict[str, str]:
+    """For tables of a few rows: exact shares of the ranked places."""
     ranked = sorted(places, key=lambda key: (places[key], key))
+    names = [name for name, share in wanted for _ in range(max(round(share * len(ranked)), 1))]
     return {key: names[rank] if rank < len(names) else "train" for rank, key in enumerate(ranked)}

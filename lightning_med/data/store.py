@@ -43,7 +43,7 @@ def write(batches: list[pa.RecordBatch], folder: Path) -> None:
     """Writes one split as a data set that `datasets.load_from_disk` reads too."""
     disable_progress_bars()  # ours covers the whole preparation
     try:
-        Dataset(pa.Table.from_batches(batches, schema=SCHEMA)).save_to_disk(str(folder))
+        Dataset(pa.Table.from_batches(batches, schema=SCHEMA)).save_to_disk(str(folder), num_shards=1)
     finally:
         enable_progress_bars()
 

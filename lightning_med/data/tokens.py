@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lightning_med.data.prompts import Prompt
 from lightning_med.errors import InputError
-from lightning_med.hub import reaching
+from lightning_med.hub import fetched, reaching
 
 PROMPT, QUESTION, ANSWER = 0, 1, 2  # what a token is for: never learned, learned by weight, learned
 END = "<|endoftext|>"
@@ -27,8 +27,10 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     Raises:
         InputError: It is not there, has no end-of-text token, or is not of the `tokenizers` library.
     """
-    with reaching(name, "--data.tokenizer FOLDER"):
-        loaded = AutoTokenizer.from_pretrained(name)
+    option = "--data.tokenizer FOLDER"
+    folder = fetched(name, option, ["*.json", "*.txt", "*.model"])
+    with reaching(name, option):
+        loaded = AutoTokenizer.from_pretrained(folder)
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None or loaded.eos_token is None:
         raise InputError(f"{name}: this tokenizer has no fast form or no end-of-text token.", "GPT-2's has both.")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, PretrainedConfig, PreTrainedModel
 
 from lightning_med.errors import InputError
-from lightning_med.hub import reaching
+from lightning_med.hub import fetched, reaching
 from lightning_med.model import attention
 from lightning_med.model.loss import answer_nll
 
@@ -25,11 +25,13 @@ def from_base(base: str, attention_dropout: float) -> PreTrainedModel:
     Raises:
         InputError: It is not there, or its output layer is not a plain linear one.
     """
-    with reaching(base, "--model.base FOLDER"):
-        config = AutoConfig.from_pretrained(base)
+    option = "--model.base FOLDER"
+    folder = fetched(base, option, ["*.json", "*.safetensors"])
+    with reaching(base, option):
+        config = AutoConfig.from_pretrained(folder)
         _set_dropout(config, attention_dropout)
         network = AutoModelForCausalLM.from_pretrained(
-            base, config=config, dtype=torch.float32, attn_implementation=attention.NAME, use_safetensors=True
+            folder, config=config, dtype=torch.float32, attn_implementation=attention.NAME, use_safetensors=True
         )
     head = network.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.bias is not None or getattr(config, "final_logit_softcapping", None):

@@ -1,0 +1,97 @@
+"""What all tests share: small consultations, a cache of their own, and no network."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by huggingface_hub when it is imported
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from transformers import PreTrainedTokenizerFast
+
+from lightning_med.data.sample import PATH as SAMPLE
+from lightning_med.data.tokens import train_tokenizer
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("head", "left ear", "lower back", "right knee", "stomach", "throat", "chest", "tongue", "wrist", "big toe")
+SINCE = ("yesterday", "last week", "a month ago", "my last birthday", "the weekend", "a long flight")
+
+torch.set_num_threads(2)
+settings.register_profile(
+    "lightning_med", deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("lightning_med")
+
+
+def consultation(number: int) -> tuple[str, str]:
+    """A question and an answer that no other number has."""
+    part, since = PARTS[number % len(PARTS)], SINCE[number // len(PARTS) % len(SINCE)]
+    question = f"My {part} hurts since {since}, and I am patient number {number}. What should I do?"
+    answer = f"I am sorry to hear that. Please rest your {part} and see a doctor within {number + 2} days."
+    return question, answer
+
+
+@pytest.fixture
+def consultations(tmp_path: Path) -> Callable[..., Path]:
+    """Writes `rows` different consultations to a CSV file, `consultations(rows=60, name=…, first=0)`, and names it."""
+
+    def write(rows: int = 60, name: str = "consultations.csv", first: int = 0) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("input", "output"))
+            writer.writerows(consultation(first + number) for number in range(rows))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of prepared data for this test alone."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("LIGHTNING_MED_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE of 600 tokens, trained on a part of the sample."""
+    with SAMPLE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[:200]
+    return train_tokenizer([row[name] for row in rows for name in ("input", "output")], 600)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real consultations and GPT-2's tokenizer: beside the checkout, or `LIGHTNING_MED_REAL_DATA`."""
+    folder = Path(os.environ.get("LIGHTNING_MED_REAL_DATA") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"no real consultations beside the checkout: {folder}; LIGHTNING_MED_REAL_DATA names another")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_tables(shared: Path) -> list[Path]:
+    """CSV files of real consultations."""
+    found = sorted((shared / "data").glob("*.csv"))
+    if not found:
+        pytest.skip(f"no tables of real consultations in {shared / 'data'}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(shared: Path) -> Path:
+    """A folder with GPT-2's tokenizer."""
+    folder = shared / "gpt2-tokenizer"
+    if not folder.is_dir():
+        pytest.skip(f"no GPT-2 tokenizer in {folder}")
+    return folder

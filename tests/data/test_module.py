@@ -1,0 +1,218 @@
+"""The data module serves every training row once an epoch, in an order that two instances share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from lightning_med import DialogueDataModule
+from lightning_med.data.splits import SPLITS
+from lightning_med.data.tokens import QUESTION
+from lightning_med.errors import InputError
+
+
+@pytest.fixture
+def data(cache: Path, consultations: Callable[..., Path]) -> Callable[..., DialogueDataModule]:
+    """A data module over 120 consultations, ready for use."""
+
+    def make(**changes: Any) -> DialogueDataModule:
+        settings: dict[str, Any] = {"tokenizer": "train", "vocab_size": 400, "max_length": 128, "batch_tokens": 512}
+        module = DialogueDataModule(str(consultations(120)), **{**settings, **changes})
+        module.prepare_data()
+        module.setup("fit")
+        return module
+
+    return make
+
+
+def training(
+    module: DialogueDataModule, epoch: int = 0, window: int = 1, restarting_at: int | None = None
+) -> list[Any]:
+    """The batches of an epoch, as a trainer in that epoch is given them."""
+    ready = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(ready=restarting_at or 0)))
+    module.trainer = SimpleNamespace(  # type: ignore[assignment]
+        current_epoch=epoch,
+        accumulate_grad_batches=window,
+        reload_dataloaders_every_n_epochs=0,
+        fit_loop=SimpleNamespace(restarting=restarting_at is not None, epoch_loop=ready),
+    )
+    return list(module.train_dataloader())
+
+
+def rows_of(batches: Iterable[dict[str, Any]]) -> list[int]:
+    return [row for batch in batches for row in batch["rows"]]
+
+
+def test_every_training_row_once_an_epoch(data: Callable[..., DialogueDataModule]) -> None:
+    module = data()
+    rows = len(module.store("train"))
+    assert rows > 80
+    for epoch in range(3):
+        batches = training(module, epoch)
+        assert sorted(rows_of(batches)) == list(range(rows))
+        assert all(batch["input_ids"].numel() <= 512 for batch in batches)
+
+
+def test_order_differs_between_epochs_and_not_between_instances(data: Callable[..., DialogueDataModule]) -> None:
+    one, other = data(), data()
+    orders = [rows_of(training(one, epoch)) for epoch in range(3)]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert [rows_of(training(other, epoch)) for epoch in (2, 0)] == [orders[2], orders[0]]
+    assert rows_of(training(one, 0)) == orders[0]  # not by what was served before
+    assert [row for rows in one.epoch_plan(1) for row in rows] == orders[1]
+
+
+def test_seed_decides_the_order_and_the_split(data: Callable[..., DialogueDataModule]) -> None:
+    assert rows_of(training(data(seed=1))) != rows_of(training(data(seed=2)))
+
+
+def test_resumed_epoch_goes_on_where_it_stopped(data: Callable[..., DialogueDataModule]) -> None:
+    module = data()
+    whole = training(module, epoch=1, window=2)
+    rest = training(module, epoch=1, window=2, restarting_at=3)
+    assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[3:]]
+    for name in ("window_answers", "window_questions"):
+        assert [batch[name] for batch in rest] == [batch[name] for batch in whole[3:]]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_held_back_rows_come_once_and_in_order(data: Callable[..., DialogueDataModule], split: str) -> None:
+    module = data()
+    loader = module.val_dataloader() if split == "validation" else module.test_dataloader()
+    rows = rows_of(loader)
+    assert rows == list(range(len(module.store(split))))
+    assert rows
+    assert rows_of(loader) == rows
+
+
+@pytest.mark.parametrize("fraction", ["val_fraction", "test_fraction"])
+def test_side_that_is_not_held_back_is_empty(data: Callable[..., DialogueDataModule], fraction: str) -> None:
+    module = data(**{fraction: 0.0})
+    loaders = {"val_fraction": module.val_dataloader, "test_fraction": module.test_dataloader}
+    assert list(loaders.pop(fraction)()) == []
+    assert all(list(loader()) for loader in loaders.values())
+    assert module.longest > 0
+
+
+def test_splits_hold_all_rows(data: Callable[..., DialogueDataModule]) -> None:
+    module = data()
+    stores = {split: module.store(split) for split in SPLITS}
+    assert sum(map(len, stores.values())) == 120
+    assert module.longest == max(int(store.lengths.max()) for store in stores.values())
+
+
+def test_questions_to_answer_are_those_of_the_test_split(data: Callable[..., DialogueDataModule]) -> None:
+    module = data(test_fraction=0.5)
+    groups = list(module.predict_dataloader())
+    asked = [row for group in groups for row in group]
+    store = module.store("test")
+    assert max(map(len, groups)) <= 32 < len(store)
+    assert sorted(row["row"] for row in asked) == sorted(store.texts(row)["row"] for row in range(len(store)))
+    assert set(asked[0]) == {"question", "answer", "source", "row"}
+    order = {store.texts(row)["row"]: int(store.targets[QUESTION][row]) for row in range(len(store))}
+    lengths = [order[row["row"]] for row in asked]
+    assert lengths == sorted(lengths)  # of like length together: little padding
+
+
+def test_padding_gives_the_same_targets(data: Callable[..., DialogueDataModule]) -> None:
+    flat, padded = data(), data(pad_to_max_length=True)
+    assert flat.prepared.fingerprint == padded.prepared.fingerprint
+
+    def learned(batches: list[dict[str, Any]]) -> list[int]:
+        return sorted(int(t) for batch in batches for t in batch["targets"][: batch["answers"]])
+
+    batches = training(padded)
+    assert all(batch["input_ids"].shape[1] == 128 and batch["input_ids"].numel() <= 512 for batch in batches)
+    assert learned(batches) == learned(training(flat))
+    assert rows_of(batches) == rows_of(training(flat))
+    for loader, other in (
+        (flat.val_dataloader(), padded.val_dataloader()),
+        (flat.test_dataloader(), padded.test_dataloader()),
+    ):
+        assert learned(list(loader)) == learned(list(other))
+
+
+def test_padded_validation_holds_rows_longer_than_training_allows(cache: Path, tmp_path: Path) -> None:
+    lines = [f"Question number {number} of many?,{'Rest it well. ' * 40}" for number in range(60)]
+    (tmp_path / "long.csv").write_text("\n".join(["input,output", *lines]))
+    module = DialogueDataModule(
+        str(tmp_path / "long.csv"),
+        "train",
+        300,
+        system_prompt="Be kind.",
+        max_length=96,
+        batch_tokens=512,
+        pad_to_max_length=True,
+    )
+    longest = int(module.store("test").lengths.max())
+    assert longest > 96
+    assert {batch["input_ids"].shape[1] for batch in module.test_dataloader()} == {longest}
+    assert {batch["input_ids"].shape[1] for batch in training(module)} == {96}
+
+
+def test_setup_without_prepare_is_enough(
+    data: Callable[..., DialogueDataModule], consultations: Callable[..., Path]
+) -> None:
+    made = data()
+    other = DialogueDataModule(str(consultations(120)), "train", 400, max_length=128, batch_tokens=512)
+    other.setup("test")
+    assert other.prepared.cached
+    assert other.prepared.fingerprint == made.prepared.fingerprint
+    assert torch.equal(
+        next(iter(other.test_dataloader()))["input_ids"], next(iter(made.test_dataloader()))["input_ids"]
+    )
+
+
+def test_encoder_is_that_of_training(data: Callable[..., DialogueDataModule]) -> None:
+    module = data()
+    texts, ids = module.store("train").texts(0), module.store("train").input_ids(0)
+    (encoded,) = module.encoder.encode([str(texts["question"])], [str(texts["answer"])])
+    assert encoded.input_ids.tolist() == ids.tolist()
+
+
+def test_nothing_is_read_before_it_is_needed(cache: Path) -> None:
+    DialogueDataModule("nowhere.csv", "nothing/there")
+    assert not cache.exists()
+
+
+def test_cache_dir_wins_over_the_environment(cache: Path, tmp_path: Path, consultations: Callable[..., Path]) -> None:
+    module = DialogueDataModule(str(consultations()), "train", 300, max_length=128, cache_dir=str(tmp_path / "mine"))
+    module.prepare_data()
+    assert module.prepared.folder.parent == tmp_path / "mine"
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"test_fraction": -0.1}, "test_fraction -0.1"),
+        ({"val_fraction": -0.1}, "val_fraction -0.1"),
+        ({"test_fraction": 0.6, "val_fraction": 0.4}, "nothing to train on"),
+        ({"test_fraction": 1.0, "val_fraction": 0.0}, "nothing to train on"),
+        ({"test_fraction": float("nan")}, "test_fraction nan"),
+        ({"max_length": 512, "batch_tokens": 511}, "batch_tokens 511"),
+        ({"max_length": 512, "eval_max_length": 400}, "eval_max_length 400"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError) as caught:
+        DialogueDataModule(**settings)
+    assert named in caught.value.what
+    assert caught.value.mend
+
+
+def test_largest_settings_that_can_be() -> None:
+    DialogueDataModule(max_length=512, batch_tokens=512, test_fraction=0.5, val_fraction=0.49)
+
+
+def test_unknown_column_is_said_when_the_data_is_read(cache: Path, consultations: Callable[..., Path]) -> None:
+    module = DialogueDataModule(str(consultations()), "train", 300, question_column="question", max_length=128)
+    with pytest.raises(InputError) as caught:
+        module.prepare_data()
+    assert "no column 'question'" in caught.value.what
+    assert "input, output" in caught.value.what

@@ -1,0 +1,347 @@
+"""Tables of every kind are read alike, and a bad one is named with the way to mend it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lightning_med.data import sources
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.preparation import prepare
+from lightning_med.data.sample import PATH as SAMPLE
+from lightning_med.data.sources import read, resolve
+from lightning_med.errors import InputError
+
+ROWS = [("My tongue hurts, badly.", 'Rinse. "Salt" helps.'), ("NA", "None"), ("I cough.\nAnd sneeze.", "Drink tea.")]
+
+
+def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str, str] = ("input", "output")) -> Path:
+    """Writes rows in the form that the path's ending says."""
+    records = [dict(zip(names, row, strict=True)) for row in rows]
+    match path.suffix.lower():
+        case ".csv" | ".tsv":
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+                writer.writerows([names, *rows])
+        case ".json":
+            path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
+        case ".jsonl":
+            lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            path.write_text("".join(lines), encoding="utf-8")
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(records), path)
+    return path
+
+
+def texts(source: Path | str, question: str = "input", answer: str = "output") -> list[tuple[str, str]]:
+    frame = pd.concat(read(resolve(str(source)), question, answer))
+    return list(zip(frame["question"], frame["answer"], strict=True))
+
+
+def refusal(source: Path | str, question: str = "input", answer: str = "output") -> InputError:
+    with pytest.raises(InputError) as caught:
+        list(read(resolve(str(source)), question, answer))
+    assert "\n" not in caught.value.what
+    return caught.value
+
+
+def refused_preparation(source: Path | str, cache: Path) -> InputError:
+    with pytest.raises(InputError) as caught:
+        prepare(DialogueDataModule(str(source), "train", 300).recipe, str(cache))
+    return caught.value
+
+
+@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+def test_every_kind_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"notes{suffix}")
+    frame = pd.concat(read(resolve(str(path)), "input", "output"))
+    assert list(frame.columns) == ["question", "answer", "source", "row"]
+    assert list(zip(frame["question"], frame["answer"], strict=True)) == ROWS
+    assert frame["source"].tolist() == [f"notes{suffix}"] * 3
+    assert frame["row"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+def test_other_columns_may_be_named_and_the_rest_is_ignored(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"notes{suffix}", names=("question", "reply"))
+    assert texts(path, "question", "reply") == ROWS
+    swapped = write_table(tmp_path / f"swapped{suffix}", names=("answer", "question"))
+    assert texts(swapped, "answer", "question") == ROWS
+
+
+@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+def test_rows_are_counted_through_from_chunk_to_chunk(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "CHUNK", 4)
+    rows = [(f"question {number}", f"answer {number}") for number in range(10)]
+    frames = list(read([write_table(tmp_path / f"many{suffix}", rows)], "input", "output"))
+    assert [len(frame) for frame in frames] == [4, 4, 2]
+    whole = pd.concat(frames)
+    assert whole["row"].tolist() == list(range(10))
+    assert list(zip(whole["question"], whole["answer"], strict=True)) == rows
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
+def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"notes{suffix}")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert texts(path) == ROWS
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_csv_of_any_system(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_bytes(ending.join(["input,output", "I cough.,Drink tea.", '"NA, or so",None', ""]).encode())
+    assert texts(path) == [("I cough.", "Drink tea."), ("NA, or so", "None")]
+
+
+def test_suffix_in_capitals(tmp_path: Path) -> None:
+    assert texts(write_table(tmp_path / "NOTES.CSV")) == ROWS
+
+
+def test_empty_cells_are_null_and_words_that_mean_null_elsewhere_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("input,output\nnull,nan\n,n/a\nI cough.\n", encoding="utf-8")
+    frame = pd.concat(read([path], "input", "output"))
+    assert frame["question"].isna().tolist() == [False, True, False]
+    assert frame["answer"].isna().tolist() == [False, False, True]
+    assert frame["question"][0] == "null"
+    assert frame["answer"].tolist()[:2] == ["nan", "n/a"]
+
+
+def test_null_and_missing_keys_of_json_are_null(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"input": null, "output": "a"}\n\n{"output": "b"}\n{"input": "c", "output": "d"}\n')
+    frame = pd.concat(read([path], "input", "output"))
+    assert frame["question"].isna().tolist() == [True, True, False]
+
+
+def test_parquet_dictionary_columns_are_text(tmp_path: Path) -> None:
+    columns = {
+        name: pa.array([row[at] for row in ROWS]).dictionary_encode() for at, name in enumerate(("input", "output"))
+    }
+    pq.write_table(pa.table(columns), tmp_path / "notes.parquet")
+    assert texts(tmp_path / "notes.parquet") == ROWS
+
+
+def test_folder_is_read_through_in_the_order_of_its_names(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.jsonl", "deep/c.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_table(tmp_path / name, [(f"question of {name}", "answer")])
+    (tmp_path / "notes.txt").write_text("not a table")
+    frame = pd.concat(read(resolve(str(tmp_path)), "input", "output"))
+    assert frame["source"].tolist() == ["a.jsonl", "b.csv", "c.parquet"]
+    assert frame["row"].tolist() == [0, 0, 0]
+
+
+def test_order_of_files_is_not_that_of_the_disk(tmp_path: Path) -> None:
+    for number in (7, 2, 9, 4, 11, 0, 5, 10, 1, 8, 3, 6):
+        (tmp_path / f"{number:02}.csv").write_text("input,output\na,b\n")
+    names = [f"{number:02}.csv" for number in range(12)]
+    assert [path.name for path in resolve(str(tmp_path))] == names
+    assert [path.name for path in resolve(f"{tmp_path}/*.csv")] == names
+
+
+def test_glob_takes_the_tables_it_matches(tmp_path: Path) -> None:
+    for name in ("2023.csv", "2024.csv", "old.csv", "2025.txt"):
+        (tmp_path / name).write_text("input,output\na,b\n")
+    assert [path.name for path in resolve(f"{tmp_path}/20*")] == ["2023.csv", "2024.csv"]
+
+
+def test_sample_is_embedded() -> None:
+    assert resolve("sample") == [SAMPLE]
+    assert len(texts("sample")) >= 2_000
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_table(tmp_path / "notes.csv")
+    assert texts("~/notes.csv") == ROWS
+
+
+# What is refused, and how
+
+
+def test_missing_file_says_what_a_source_may_be(tmp_path: Path) -> None:
+    error = refusal(tmp_path / "nothing.csv")
+    assert f"{tmp_path / 'nothing.csv'}: no such file" in error.what
+    assert "kaggle:OWNER/NAME" in error.mend
+
+
+def test_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
+    (tmp_path / "notes.xlsx").write_text("")
+    error = refusal(tmp_path / "notes.xlsx")
+    assert "notes.xlsx" in error.what
+    assert ".parquet" in error.mend
+
+
+def test_folder_without_tables(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    error = refusal(tmp_path)
+    assert f"{tmp_path} holds no table" in error.what
+    assert ".csv" in error.mend
+
+
+@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"notes{suffix}", names=("Input", "reply"))
+    error = refusal(path)
+    assert str(path) in error.what
+    assert "no column 'input'" in error.what
+    assert "Input, reply" in error.what
+    assert error.mend == "Name yours: --data.question_column Input"
+    error = refusal(path, "Input")
+    assert "no column 'output'" in error.what
+    assert "--data.answer_column" in error.mend
+
+
+def test_wrong_column_with_nothing_like_it(tmp_path: Path) -> None:
+    error = refusal(write_table(tmp_path / "notes.csv", names=("x", "y")))
+    assert error.mend == "Name yours: --data.question_column NAME"
+
+
+def test_one_column_cannot_be_both(tmp_path: Path) -> None:
+    error = refusal(write_table(tmp_path / "notes.csv"), "input", "input")
+    assert "input" in error.what
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".parquet"])
+def test_empty_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"notes{suffix}"
+    path.write_bytes(b"")
+    assert str(path) in refusal(path).what
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.csv", "input,output\n"), ("a.jsonl", ""), ("a.json", "[]")])
+def test_table_without_rows(tmp_path: Path, cache: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    error = refused_preparation(tmp_path / name, cache)
+    assert str(tmp_path / name) in error.what
+    assert "no row" in error.what
+    assert error.mend
+
+
+def test_table_with_nothing_usable_says_why(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "a.csv").write_text("input,output\n ,answer\nquestion,\n")
+    error = refused_preparation(tmp_path / "a.csv", cache)
+    assert "2 rows" in error.what
+    assert "1 missing" in str(error)
+    assert "1 blank" in str(error)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
+def test_bytes_that_are_not_utf8(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"notes{suffix}", [("My café was cold.", "Go home.")])
+    path.write_bytes(path.read_text(encoding="utf-8").encode("latin1"))
+    error = refusal(path)
+    assert str(path) in error.what
+    assert "0xe9" in error.what
+    assert "iconv" in error.mend
+
+
+def test_bytes_that_are_not_utf8_far_down(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_bytes(b"input,output\n" + b"question,answer\n" * 60_000 + b"caf\xe9,answer\n")
+    assert "0xe9" in refusal(path).what
+
+
+def test_malformed_jsonl_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"input": "a", "output": "b"}\n\n{"input": "a", "output"\n')
+    error = refusal(path)
+    assert f"{path}, line 3" in error.what
+    path.write_text('{"input": "a", "output": "b"}\n["a", "b"]\n')
+    assert f"{path}, line 2: not a JSON object" in refusal(path).what
+
+
+def test_malformed_json_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "notes.json"
+    path.write_text('[\n{"input": "a", "output": "b"}\n{"input": "c", "output": "d"}\n]')
+    error = refusal(path)
+    assert f"{path}, line 3" in error.what
+    assert ".jsonl" in error.mend
+
+
+@pytest.mark.parametrize("text", ['{"input": "a", "output": "b"}', '["a", "b"]', '"a"'])
+def test_json_that_is_no_list_of_objects(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "notes.json"
+    path.write_text(text)
+    error = refusal(path)
+    assert f"{path} is not a list of objects" in error.what
+    assert '"input"' in error.mend
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_truncated_parquet(tmp_path: Path, kept: float) -> None:
+    path = write_table(tmp_path / "notes.parquet", ROWS * 200)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    error = refusal(path)
+    assert str(path) in error.what
+    assert error.mend
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("number.jsonl", b'{"input": "a", "output": 1}\n'),
+        ("list.json", b'[{"input": "a", "output": ["b"]}]'),
+    ],
+)
+def test_cells_that_are_not_text(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    error = refusal(tmp_path / name)
+    assert str(tmp_path / name) in error.what
+    assert "'output'" in error.what
+    assert "not text" in error.what
+
+
+def test_parquet_cells_that_are_not_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"input": [b"a"], "output": ["b"]}), tmp_path / "bytes.parquet")
+    assert "'input' holds a bytes, not text" in refusal(tmp_path / "bytes.parquet").what
+
+
+def test_quote_that_never_closes(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text('input,output\na,b\n"never closes,c\nd,e\n')
+    error = refusal(path)
+    assert str(path) in error.what
+    assert "row 2" in error.what
+    assert "quote" in error.mend
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input,output\nI cough.,Rest.\nI ache.,Rest, drink tea, and sleep.\n",
+        "input,output\nI ache.,Rest, drink tea.\nI cough.,Rest.\n",
+        "input,output\nI ache.,Rest, drink tea.\nI cough.,Rest, sleep.\n",
+    ],
+)
+def test_unquoted_comma_is_refused_rather_than_the_answer_cut(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text(text)
+    error = refusal(path)
+    assert str(path) in error.what
+    assert "quotes" in error.mend
+
+
+def test_half_of_a_surrogate_pair_in_json_is_replaced(tmp_path: Path) -> None:
+    """JSON can spell what UTF-8 cannot hold; scrapers that cut texts at a length leave such halves."""
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"input": "It hurts \\ud83d", "output": "Rest \\ud83d\\ude00"}\n')
+    assert texts(path) == [("It hurts �", "Rest \N{GRINNING FACE}")]
+
+
+def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callable[..., Path]) -> None:
+    consultations(name="tables/a.csv")
+    (tmp_path / "tables" / "b.csv").mkdir()
+    assert [path.name for path in resolve(str(tmp_path / "tables" / "*.csv"))] == ["a.csv"]

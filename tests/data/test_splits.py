@@ -1,0 +1,123 @@
+"""No question on two sides, shares as asked, and the same side for the same seed on any machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_med.data.splits import SPLITS, assign, place, question_key
+from lightning_med.errors import InputError
+
+QUESTIONS = [f"My knee number {number} hurts, what now?" for number in range(5_000)]
+
+
+def shares(sides: np.ndarray) -> dict[str, float]:
+    return {name: float((sides == index).mean()) for index, name in enumerate(SPLITS)}
+
+
+@pytest.mark.parametrize(("test", "validation"), [(0.1, 0.05), (0.3, 0.2), (0.05, 0.0), (0.0, 0.1), (0.0, 0.0)])
+def test_shares_are_as_asked(test: float, validation: float) -> None:
+    found = shares(assign(QUESTIONS, 42, test, validation))
+    wanted = {"train": 1 - test - validation, "validation": validation, "test": test}
+    assert found == pytest.approx(wanted, abs=0.02)
+    assert all(found[name] == 0 for name, share in wanted.items() if share == 0)
+
+
+def test_spellings_of_one_question_share_a_side() -> None:
+    spelled = ["My knee hurts!", "my KNEE hurts", "  My knee\n hurts...", "My knee, hurts?"]
+    for seed in range(20):
+        sides = assign(spelled + QUESTIONS[:50], seed, 0.3, 0.3)
+        assert len(set(sides[: len(spelled)])) == 1
+
+
+@given(
+    st.text(st.sampled_from("abcXYZ09éßΣ"), min_size=1), st.text(st.sampled_from(" .,;!?_-\n\t'\"")), st.integers(0, 3)
+)
+def test_case_and_punctuation_make_no_other_question(words: str, marks: str, seed: int) -> None:
+    key = question_key(words)
+    assert question_key(f"{marks}{words}{marks}") == question_key(words.upper()) == question_key(words.lower()) == key
+    assert 0 <= place(key, seed) < 1
+
+
+@given(st.text(min_size=1))
+def test_every_question_has_a_key(question: str) -> None:
+    assert question_key(question)
+
+
+def test_question_without_letters_is_itself() -> None:
+    assert question_key("???") != question_key("!!!")
+
+
+def test_more_rows_move_no_row() -> None:
+    few = assign(QUESTIONS[:2_000], 42, 0.1, 0.05)
+    more = assign([*QUESTIONS[3_000:], *QUESTIONS[:2_000]], 42, 0.1, 0.05)
+    assert np.array_equal(more[-2_000:], few)
+
+
+def test_order_of_rows_does_not_matter() -> None:
+    forward = assign(QUESTIONS, 42, 0.1, 0.05)
+    assert np.array_equal(assign(QUESTIONS[::-1], 42, 0.1, 0.05)[::-1], forward)
+
+
+def test_larger_test_share_keeps_the_rows_it_had() -> None:
+    small, large = (assign(QUESTIONS, 42, share, 0.0) == SPLITS.index("test") for share in (0.1, 0.2))
+    assert large[small].all()
+
+
+def test_seed_chooses_the_sides() -> None:
+    one, other = (assign(QUESTIONS, seed, 0.1, 0.05) for seed in (1, 2))
+    assert np.array_equal(one, assign(QUESTIONS, 1, 0.1, 0.05))
+    assert not np.array_equal(one, other)
+    both = ((one == SPLITS.index("test")) & (other == SPLITS.index("test"))).mean()
+    assert both == pytest.approx(0.01, abs=0.008)
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**40])
+def test_any_seed_is_a_seed(seed: int) -> None:
+    assert shares(assign(QUESTIONS, seed, 0.1, 0.05))["test"] == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1"])
+def test_another_process_gives_the_same_sides(hash_seed: str) -> None:
+    code = (
+        "import json; from lightning_med.data.splits import assign;"
+        "questions = [f'My knee number {n} hurts, what now?' for n in range(500)];"
+        "print(json.dumps(assign(questions, 42, 0.1, 0.05).tolist()))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == assign(QUESTIONS[:500], 42, 0.1, 0.05).tolist()
+
+
+@pytest.mark.parametrize("rows", [3, 4, 7, 20, 60])
+def test_small_tables_fill_every_side(rows: int) -> None:
+    for seed in range(30):
+        assert set(assign(QUESTIONS[:rows], seed, 0.1, 0.05)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_too_few_rows(rows: int) -> None:
+    with pytest.raises(InputError) as caught:
+        assign(QUESTIONS[:rows], 42, 0.1, 0.05)
+    assert f"{rows} different question{'s' * (rows > 1)} after cleaning" in caught.value.what
+    assert "Three" in caught.value.mend
+
+
+def test_rows_of_one_question_are_one() -> None:
+    with pytest.raises(InputError, match="1 different question "):
+        assign(["I cough.", "i cough", "I COUGH!"], 42, 0.1, 0.05)
+
+
+def test_two_rows_are_enough_for_two_sides() -> None:
+    assert set(assign(QUESTIONS[:2], 42, 0.1, 0.0)) == {SPLITS.index("train"), SPLITS.index("test")}
+
+
+def test_no_side_held_back_leaves_all_to_training() -> None:
+    assert set(assign(QUESTIONS[:1], 42, 0.0, 0.0)) == {SPLITS.index("train")}
