@@ -54,6 +54,7 @@ def quieten() -> None:
         ".*smaller than the logging interval.*",
         ".*exists and is not empty.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*The dirpath has changed from.*",
         ".*callbacks used to create the checkpoint need.*",
         ".*Checkpoint directory .* exists.*",
     ):

@@ -49,6 +49,8 @@ def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) 
     output = Path(output)
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists.", "Name another --output, or add --overwrite to replace it.")
+    if output.is_file():
+        raise InputError(f"{output} is a file, so it is not replaced.", "Name another --output.")
     if output.exists() and any(output.iterdir()) and not (output / SETTINGS).is_file():
         raise InputError(f"{output} is not an export of ours, so it is not replaced.", "Name another --output.")
     content = ckpt.read(checkpoint)

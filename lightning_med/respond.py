@@ -163,7 +163,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print question, answer, raw and disclaimer as JSON")
     parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")
     given = parser.parse_args(argv[1:])
-    question = sys.stdin.read() if given.question == "-" else given.question
+    content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
+    question = content.decode("utf-8", "replace")
     if not question.strip():
         raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
     responder = Responder.from_pretrained(given.model or os.environ.get(MODEL_VARIABLE) or _newest_export())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,7 +26,7 @@ from lightning_med.callbacks.hparams import HyperParameters
 from lightning_med.callbacks.predictions import PredictionWriter
 from lightning_med.callbacks.progress import ProgressBar
 from lightning_med.callbacks.samples import SampleAnswers
-from lightning_med.callbacks.signals import Signals
+from lightning_med.callbacks.signals import CAUGHT, Signals
 from lightning_med.callbacks.throughput import Forecast, Throughput
 from lightning_med.console import quieten
 from lightning_med.data.module import DialogueDataModule
@@ -136,7 +137,10 @@ class MedCLI(LightningCLI):
             kwargs["logger"] = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
         kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except ValueError as error:
+            raise InputError(str(error), "lightning-med VERB --help shows the trainer's options.") from error
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveSettings):
                 callback.run = self.run
@@ -253,6 +257,7 @@ def main(argv: list[str]) -> int:
     quieten()
     with tempfile.TemporaryDirectory() as folder:
         argv = with_saved_settings(shipped.found(argv), Path(folder))
+        handlers = {number: signal.getsignal(number) for number in CAUGHT}
         before, sys.argv = sys.argv, ["lightning-med", *argv]  # LightningCLI reads them there
         try:
             MedCLI(
@@ -278,6 +283,8 @@ def main(argv: list[str]) -> int:
             raise InputError(str(error), "lightning-med VERB --help shows the trainer's options.") from error
         finally:
             sys.argv = before
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return 0
 
 

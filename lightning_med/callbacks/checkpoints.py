@@ -35,6 +35,14 @@ class LastCheckpoint(ModelCheckpoint):
     def __init__(self, every_n_train_steps: int | None = None) -> None:
         super().__init__(filename="last", every_n_train_steps=every_n_train_steps, enable_version_counter=False)
 
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        # Once the fit has ended the trainer counts this epoch as done, and going on would skip what is left of it.
+        if trainer.global_step == trainer.max_steps and self._last_global_step_saved != trainer.global_step:
+            self.save_now(trainer)
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         if self._last_global_step_saved != trainer.global_step:

@@ -11,7 +11,7 @@ import lightning as L
 from lightning_med.callbacks.checkpoints import LastCheckpoint
 from lightning_med.console import say
 
-_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(Exception):
@@ -36,10 +36,10 @@ class Signals(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._fitting = stage == "fit"
         if not self._before:
-            self._before = {number: signal.signal(number, self._take) for number in _CAUGHT}
+            self._before = {number: signal.signal(number, self._take) for number in CAUGHT}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for number in _CAUGHT:  # the trainer has put its own in place by now
+        for number in CAUGHT:  # the trainer has put its own in place by now
             signal.signal(number, self._take)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -50,7 +50,8 @@ class Signals(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self._number or (batch_idx + 1) % trainer.accumulate_grad_batches:
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+        if not self._number or not whole:
             return
         last = next(callback for callback in trainer.callbacks if isinstance(callback, LastCheckpoint))  # type: ignore[attr-defined]
         path = last.save_now(trainer)

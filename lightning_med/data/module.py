@@ -135,7 +135,9 @@ class DialogueDataModule(L.LightningDataModule):
         if self.trainer is not None:
             self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
             epoch, window = self.trainer.current_epoch, self.trainer.accumulate_grad_batches
-            done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self._resuming else 0
+            progress = self.trainer.fit_loop.epoch_loop.batch_progress
+            # A checkpoint of an epoch's last batch goes on with the whole next epoch.
+            done = progress.current.ready if self._resuming and not progress.is_last_batch else 0
         return self._loader("train", self.epoch_plan(epoch), window, done)
 
     def val_dataloader(self) -> DataLoader[B.Batch]:

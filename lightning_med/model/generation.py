@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ def answer(
     """
     context = context_length(network)
     # An answer may be set longer than the context: then it shares it with its question.
-    longest = min(decoding.max_new_tokens, context // 2)
+    longest = max(min(decoding.max_new_tokens, context // 2, context - encoder.frame - 1), 1)
     room = context - longest - encoder.frame
     prompts = [encoder.encode_question(question, room) for question in questions]
     tokenizer, width = encoder.tokenizer, max(map(len, prompts))
@@ -77,13 +77,13 @@ def answer(
     for line, prompt in enumerate(prompts):
         ids[line, width - len(prompt) :] = torch.tensor(prompt, device=ids.device)
         mask[line, width - len(prompt) :] = 1
+    config = replace(decoding, max_new_tokens=longest).config(tokenizer)
+    config.max_time = max_seconds
     output = network.generate(  # type: ignore[operator]
         ids,
         attention_mask=mask,
-        generation_config=decoding.config(tokenizer),
+        generation_config=config,
         stopping_criteria=[_NewTurn(tokenizer, width)],
-        max_new_tokens=longest,
-        max_time=max_seconds,
     )
     texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return [first_turn(text) for text in texts]

@@ -38,6 +38,8 @@ def answer_nll(
         dtype = torch.get_autocast_dtype(hidden.device.type)
     if importance is None:
         importance = torch.ones(len(targets), device=hidden.device)
+    if not torch.is_grad_enabled():  # inside the function below, a parameter would ask for its gradient all the same
+        hidden, weight = hidden.detach(), weight.detach()
     with torch.autocast(hidden.device.type, enabled=False):
         total, nll = _AnswerNLL.apply(hidden, weight, targets, importance.float(), chunk, dtype)
     return total, nll

@@ -44,7 +44,7 @@ class AnswerLikelihood(Metric):
         loss = total / tokens if tokens else math.nan
         return {
             "loss": loss,
-            "perplexity": math.exp(loss) if loss < 700 else math.inf,
-            "bits_per_byte": total / math.log(2) / max(int(self.bytes), 1),
+            "perplexity": math.inf if loss >= 700 else math.exp(loss),
+            "bits_per_byte": total / math.log(2) / int(self.bytes) if int(self.bytes) else math.nan,
             "tokens": tokens,
         }

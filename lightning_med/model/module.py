@@ -76,7 +76,9 @@ class DialogueLM(L.LightningModule):
     # ------------------------------------------------------------------ the network
 
     def configure_model(self) -> None:
-        if self.model is not None:
+        if (
+            self.model is not None or self._trainer is None
+        ):  # without a trainer, a checkpoint's own description builds it
             return
         try:
             self.model = self._start()
@@ -149,7 +151,8 @@ class DialogueLM(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         # The point is a mean over all tokens since the last one, and the only place where the step waits for a number.
-        if (batch_idx + 1) % self.trainer.accumulate_grad_batches or self.trainer.global_step % self._every:
+        stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
+        if not stepped or self.trainer.global_step % self._every:
             return
         values = self._likelihood["train"].compute()
         self._likelihood["train"].reset()

@@ -34,7 +34,9 @@ def training(
     module: DialogueDataModule, epoch: int = 0, window: int = 1, restarting_at: int | None = None
 ) -> list[Any]:
     """The batches of an epoch, as a trainer in that epoch is given them."""
-    ready = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(ready=restarting_at or 0)))
+    ready = SimpleNamespace(
+        batch_progress=SimpleNamespace(is_last_batch=False, current=SimpleNamespace(ready=restarting_at or 0))
+    )
     module.trainer = SimpleNamespace(  # type: ignore[assignment]
         current_epoch=epoch,
         accumulate_grad_batches=window,

@@ -1,0 +1,71 @@
+"""The wheel holds what the installed command reads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lightning_med import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    pytest.importorskip("build")
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (path,) = folder.glob("*.whl")
+    assert path.name.startswith(f"lightning_med-{__version__}-py3")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_the_data_and_the_configs(wheel: zipfile.ZipFile) -> None:
+    sample = ROOT / "lightning_med" / "data" / "sample"
+    for name in ("consultations.csv", "complaints.yaml"):
+        assert wheel.read(f"lightning_med/data/sample/{name}") == (sample / name).read_bytes()
+    for path in (ROOT / "configs").glob("*.yaml"):
+        assert wheel.read(f"lightning_med/configs/{path.name}") == path.read_bytes()
+
+
+def test_the_wheel_holds_every_module_and_nothing_beside(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "lightning_med").rglob("*.py")}
+    assert modules <= names
+    assert {name.split("/")[0] for name in names} == {"lightning_med", f"lightning_med-{__version__}.dist-info"}
+    assert not [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]
+
+
+def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
+    info = f"lightning_med-{__version__}.dist-info"
+    assert "lightning-med = lightning_med.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "Apache License" in wheel.read(f"{info}/licenses/LICENSE").decode()
+    metadata = wheel.read(f"{info}/METADATA").decode()
+    assert "License-Expression: Apache-2.0" in metadata
+    assert "Requires-Dist: lightning<2.7,>=2.6.6" in metadata
+
+
+def test_the_installed_command_finds_configs_and_sample_outside_the_checkout(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    wheel.extractall(tmp_path / "site")
+    code = (
+        "import lightning_med, pathlib; from lightning_med import shipped; from lightning_med.data.sample import PATH;"
+        "print(lightning_med.__file__, shipped.found(['configs/debug.yaml'])[0], PATH.is_file())"
+    )
+    argv = [sys.executable, "-S", "-c", code]
+    result = subprocess.run(
+        argv, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    package, config, sample = result.stdout.split()
+    assert package.startswith(str(tmp_path))
+    assert config == str(tmp_path / "site" / "lightning_med" / "configs" / "debug.yaml")
+    assert sample == "True"
