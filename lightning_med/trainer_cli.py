@@ -134,7 +134,8 @@ class MedCLI(LightningCLI):
                 "name": self.run.parent.name,
                 "version": self.run.name,
             }
-            kwargs["logger"] = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
+            others = [] if isinstance(settings.logger, bool) else _as_list(settings.logger)
+            kwargs["logger"] = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place), *others]
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
         kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
         try:
@@ -295,16 +296,24 @@ def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
         argv: The verb and its options.
         folder: Where the config may be written for the time of the call.
     """
-    joined = [word.split("=", 1)[0] for word in argv]
-    if argv[0] not in EVALUATIONS or {"--config", "-c"} & set(joined) or "--ckpt_path" not in joined:
+    if argv[0] not in EVALUATIONS or _option(argv, "--config") or _option(argv, "-c"):
         return argv
-    index = joined.index("--ckpt_path")
-    path = argv[index].partition("=")[2] or (argv[index + 1] if index + 1 < len(argv) else "")
+    path, name = _option(argv, "--ckpt_path"), _option(argv, "--name")
+    if path == "last" and name:
+        path = str(runs.last_checkpoint(runs.home(_option(argv, "--trainer.default_root_dir"), name)))
     if not path or path == "last":
         return argv
     settings = folder / "config.yaml"
     settings.write_text(yaml.safe_dump(ckpt.card(ckpt.read(path))["settings"]), encoding="utf-8")
     return [argv[0], "--config", str(settings), *argv[1:]]
+
+
+def _option(argv: list[str], name: str) -> str | None:
+    """An option's value, written as `--name value` or `--name=value`."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == name or word.startswith(f"{name}="):
+            return word.partition("=")[2] or following
+    return None
 
 
 def _config_name(given: Any) -> str | None:
