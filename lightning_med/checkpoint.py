@@ -35,9 +35,9 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
         raise InputError(f"{path} is a file of torch, but not a checkpoint of lightning-med.", "Give RUN/checkpoints/…")
-    if content[KEY]["format"] != FORMAT:
+    if content[KEY].get("format") != FORMAT:
         raise InputError(
-            f"{path} has format {content[KEY]['format']}; this version reads {FORMAT}.", "Update the package."
+            f"{path} has format {content[KEY].get('format')}; this version reads {FORMAT}.", "Update the package."
         )
     return content
 

@@ -38,7 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0 done, 2 wrong input, 128 + n after signal n, 1 anything else."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return _run(argv)
+        status = _run(argv)
+        sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
+        return status
     except InputError as error:
         print(f"lightning-med: {error}", file=sys.stderr)
         return 2

@@ -78,8 +78,10 @@ class Responder:
         logging.disable_progress_bar()
         try:
             own = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            network: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            network: Any = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            )
             decoding = Decoding(**own["decoding"])
             encoder = Encoder(tokenizer, Prompt(own["system_prompt"]), own["max_length"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

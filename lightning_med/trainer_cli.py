@@ -37,6 +37,7 @@ from lightning_med.memory import keep_freed_memory
 from lightning_med.model.module import DialogueLM
 from lightning_med.precision import possible_precision
 
+_GIVE_CONFIG = "Give settings that you trust: --config RUN/config.yaml"
 EVALUATIONS = ("validate", "test", "predict")
 _NOT_SAVED = ("config", "ckpt_path", "weights_only")  # of one call, not of the run
 
@@ -304,8 +305,19 @@ def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
     if not path or path == "last":
         return argv
     settings = folder / "config.yaml"
-    settings.write_text(yaml.safe_dump(ckpt.card(ckpt.read(path))["settings"]), encoding="utf-8")
+    settings.write_text(yaml.safe_dump(_plain(ckpt.card(ckpt.read(path))["settings"])), encoding="utf-8")
     return [argv[0], "--config", str(settings), *argv[1:]]
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's settings without those that name a class or a place: a stranger's words must not run or write."""
+    trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}
+    data = {key: value for key, value in settings.get("data", {}).items() if key != "cache_dir"}
+    kept = {"seed_everything": settings.get("seed_everything", 42), "model": settings.get("model", {}), "data": data}
+    kept["trainer"] = {key: value for key, value in trainer.items() if isinstance(value, (str, int))}
+    if "class_path" in json.dumps(kept):
+        raise InputError("The checkpoint's settings name a class to be loaded: they are not used.", _GIVE_CONFIG)
+    return kept
 
 
 def _option(argv: list[str], name: str) -> str | None:

@@ -30,7 +30,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     option = "--data.tokenizer FOLDER"
     folder = fetched(name, option, ["*.json", "*.txt", "*.model"])
     with reaching(name, option):
-        loaded = AutoTokenizer.from_pretrained(folder)
+        loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None or loaded.eos_token is None:
         raise InputError(f"{name}: this tokenizer has no fast form or no end-of-text token.", "GPT-2's has both.")

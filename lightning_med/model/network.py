@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,10 +27,15 @@ def from_base(base: str, attention_dropout: float) -> PreTrainedModel:
     option = "--model.base FOLDER"
     folder = fetched(base, option, ["*.json", "*.safetensors"])
     with reaching(base, option):
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         _set_dropout(config, attention_dropout)
         network = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=torch.float32, attn_implementation=attention.NAME, use_safetensors=True
+            folder,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attention.NAME,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
     head = network.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.bias is not None or getattr(config, "final_logit_softcapping", None):
@@ -118,15 +122,12 @@ def _inputs(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build(config: PretrainedConfig) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=attention.NAME).train()
+    return AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32, attn_implementation=attention.NAME, trust_remote_code=False
+    ).train()
 
 
 def _set_dropout(config: PretrainedConfig, probability: float) -> None:
     for name in _ATTENTION_DROPOUT:
         if hasattr(config, name):
             setattr(config, name, probability)
-
-
-def is_export(folder: Path) -> bool:
-    """Whether a folder holds a Hugging Face model."""
-    return (folder / "config.json").is_file()
