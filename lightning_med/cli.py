@@ -10,6 +10,7 @@ from importlib import metadata
 
 from lightning_med import __version__
 from lightning_med.errors import InputError
+from lightning_med.interrupts import Interrupted, signals_raise
 
 _TRAINER = "lightning_med.trainer_cli"
 VERBS = {
@@ -38,23 +39,18 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0 done, 2 wrong input, 128 + n after signal n, 1 anything else."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        status = _run(argv)
+        with signals_raise():
+            status = _run(argv)
         sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
         return status
     except InputError as error:
         print(f"lightning-med: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except Interrupted as signal:
+        return signal.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as `head` does
         return 141
-    except Exception as error:
-        # A signal's own exception lives beside the trainer, which is not imported just to name it here.
-        code = getattr(error, "code", None)
-        if type(error).__name__ != "Interrupted" or not isinstance(code, int):
-            raise
-        return code
 
 
 def _run(argv: list[str]) -> int:

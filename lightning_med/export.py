@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning_med.arguments import Parser
 from lightning_med.errors import InputError
+from lightning_med.files import umask
 
 SETTINGS = "lightning_med.json"  # what an answer needs beside model and tokenizer
 
@@ -47,6 +48,7 @@ def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) 
     from lightning_med.console import working
 
     output = Path(output)
+    output = output.resolve() if output.is_symlink() else output  # a link's target is replaced, not the link
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists.", "Name another --output, or add --overwrite to replace it.")
     if output.is_file():
@@ -62,8 +64,8 @@ def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) 
     try:
         with working("Exporting") as tell:
             _write(content, temporary, Path(checkpoint).name, tell)
-        for path, mode in [(temporary, 0o755), *((file, 0o644) for file in temporary.iterdir())]:
-            path.chmod(mode)  # made private, as temporary things are
+        for path, mode in [(temporary, 0o777), *((file, 0o666) for file in temporary.iterdir())]:
+            path.chmod(mode & ~umask())  # made private, as temporary things are
         _put(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

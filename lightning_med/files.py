@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lightning_med.errors import InputError
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -24,7 +26,7 @@ def whole(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -36,7 +38,22 @@ def write_whole(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _umask() -> int:
+def writable_folder(folder: Path, option: str) -> None:
+    """Makes a folder that results will be written to.
+
+    Raises:
+        InputError: It cannot be made or written; `option` is what names another.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}.", f"Name another place: {option}") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder} cannot be written.", f"Name another place: {option}")
+
+
+def umask() -> int:
+    """The permissions that this process withholds; temporary files and folders are made private whatever it says."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,13 +25,13 @@ from lightning_med.callbacks.hparams import HyperParameters
 from lightning_med.callbacks.predictions import PredictionWriter
 from lightning_med.callbacks.progress import ProgressBar
 from lightning_med.callbacks.samples import SampleAnswers
-from lightning_med.callbacks.signals import CAUGHT, Signals
+from lightning_med.callbacks.signals import Signals
 from lightning_med.callbacks.throughput import Forecast, Throughput
 from lightning_med.console import quieten
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report import print_report, write_report
 from lightning_med.errors import InputError
-from lightning_med.files import write_whole
+from lightning_med.files import writable_folder, write_whole
 from lightning_med.memory import keep_freed_memory
 from lightning_med.model.module import DialogueLM
 from lightning_med.precision import possible_precision
@@ -52,9 +51,10 @@ class MedTrainer(Trainer):
             output: Folder of the report; default `data_report` under `--trainer.default_root_dir`.
         """
         assert isinstance(datamodule, DialogueDataModule)
-        datamodule.prepare_data()
         folder = Path(output) if output else Path(self.default_root_dir) / "data_report"
-        write_report(datamodule.prepared, folder)
+        prepared = datamodule.prepared
+        writable_folder(folder, "--output DIR")
+        write_report(prepared, folder)
         print_report(datamodule.prepared)
         print(f"report: {folder / 'report.json'}")
 
@@ -63,6 +63,7 @@ class MedCLI(LightningCLI):
     """LightningCLI with a run's folder, checkpoints that are enough, and errors of one line."""
 
     run: Path | None = None
+    card: dict[str, Any] | None = None  # of the checkpoint to be loaded
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -106,12 +107,15 @@ class MedCLI(LightningCLI):
                 raise InputError(
                     "--ckpt_path takes a file, not an address.", "Download it first, from a place you trust."
                 )
-            self._check_remaining(ckpt.read(settings.ckpt_path))
+            content = ckpt.read(settings.ckpt_path)
+            self._check_remaining(content)
+            self.card = ckpt.card(content)
         elif self.subcommand in EVALUATIONS:
             raise InputError(
                 f"{self.subcommand} needs to know which checkpoint.",
                 f"lightning-med {self.subcommand} --ckpt_path RUN/checkpoints/last.ckpt",
             )
+        self._check_output()
         if self.subcommand == "fit":
             self.run = runs.create(home)
 
@@ -148,6 +152,8 @@ class MedCLI(LightningCLI):
                 callback.run = self.run
             elif isinstance(callback, ModelCheckpoint) and self.run is not None:
                 callback.dirpath = callback.dirpath or str(self.run / "checkpoints")
+        if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:
+            self.datamodule.tokenizer_text = self.card["tokenizer"]
         self.model.settings, self.model.checkpoint = self._settings(), self.config[self.subcommand].get("ckpt_path")
         return trainer
 
@@ -174,6 +180,15 @@ class MedCLI(LightningCLI):
     def _output(self, name: str) -> Path:
         settings = self.config[self.subcommand]
         return Path(settings.output) if settings.output else ckpt.run_folder(settings.ckpt_path) / name
+
+    def _check_output(self) -> None:
+        """Before the work, not after it."""
+        if self.subcommand not in EVALUATIONS:
+            return
+        path = self._output("x")
+        if path.is_dir():
+            raise InputError(f"--output {path} is a folder.", "Name a file.")
+        writable_folder(path.parent, "--output FILE")
 
     # ------------------------------------------------------------------ after
 
@@ -259,7 +274,6 @@ def main(argv: list[str]) -> int:
     quieten()
     with tempfile.TemporaryDirectory() as folder:
         argv = with_saved_settings(shipped.found(argv), Path(folder))
-        handlers = {number: signal.getsignal(number) for number in CAUGHT}
         before, sys.argv = sys.argv, ["lightning-med", *argv]  # LightningCLI reads them there
         try:
             MedCLI(
@@ -285,8 +299,6 @@ def main(argv: list[str]) -> int:
             raise InputError(str(error), "lightning-med VERB --help shows the trainer's options.") from error
         finally:
             sys.argv = before
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,37 @@ def test_a_checkpoint_without_a_format_is_refused(tmp_path: Path, capsys: pytest
     torch.save({ckpt.KEY: {}, "state_dict": {}}, tmp_path / "x.ckpt")
     assert main(["export", "--checkpoint", str(tmp_path / "x.ckpt"), "--output", str(tmp_path / "out")]) == 2
     assert "format" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_measured_with_its_own_tokenizer_on_any_table(
+    cache: Path, cli_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was trained in the run, which another table would train otherwise."""
+    monkeypatch.chdir(tmp_path)
+    other = tiny.table(tmp_path / "other.csv", rows=40, seed=9)
+    checkpoint = str(cli_run / "checkpoints" / "last.ckpt")
+    assert main(["test", "--ckpt_path", checkpoint, "--data.source", str(other), "--output", "other.json"]) == 0
+    assert json.loads(Path("other.json").read_text())["test/tokens"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_an_interrupted_export_leaves_nothing(
+    cli_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def stop(*args: Any) -> str:
+        signal.raise_signal(number)
+        return ""
+
+    monkeypatch.setattr("lightning_med.model_card.model_card", stop)
+    place = tmp_path / "place"
+    checkpoint = str(cli_run / "checkpoints" / "last.ckpt")
+    assert main(["export", "--checkpoint", checkpoint, "--output", str(place / "export")]) == 128 + number
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["test", "predict"])
+def test_an_output_that_cannot_be_written_is_said_before_the_work(cli_run: Path, tmp_path: Path, verb: str) -> None:
+    checkpoint = str(cli_run / "checkpoints" / "last.ckpt")
+    (tmp_path / "file").write_text("x")
+    for target in (tmp_path, tmp_path / "file" / "below"):
+        assert main([verb, "--ckpt_path", checkpoint, "--output", str(target)]) == 2

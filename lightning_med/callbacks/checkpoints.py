@@ -48,6 +48,12 @@ class LastCheckpoint(ModelCheckpoint):
         if self._last_global_step_saved != trainer.global_step:
             self.save_now(trainer)
 
+    def saved(self, trainer: L.Trainer) -> Path:
+        """Where this step is saved; saves it if it is not."""
+        if self._last_global_step_saved != trainer.global_step:
+            return self.save_now(trainer)
+        return Path(str(self.dirpath)) / f"last{self.FILE_EXTENSION}"
+
     def save_now(self, trainer: L.Trainer) -> Path:
         """Saves the state as it is between two steps, and returns where."""
         path = Path(str(self.dirpath)) / f"last{self.FILE_EXTENSION}"

@@ -10,16 +10,7 @@ import lightning as L
 
 from lightning_med.callbacks.checkpoints import LastCheckpoint
 from lightning_med.console import say
-
-CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
-
-class Interrupted(Exception):
-    """A signal ended the run; `code` is the exit status, 128 and the signal's number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
+from lightning_med.interrupts import CAUGHT, Interrupted
 
 
 class Signals(L.Callback):
@@ -50,11 +41,20 @@ class Signals(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        if not self._number or not whole:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch:
+            self._stop_if_asked(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop_if_asked(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop_if_asked(trainer)
+
+    def _stop_if_asked(self, trainer: L.Trainer) -> None:
+        if not self._number:
             return
         last = next(callback for callback in trainer.callbacks if isinstance(callback, LastCheckpoint))  # type: ignore[attr-defined]
-        path = last.save_now(trainer)
+        path = last.saved(trainer)
         say(f"Stopped by {signal.Signals(self._number).name} after step {trainer.global_step}; saved {path}", trainer)
         raise Interrupted(self._number)
 

@@ -92,14 +92,15 @@ class DialogueDataModule(L.LightningDataModule):
         self.prompt = Prompt(system_prompt)
         self.batch_tokens, self.seed, self.num_workers, self.cache_dir = batch_tokens, seed, num_workers, cache_dir
         self.padded = max_length if pad_to_max_length else None
+        self.tokenizer_text: str | None = None  # a checkpoint's own, where one is loaded
         self._prepared: Prepared | None = None
         self._stores: dict[str, TokenStore] = {}
 
     def prepare_data(self) -> None:
-        self._prepared = prepare(self.recipe, self.cache_dir)
+        self._prepared = prepare(self.recipe, self.cache_dir, self.tokenizer_text)
 
     def setup(self, stage: str | None = None) -> None:
-        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir)
+        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir, self.tokenizer_text)
 
     @property
     def prepared(self) -> Prepared:

@@ -32,6 +32,7 @@ from lightning_med.data.tokens import (
     train_tokenizer,
 )
 from lightning_med.errors import InputError
+from lightning_med.files import umask
 
 _CODE = ("cleaning", "preparation", "prompts", "sources", "splits", "store", "tokens")
 _ENCODED_AT_ONCE = 2_000  # rows between two ticks of the progress bar
@@ -105,32 +106,50 @@ def cache_root(cache_dir: str | None) -> Path:
     return Path(cache_dir or os.environ.get("LIGHTNING_MED_CACHE") or "~/.cache/lightning_med").expanduser()
 
 
-def prepare(recipe: Recipe, cache_dir: str | None = None) -> Prepared:
+def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | None = None) -> Prepared:
     """Finds the prepared data in the cache, or makes it there, whole or not at all.
+
+    Args:
+        recipe: What shapes it.
+        cache_dir: See `cache_root`.
+        tokenizer_text: A checkpoint's own tokenizer, to be used in place of the recipe's.
 
     Raises:
         InputError: The source, its columns, the tokenizer or a setting is wrong.
     """
     files = sources.resolve(recipe.source)
-    tokenizer = None if recipe.tokenizer == "train" else load_tokenizer(recipe.tokenizer)
-    fingerprint = recipe.fingerprint(files, tokenizer)
     root = cache_root(cache_dir)
-    folder = root / fingerprint
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f"{fingerprint}.lock"):
-            cached = folder.is_dir()
-            if not cached:
-                _make(recipe, files, tokenizer, folder)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        if not os.access(root, os.W_OK):
+            raise PermissionError
+    except OSError as error:
         raise InputError(f"The cache {root} cannot be written.", "Name another: --data.cache_dir FOLDER") from error
-    return Prepared(
-        folder,
-        fingerprint,
-        json.loads((folder / "report.json").read_text(encoding="utf-8")),
-        restore_tokenizer((folder / "tokenizer.txt").read_text(encoding="utf-8")),
-        cached,
-    )
+    tokenizer: PreTrainedTokenizerFast | None
+    if tokenizer_text is not None:
+        tokenizer = restore_tokenizer(tokenizer_text)
+        trained = root / recipe.fingerprint(files, None)
+        if recipe.tokenizer == "train" and _tokenizer_of(trained) == tokenizer_text:  # the fit's own data
+            return _found(recipe, trained, cached=True)
+    else:
+        tokenizer = None if recipe.tokenizer == "train" else load_tokenizer(recipe.tokenizer)
+    folder = root / recipe.fingerprint(files, tokenizer)
+    with FileLock(root / f"{folder.name}.lock"):
+        cached = folder.is_dir()
+        if not cached:
+            _make(recipe, files, tokenizer, folder)
+    return _found(recipe, folder, cached)
+
+
+def _found(recipe: Recipe, folder: Path, cached: bool) -> Prepared:
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report["recipe"] = asdict(recipe)  # equal data may have been prepared from another place
+    return Prepared(folder, folder.name, report, restore_tokenizer(_tokenizer_of(folder)), cached)
+
+
+def _tokenizer_of(folder: Path) -> str:
+    path = folder / "tokenizer.txt"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _make(recipe: Recipe, files: list[Path], tokenizer: PreTrainedTokenizerFast | None, folder: Path) -> None:
@@ -138,7 +157,7 @@ def _make(recipe: Recipe, files: list[Path], tokenizer: PreTrainedTokenizerFast 
     try:
         with working("Preparing the consultations") as tell:
             _build(recipe, files, tokenizer, temporary, tell)
-        temporary.chmod(0o755)  # made private, as temporary things are; a cache may be shared
+        temporary.chmod(0o777 & ~umask())  # made private, as temporary things are; a cache may be shared
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
