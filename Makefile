@@ -24,6 +24,7 @@ check: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing into .venv; PyTorch is a large download."
 	$(PIP) --editable .
 	touch $@
 

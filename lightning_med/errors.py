@@ -18,3 +18,14 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}\n  {self.mend}" if self.mend else self.what
+
+
+def check(name: str, value: float, least: float, most: float = float("inf")) -> None:
+    """Refuses a setting outside its range.
+
+    Raises:
+        InputError: `value` is below `least`, above `most`, or no number.
+    """
+    if not least <= value <= most:
+        bounds = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
+        raise InputError(f"{name} is {value}.", f"It must be {bounds}.")

@@ -55,7 +55,7 @@ The loss is taken on the answers' tokens{question_weight}.
 
 ## Metrics
 
-Over the answers' tokens of the validation split, at the time of the checkpoint.
+Over the answers' tokens of the validation split, at step {measured_at:,}.
 
 | metric | value |
 |---|---|
@@ -89,7 +89,7 @@ def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
         title=f"lightning_med {json.loads(card['network'])['model_type']} on {', '.join(data['files'])[:60]}",
         version=__version__,
         end=json.loads(card["tokenizer"])["special"]["eos_token"],
-        source=data["recipe"]["source"],
+        source=", ".join(data["files"]),
         synthetic=" (synthetic consultations, written by a program)" if data["recipe"]["source"] == "sample" else "",
         rows_in=data["rows_in"],
         rows_out=data["rows_out"],
@@ -99,6 +99,7 @@ def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
         system_prompt=card["system_prompt"],
         checkpoint=checkpoint,
         steps=steps,
+        measured_at=card["measured_at"],
         start=scratch,
         question_weight=f", and with weight {weight} on the questions'" if weight else " alone",
         settings=_rows({name: settings.get(part, {}).get(name) for part, names in _SHOWN.items() for name in names}),

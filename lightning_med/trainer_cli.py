@@ -115,9 +115,19 @@ class MedCLI(LightningCLI):
                 f"{self.subcommand} needs to know which checkpoint.",
                 f"lightning-med {self.subcommand} --ckpt_path RUN/checkpoints/last.ckpt",
             )
+        self._check_numbers()
         self._check_output()
         if self.subcommand == "fit":
             self.run = runs.create(home)
+
+    def _check_numbers(self) -> None:
+        trainer = self.config[self.subcommand].trainer
+        if self.subcommand == "fit" and 0 in (trainer.max_epochs, trainer.max_steps):
+            raise InputError("0 epochs or steps train nothing.", "Give --trainer.max_epochs or --trainer.max_steps.")
+        fractions = {"validate": "val_fraction", "test": "test_fraction", "predict": "test_fraction"}
+        name = fractions.get(self.subcommand or "")
+        if name and not self.config[self.subcommand].data[name]:
+            raise InputError(f"{self.subcommand}: {name} is 0, so there is no row to take.", f"Give --data.{name} 0.1")
 
     def _check_remaining(self, content: dict[str, Any]) -> None:
         limit = self.config[self.subcommand].trainer.max_steps
@@ -166,7 +176,9 @@ class MedCLI(LightningCLI):
     def _callbacks(self) -> list[Callback]:
         common: list[Callback] = [Signals(), ProgressBar()]
         if self.subcommand == "fit":
-            return [*common, BestCheckpoint(), Throughput(), Forecast(), HyperParameters()]
+            # Without a validation split there is no best.
+            best = [BestCheckpoint()] if self.datamodule.recipe.val_fraction else []
+            return [*common, *best, Throughput(), Forecast(), HyperParameters()]
         if self.subcommand == "predict":
             return [*common, PredictionWriter(self._output("predictions.jsonl"))]
         return common
@@ -197,6 +209,8 @@ class MedCLI(LightningCLI):
         folder = self.run / "checkpoints"
         best = sorted(folder.glob("best*.ckpt"))
         chosen = best[0] if best else folder / "last.ckpt"
+        if not chosen.is_file():
+            return  # a trial run keeps nothing
         print(f"run: {self.run}")
         export = f"lightning-med export --checkpoint {_quote(chosen)} --output {_quote(self.run / 'export')}"
         print(f'next: {export} && lightning-med respond --model {_quote(self.run / "export")} "My tongue is sore."')

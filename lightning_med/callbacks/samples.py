@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
+from lightning_med.errors import check
 from lightning_med.model.generation import Decoding, answer
 
 
@@ -24,6 +25,8 @@ class SampleAnswers(L.Callback):
     """
 
     def __init__(self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 20.0) -> None:
+        check("questions", questions, 0)
+        check("max_new_tokens", max_new_tokens, 1)
         self.questions, self.max_new_tokens, self.max_seconds = questions, max_new_tokens, max_seconds
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:

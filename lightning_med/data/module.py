@@ -14,7 +14,7 @@ from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
 from lightning_med.data.splits import SPLITS
 from lightning_med.data.store import TokenStore
 from lightning_med.data.tokens import Encoder
-from lightning_med.errors import InputError
+from lightning_med.errors import InputError, check
 
 PREDICTED_AT_ONCE = 32  # questions answered side by side
 
@@ -65,6 +65,8 @@ class DialogueDataModule(L.LightningDataModule):
                 f"test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on.",
                 "Each is a share of all rows, 0 or more, and together they stay below 1.",
             )
+        check("num_workers", num_workers, 0)
+        check("seed", seed, -(2**63), 2**63 - 1)
         if eval_max_length < max_length:
             raise InputError(
                 f"eval_max_length {eval_max_length} is below max_length {max_length}.",

@@ -11,6 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from lightning_med.data.prompts import PATIENT, first_turn
 from lightning_med.data.tokens import Encoder
+from lightning_med.errors import check
 from lightning_med.model.network import context_length
 
 
@@ -29,6 +30,12 @@ class Decoding:
     temperature: float = 0.0
     top_p: float = 0.9
     no_repeat_ngram_size: int = 6
+
+    def __post_init__(self) -> None:
+        check("max_new_tokens", self.max_new_tokens, 1)
+        check("temperature", self.temperature, 0)
+        check("top_p", self.top_p, 0, 1)
+        check("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
 
     def config(self, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
         """The same, as a Hugging Face folder carries it."""

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from lightning_med import checkpoint as ckpt
 from lightning_med.console import say
 from lightning_med.data.tokens import store_tokenizer
-from lightning_med.errors import InputError
+from lightning_med.errors import InputError, check
 from lightning_med.model import network as net
 from lightning_med.model.generation import Decoding, answer
 from lightning_med.model.metrics import AnswerLikelihood
@@ -60,14 +60,18 @@ class DialogueLM(L.LightningModule):
         super().__init__()
         if not base and not from_scratch:
             raise InputError("No model is named.", "Give --model.base NAME or --model.from_scratch '{n_layer: 2, …}'.")
-        if not 0 <= question_weight <= 1:
-            raise InputError(f"question_weight {question_weight} is not between 0 and 1.")
+        check("question_weight", question_weight, 0, 1)
+        check("warmup_fraction", warmup_fraction, 0, 1)
+        check("attention_dropout", attention_dropout, 0, 1)
+        check("weight_decay", weight_decay, 0)
+        check("lr", lr, 0)
         self.save_hyperparameters(logger=False)
         self.decoding = Decoding(max_new_tokens, temperature, top_p, no_repeat_ngram_size)
         self.model: PreTrainedModel | None = None
         self.settings: dict[str, Any] = {}  # the command's, kept in each checkpoint
         self.checkpoint: str | None = None  # the one to be loaded, where the command knows it
         self.results: dict[str, float] = {}  # the last evaluation's, in float64
+        self.measured_at = 0  # the step of those results
         self._started = False  # the network stands as it was before any fine-tuning
         self._untuned: list[PreTrainedModel] = []  # in a list, so that it is no part of the state
         self._likelihood = {part: AnswerLikelihood() for part in ("train", "val", "test", "base")}
@@ -217,6 +221,7 @@ class DialogueLM(L.LightningModule):
         values = {f"{prefix}{name}": value for name, value in self._likelihood[part].compute().items()}
         self._likelihood[part].reset()
         self.results.update(values)
+        self.measured_at = self.trainer.global_step
         shown = f"{prefix}perplexity"
         self.log_dict({name: float(value) for name, value in values.items() if name != shown})
         self.log(shown, values[shown], prog_bar=True)
@@ -250,6 +255,7 @@ class DialogueLM(L.LightningModule):
             "settings": json.dumps(self.settings or {"model": dict(self.hparams), "data": dict(data.hparams)}),
             "data": json.dumps({"fingerprint": data.prepared.fingerprint, **report}),
             "metrics": json.dumps(self.results),
+            "measured_at": self.measured_at,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
