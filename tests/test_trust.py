@@ -86,3 +86,24 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(cli_run: Path,
     (tmp_path / "file").write_text("x")
     for target in (tmp_path, tmp_path / "file" / "below"):
         assert main([verb, "--ckpt_path", checkpoint, "--output", str(target)]) == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--model.lr", "-1"),
+        ("--model.top_p", "5"),
+        ("--model.warmup_fraction", "2"),
+        ("--model.max_new_tokens", "0"),
+        ("--data.num_workers", "-1"),
+        ("--data.seed", "99999999999999999999"),
+        ("--samples.questions", "-1"),
+        ("--trainer.max_epochs", "0"),
+    ],
+)
+def test_a_number_outside_its_range_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: tuple[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "configs/debug.yaml", *option]) == 2
+    assert list(tmp_path.iterdir()) == []

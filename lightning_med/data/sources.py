@@ -154,9 +154,11 @@ def _jsonl(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
                 continue
             try:
                 record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except json.JSONDecodeError as error:
+            except UnicodeDecodeError:
+                raise
+            except (ValueError, RecursionError) as error:
                 raise InputError(
-                    f"{path}, line {number}: {error.msg}.", "Each line must be one JSON object."
+                    f"{path}, line {number}: {getattr(error, 'msg', error)}.", "Each line must be one JSON object."
                 ) from error
             if not isinstance(record, dict):
                 raise InputError(

@@ -345,3 +345,11 @@ def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callab
     consultations(name="tables/a.csv")
     (tmp_path / "tables" / "b.csv").mkdir()
     assert [path.name for path in resolve(str(tmp_path / "tables" / "*.csv"))] == ["a.csv"]
+
+
+@pytest.mark.parametrize("cell", ["1" * 5000, "[" * 100_000])
+def test_json_line_that_python_cannot_hold(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text(f'{{"input": "a", "output": "b"}}\n{{"input": {cell}, "output": "b"}}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="line 2"):
+        list(read([path], "input", "output"))
