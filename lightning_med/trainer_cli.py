@@ -139,7 +139,9 @@ class MedCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self.config_init[self.subcommand].trainer
-        if self.subcommand != "prepare":
+        if self.subcommand == "prepare":
+            kwargs["precision"] = None  # nothing is computed
+        else:
             kwargs["precision"] = possible_precision(settings.precision, settings.accelerator)
         fitting = self.subcommand == "fit"
         kwargs["logger"] = False

@@ -6,6 +6,7 @@ python scripts/quickstart.py
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def quickstart() -> int:
     print(f"perplexity before: {results['test/base_perplexity']:.2f}")
     print(f"perplexity after: {results['test/perplexity']:.2f}")
     print(f"answer: {answer.answer}\n\n{answer.disclaimer}")
-    print(f'\nnext: lightning-med respond --model {run / "export"} "Your question"')
+    command = Path(sys.executable).with_name("lightning-med")
+    print(f'\nnext: {os.path.relpath(command)} respond --model {run / "export"} "Your question"')
     return 0
 
 

@@ -17,6 +17,9 @@ class Throughput(L.Callback):
     def __init__(self) -> None:
         self._tokens, self._seconds, self._since = 0, 0.0, 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._since = time.perf_counter()  # a fit that goes on in mid-epoch has no epoch's start
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._since = time.perf_counter()
 

@@ -204,6 +204,8 @@ def _check_columns(path: Path, wanted: list[str], found: list[str]) -> None:
             continue
         near = difflib.get_close_matches(name.lower(), [f.lower() for f in found], n=1)
         guess = next((f for f in found if near and f.lower() == near[0]), None)
+        if len(found) == 1 and ";" in found[0]:
+            raise InputError(f"{path}: its cells seem to be separated by ';'.", "Save it with commas, or as TSV.")
         listed = ", ".join(map(str, found[:12])) + (", …" if len(found) > 12 else "")
         raise InputError(
             f"{path} has no column {name!r}. It has: {listed or 'none'}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,7 +94,12 @@ def answer(
         stopping_criteria=[_NewTurn(tokenizer, width)],
     )
     texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return [first_turn(text) for text in texts]
+    return [first_turn(_printable(text)) for text in texts]
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which an untrained model may write and a terminal would obey."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
 class _NewTurn(StoppingCriteria):

@@ -353,3 +353,10 @@ def test_json_line_that_python_cannot_hold(tmp_path: Path, cell: str) -> None:
     path.write_text(f'{{"input": "a", "output": "b"}}\n{{"input": {cell}, "output": "b"}}\n', encoding="utf-8")
     with pytest.raises(InputError, match="line 2"):
         list(read([path], "input", "output"))
+
+
+def test_semicolons_are_recognized(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("id;question;reply\n1;a;b\n", encoding="utf-8")
+    with pytest.raises(InputError, match="separated by ';'"):
+        list(read([path], "question", "reply"))
