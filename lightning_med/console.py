@@ -6,7 +6,10 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextmanager
@@ -28,19 +31,21 @@ def working(title: str) -> Iterator[Callable[[str, int, int], None]]:
         )
 
 
-def say(text: str, trainer: Any = None, error: bool = False) -> None:
-    """Prints one line; above the trainer's progress bar while that is live.
+def above_bar(trainer: Any = None) -> Console:
+    """A console that prints above the trainer's progress bar while that is live."""
+    live = getattr(getattr(trainer, "progress_bar_callback", None), "progress", None)
+    return live.console if live is not None else _console()
 
-    Args:
-        text: What to say, without markup.
-        trainer: Whose bar may be live.
-        error: To standard error.
-    """
+
+def say(text: str, trainer: Any = None) -> None:
+    """Prints one line, without markup; above the trainer's progress bar while that is live."""
+    above_bar(trainer).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
     from rich.console import Console
 
-    live = getattr(getattr(trainer, "progress_bar_callback", None), "progress", None)
-    console = live.console if live is not None else Console(stderr=error)
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    return Console()
 
 
 def quieten() -> None:

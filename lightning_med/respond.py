@@ -108,14 +108,22 @@ class Responder:
 
         from lightning_med.model.generation import answer
 
-        mended = [mend_whitespace(question) for question in questions]
-        if not all(mended):
-            raise InputError(
-                "The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."'
-            )
+        mended = [_asked(question) for question in questions]
         with torch.inference_mode():
             raw = answer(self.network, self.encoder, mended, self.decoding)
         return [Answer(question, text, text) for question, text in zip(questions, raw, strict=True)]
+
+
+def _asked(question: str) -> str:
+    """A question as training would have seen it.
+
+    Raises:
+        InputError: It is empty.
+    """
+    mended = mend_whitespace(question)
+    if not mended:
+        raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
+    return mended
 
 
 def generate_response(question: str, model: str | Path | None = None) -> str:
@@ -167,8 +175,7 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv[1:])
     content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
     question = content.decode("utf-8", "replace")
-    if not question.strip():
-        raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
+    _asked(question)  # before the model is loaded
     responder = Responder.from_pretrained(given.model or os.environ.get(MODEL_VARIABLE) or _newest_export())
     answer = responder.respond(question)
     print(json.dumps(asdict(answer), ensure_ascii=False) if given.json else answer)

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 from lightning import Trainer
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -25,6 +25,7 @@ from lightning_med.callbacks.hparams import HyperParameters
 from lightning_med.callbacks.predictions import PredictionWriter
 from lightning_med.callbacks.progress import ProgressBar
 from lightning_med.callbacks.samples import SampleAnswers
+from lightning_med.callbacks.settings import SaveSettings
 from lightning_med.callbacks.signals import Signals
 from lightning_med.callbacks.throughput import Forecast, Throughput
 from lightning_med.console import quieten
@@ -35,9 +36,9 @@ from lightning_med.files import writable_folder, write_whole
 from lightning_med.memory import keep_freed_memory
 from lightning_med.model.module import DialogueLM
 from lightning_med.precision import possible_precision
+from lightning_med.saved_settings import EVALUATIONS, with_saved_settings
 
-_GIVE_CONFIG = "Give settings that you trust: --config RUN/config.yaml"
-EVALUATIONS = ("validate", "test", "predict")
+_TRAINER_HELP = "lightning-med VERB --help shows the trainer's options."
 _NOT_SAVED = ("config", "ckpt_path", "weights_only")  # of one call, not of the run
 
 
@@ -55,7 +56,7 @@ class MedTrainer(Trainer):
         prepared = datamodule.prepared
         writable_folder(folder, "--output DIR")
         write_report(prepared, folder)
-        print_report(datamodule.prepared)
+        print_report(prepared)
         print(f"report: {folder / 'report.json'}")
 
 
@@ -158,7 +159,7 @@ class MedCLI(LightningCLI):
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except ValueError as error:
-            raise InputError(str(error), "lightning-med VERB --help shows the trainer's options.") from error
+            raise InputError(str(error), _TRAINER_HELP) from error
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveSettings):
                 callback.run = self.run
@@ -265,20 +266,6 @@ class MedCLI(LightningCLI):
         return kwargs
 
 
-class SaveSettings(SaveConfigCallback):
-    """Writes `config.yaml` once the data and the model are there, so that a run that never began leaves no folder."""
-
-    run: Path | None = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        pass
-
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.is_global_zero and self.run is not None:
-            text = yaml.safe_dump(pl_module.settings, sort_keys=False, allow_unicode=True, width=120)
-            write_whole(self.run / runs.SETTINGS, text)
-
-
 class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> Any:
         raise InputError(*_two_lines(message))
@@ -312,48 +299,10 @@ def main(argv: list[str]) -> int:
                 auto_configure_optimizers=False,
             )
         except MisconfigurationException as error:
-            raise InputError(str(error), "lightning-med VERB --help shows the trainer's options.") from error
+            raise InputError(str(error), _TRAINER_HELP) from error
         finally:
             sys.argv = before
     return 0
-
-
-def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
-    """A checkpoint is enough: where no config is given, the one that it carries stands in its place.
-
-    Args:
-        argv: The verb and its options.
-        folder: Where the config may be written for the time of the call.
-    """
-    if argv[0] not in EVALUATIONS or _option(argv, "--config") or _option(argv, "-c"):
-        return argv
-    path, name = _option(argv, "--ckpt_path"), _option(argv, "--name")
-    if path == "last" and name:
-        path = str(runs.last_checkpoint(runs.home(_option(argv, "--trainer.default_root_dir"), name)))
-    if not path or path == "last":
-        return argv
-    settings = folder / "config.yaml"
-    settings.write_text(yaml.safe_dump(_plain(ckpt.card(ckpt.read(path))["settings"])), encoding="utf-8")
-    return [argv[0], "--config", str(settings), *argv[1:]]
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's settings without those that name a class or a place: a stranger's words must not run or write."""
-    trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}
-    data = {key: value for key, value in settings.get("data", {}).items() if key != "cache_dir"}
-    kept = {"seed_everything": settings.get("seed_everything", 42), "model": settings.get("model", {}), "data": data}
-    kept["trainer"] = {key: value for key, value in trainer.items() if isinstance(value, (str, int))}
-    if "class_path" in json.dumps(kept):
-        raise InputError("The checkpoint's settings name a class to be loaded: they are not used.", _GIVE_CONFIG)
-    return kept
-
-
-def _option(argv: list[str], name: str) -> str | None:
-    """An option's value, written as `--name value` or `--name=value`."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        if word == name or word.startswith(f"{name}="):
-            return word.partition("=")[2] or following
-    return None
 
 
 def _config_name(given: Any) -> str | None:

@@ -8,9 +8,9 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from rich.console import Console
 from rich.table import Table
 
+from lightning_med.console import above_bar
 from lightning_med.errors import check
 from lightning_med.model.generation import Decoding, answer
 
@@ -64,9 +64,7 @@ class SampleAnswers(L.Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"samples/{number}", page, trainer.global_step)
-        bar: Any = trainer.progress_bar_callback
-        live = getattr(bar, "progress", None)
-        (live.console if live is not None else Console()).print(table)
+        above_bar(trainer).print(table)
 
 
 def _short(text: str, limit: int = 240) -> str:

@@ -11,6 +11,7 @@ import lightning as L
 from lightning_med.callbacks.checkpoints import LastCheckpoint
 from lightning_med.console import say
 from lightning_med.interrupts import CAUGHT, Interrupted
+from lightning_med.model.optimization import stepped
 
 
 class Signals(L.Callback):
@@ -41,7 +42,7 @@ class Signals(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch:
+        if stepped(trainer, batch_idx):
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

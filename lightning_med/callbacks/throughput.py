@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 
 from lightning_med.console import say
+from lightning_med.model.optimization import stepped
 
 
 class Throughput(L.Callback):
@@ -35,8 +36,7 @@ class Throughput(L.Callback):
         now = time.perf_counter()
         self._seconds, self._since = self._seconds + now - self._since, now
         self._tokens += len(batch["targets"])
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        if not stepped or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if not stepped(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         pl_module.log("train/tokens_per_second", self._tokens / max(self._seconds, 1e-9), prog_bar=True)
         self._tokens, self._seconds = 0, 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import lightning as L
@@ -116,7 +117,7 @@ class DialogueDataModule(L.LightningDataModule):
         """Tokens of the longest consultation, over all splits."""
         return max(int(self.store(split).lengths.max(initial=0)) for split in SPLITS)
 
-    @property
+    @cached_property
     def encoder(self) -> Encoder:
         """Turns text into the ids that training sees."""
         return Encoder(self.prepared.tokenizer, self.prompt, self.recipe.max_length)

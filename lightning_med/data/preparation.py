@@ -54,28 +54,20 @@ class Recipe:
     val_fraction: float
     seed: int
 
-    def fingerprint(self, files: list[Path], tokenizer: PreTrainedTokenizerFast | None) -> str:
+    def fingerprint(self, content: bytes, tokenizer: PreTrainedTokenizerFast | None) -> str:
         """A digest of the files' content, the tokenizer's rules, these settings and the code that prepares.
 
         Args:
-            files: What `source` resolved to. Where they lie does not matter, what they hold does.
+            content: The files' own digest.
             tokenizer: `None` where it is to be trained: then the data and `vocab_size` decide it.
         """
-        digest = sha256()
+        digest = sha256(content)
         shaping = {key: value for key, value in asdict(self).items() if key not in ("source", "tokenizer")}
         digest.update(json.dumps(shaping, sort_keys=True).encode())
         rules = tokenizer.backend_tokenizer.to_str() + str(tokenizer.eos_token) if tokenizer else "train"
         digest.update(rules.encode())
         for name in _CODE:
             digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-        for file in files:
-            digest.update(file.name.encode())
-            try:
-                with file.open("rb") as stream:
-                    while block := stream.read(1 << 20):
-                        digest.update(block)
-            except OSError as error:
-                raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
         return digest.hexdigest()[:24]
 
 
@@ -101,6 +93,20 @@ class Prepared:
         return store.TokenStore(self.folder / split)
 
 
+def _digest(files: list[Path]) -> bytes:
+    """Of the files' names and content. Where they lie does not matter, what they hold does."""
+    digest = sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        try:
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
+    return digest.digest()
+
+
 def cache_root(cache_dir: str | None) -> Path:
     """Where prepared data lies: `cache_dir`, else `$LIGHTNING_MED_CACHE`, else `~/.cache/lightning_med`."""
     return Path(cache_dir or os.environ.get("LIGHTNING_MED_CACHE") or "~/.cache/lightning_med").expanduser()
@@ -118,6 +124,7 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
         InputError: The source, its columns, the tokenizer or a setting is wrong.
     """
     files = sources.resolve(recipe.source)
+    content = _digest(files)
     root = cache_root(cache_dir)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -128,12 +135,12 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     tokenizer: PreTrainedTokenizerFast | None
     if tokenizer_text is not None:
         tokenizer = restore_tokenizer(tokenizer_text)
-        trained = root / recipe.fingerprint(files, None)
+        trained = root / recipe.fingerprint(content, None)
         if recipe.tokenizer == "train" and _tokenizer_of(trained) == tokenizer_text:  # the fit's own data
             return _found(recipe, trained, cached=True)
     else:
         tokenizer = None if recipe.tokenizer == "train" else load_tokenizer(recipe.tokenizer)
-    folder = root / recipe.fingerprint(files, tokenizer)
+    folder = root / recipe.fingerprint(content, tokenizer)
     with FileLock(root / f"{folder.name}.lock"):
         cached = folder.is_dir()
         if not cached:
@@ -209,7 +216,6 @@ def _build(
         "groups": len({question_key(question) for question in questions}),
         "tokens": {split: dict(counts) for split, counts in tokens.items()},
         "files": [file.name for file in files],
-        "recipe": asdict(recipe),
     }
     (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,6 @@ class TokenStore:
 
     Attributes:
         lengths: `[rows]`, int64, tokens of each consultation.
-        targets: By part, `[rows]`, int64: tokens that are predicted (the very first of a row never is).
         answer_bytes: `[rows]`, int32.
     """
 
@@ -63,7 +63,11 @@ class TokenStore:
         self._parts = _Ragged(self.table.data.column("parts"))
         self.lengths = self._ids.lengths
         self.answer_bytes = self.table.data.column("answer_bytes").to_numpy()
-        self.targets = {part: self._parts.count(part) for part in (ANSWER, QUESTION)}
+
+    @cached_property
+    def targets(self) -> dict[int, np.ndarray]:
+        """By part, `[rows]`, int64: tokens that are predicted (the very first of a row never is)."""
+        return {part: self._parts.count(part) for part in (ANSWER, QUESTION)}
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -20,7 +20,7 @@ from lightning_med.errors import InputError, check
 from lightning_med.model import network as net
 from lightning_med.model.generation import Decoding, answer
 from lightning_med.model.metrics import AnswerLikelihood
-from lightning_med.model.optimization import adamw, hold_to_settings, total_steps, warmup_cosine
+from lightning_med.model.optimization import adamw, hold_to_settings, stepped, total_steps, warmup_cosine
 
 
 class DialogueLM(L.LightningModule):
@@ -80,9 +80,8 @@ class DialogueLM(L.LightningModule):
     # ------------------------------------------------------------------ the network
 
     def configure_model(self) -> None:
-        if (
-            self.model is not None or self._trainer is None
-        ):  # without a trainer, a checkpoint's own description builds it
+        # Without a trainer a checkpoint's own description builds the network.
+        if self.model is not None or self._trainer is None:
             return
         try:
             self.model = self._start()
@@ -148,15 +147,13 @@ class DialogueLM(L.LightningModule):
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            parameters = [p for p in self.network.parameters() if p.grad is not None]
-            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
+            torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), gradient_clip_val, self._gradient_norm)
         elif gradient_clip_val:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         # The point is a mean over all tokens since the last one, and the only place where the step waits for a number.
-        stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
-        if not stepped or self.trainer.global_step % self._every:
+        if not stepped(self.trainer, batch_idx) or self.trainer.global_step % self._every:
             return
         values = self._likelihood["train"].compute()
         self._likelihood["train"].reset()

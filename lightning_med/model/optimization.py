@@ -53,6 +53,11 @@ def total_steps(trainer: Trainer, batches: int) -> int:
     return max(min(ends, default=steps), 1)
 
 
+def stepped(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether a batch was the last of its optimizer step: its window is full, or the epoch ends."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+
+
 def hold_to_settings(trainer: Trainer, lr: float, weight_decay: float, factor: Callable[[int], float]) -> None:
     """Gives a resumed optimizer the settings of now, where its checkpoint says otherwise, and says so."""
     for optimizer, config in zip(trainer.optimizers, trainer.lr_scheduler_configs, strict=True):

@@ -194,12 +194,15 @@ def test_hub_data_set_that_is_not_there(ask: Callable[..., dict[str, Any]]) -> N
     assert is_one_line(told["what"])
 
 
-def test_hub_unreachable_names_the_endpoint_and_the_local_way(ask: Callable[..., dict[str, Any]]) -> None:
+@pytest.mark.parametrize(("what", "name"), [("source", "hub:clinic/consultations"), ("tokenizer", "clinic/words")])
+def test_hub_unreachable_names_the_endpoint_and_the_local_way(
+    ask: Callable[..., dict[str, Any]], what: str, name: str
+) -> None:
     endpoint = f"http://127.0.0.1:{closed_port()}"
-    told = ask("source", "hub:clinic/consultations", HF_ENDPOINT=endpoint)
-    assert "hub:clinic/consultations" in told["what"]
+    told = ask(what, name, HF_ENDPOINT=endpoint)
+    assert name in told["what"]
     assert endpoint in told["what"]
-    assert "--data.source FOLDER" in told["mend"]
+    assert f"--data.{what} FOLDER" in told["mend"]
     assert is_one_line(told["what"])
 
 
@@ -223,15 +226,6 @@ def test_hub_tokenizer_arrives(
     fetched = restore_tokenizer(told["tokenizer"])
     assert fetched.get_vocab() == tokenizer.get_vocab()
     assert json.loads(store_tokenizer(fetched)) == json.loads(store_tokenizer(tokenizer))
-
-
-def test_hub_unreachable_for_a_tokenizer(ask: Callable[..., dict[str, Any]]) -> None:
-    endpoint = f"http://127.0.0.1:{closed_port()}"
-    told = ask("tokenizer", "clinic/words", HF_ENDPOINT=endpoint)
-    assert "clinic/words" in told["what"]
-    assert endpoint in told["what"]
-    assert "--data.tokenizer FOLDER" in told["mend"]
-    assert is_one_line(told["what"])
 
 
 def test_tokenizer_that_is_not_on_the_hub(ask: Callable[..., dict[str, Any]]) -> None:
