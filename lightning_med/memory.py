@@ -1,7 +1,8 @@
-"""The C library's allocator, told to keep what training frees."""
+"""The C library's allocator: told to keep what training frees, or to give back what a step left."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 
@@ -21,3 +22,9 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEEP)
         mallopt(_M_TRIM_THRESHOLD, _KEEP)
+
+
+def give_back_freed_memory() -> None:
+    """Hands what is free inside this process back to the system, after a step that needed much; glibc alone can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -84,13 +84,14 @@ def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
     data, settings = card["data"], card["settings"]
     model = settings.get("model", {})
     weight = model.get("question_weight", 0)
+    sampled = any(source["path"] == "sample" for source in data["recipe"]["sources"])
     scratch = "random weights" if model.get("from_scratch") else f"`{model.get('base')}`"
     return _PAGE.format(
         title=f"lightning_med {json.loads(card['network'])['model_type']} on {', '.join(data['files'])[:60]}",
         version=__version__,
         end=json.loads(card["tokenizer"])["special"]["eos_token"],
         source=", ".join(data["files"]),
-        synthetic=" (synthetic consultations, written by a program)" if data["recipe"]["source"] == "sample" else "",
+        synthetic=" (those of `sample` are synthetic, written by a program)" if sampled else "",
         rows_in=data["rows_in"],
         rows_out=data["rows_out"],
         **data["splits"],

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_med.arguments import Parser
-from lightning_med.data.cleaning import mend_whitespace
 from lightning_med.data.prompts import DISCLAIMER, Prompt
+from lightning_med.data.texts import mend_whitespace
 from lightning_med.errors import InputError
 from lightning_med.export import SETTINGS
 

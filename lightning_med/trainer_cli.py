@@ -57,7 +57,7 @@ class MedTrainer(Trainer):
         writable_folder(folder, "--output DIR")
         write_report(prepared, folder)
         print_report(prepared)
-        print(f"report: {folder / 'report.json'}")
+        print(f"report: {folder / 'report.html'}")
 
 
 class MedCLI(LightningCLI):

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lightning_med.cli import main
 from lightning_med.data import batches as B
-from lightning_med.data.cleaning import Cleaner
+from lightning_med.data.cleaning import clean, switched
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.prompts import Prompt
 from lightning_med.data.tokens import ANSWER, Encoder, load_tokenizer
@@ -72,7 +72,8 @@ def test_flat_batches_equal_a_padded_forward_on_the_real_slice(data: DialogueDat
 @pytest.mark.parametrize("table", TABLES)
 def test_the_chat_template_gives_the_ids_of_training(shared: Path, tokenizer_folder: str, table: str) -> None:
     frame = pd.read_csv(shared / "data" / table, usecols=["input", "output"], dtype=str, keep_default_na=False)
-    frame = Cleaner()(frame.set_axis(["question", "answer"], axis=1))
+    frame = frame.set_axis(["question", "answer"], axis=1).assign(row=range(len(frame)))
+    frame = clean(frame, switched({}), mask=True).frame
     prompt, tokenizer = Prompt(), load_tokenizer(tokenizer_folder)
     tokenizer.chat_template = prompt.chat_template()
     encoder = Encoder(tokenizer, prompt, max_length=1_000_000)

@@ -41,7 +41,7 @@ def table(path: Path, rows: int = 60, seed: int = 0) -> Path:
         writer.writerow(["input", "output"])
         for row in range(rows):
             question = f"Case {row}: {' '.join(source.choices(WORDS, k=source.randint(3, 12)))}?"
-            writer.writerow([question, f"{' '.join(source.choices(WORDS, k=source.randint(3, 25)))}.".capitalize()])
+            writer.writerow([question, f"{' '.join(source.choices(WORDS, k=source.randint(5, 15)))}.".capitalize()])
     return path
 
 

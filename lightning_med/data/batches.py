@@ -21,10 +21,10 @@ def plan(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndarray
     Args:
         lengths: `[rows]`, tokens of each row.
         budget: Tokens a batch may hold.
-        order: A permutation of the rows.
+        order: Row numbers, usually a permutation.
 
     Returns:
-        Row numbers of each batch; every row stands in exactly one.
+        Row numbers of each batch, those of `order` end to end.
     """
     if len(order) == 0:
         return []
@@ -42,6 +42,21 @@ def plan(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndarray
 def shuffled(rows: int, seed: int, epoch: int) -> np.ndarray:
     """The order of an epoch: a permutation that (seed, epoch) alone decides."""
     return np.random.default_rng([abs(seed), epoch]).permutation(rows)
+
+
+def weighted(order: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """An epoch's order in which each row stands as often as its weight says, on average over the epochs.
+
+    Whole parts are repetitions; what is left of a weight is drawn anew each epoch, by (seed, epoch) alone.
+
+    Args:
+        order: A permutation of the rows.
+        weights: `[rows]`, 0 or more.
+    """
+    random = np.random.default_rng([abs(seed), epoch, 1])
+    times = np.floor(weights).astype(np.int64)
+    times += random.random(len(weights)) < weights - times
+    return random.permutation(np.repeat(order, times[order])) if times.max(initial=0) > 1 else order[times[order] > 0]
 
 
 class Batches(Dataset[Batch]):

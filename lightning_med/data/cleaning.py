@@ -1,64 +1,148 @@
-"""Rules that drop or mend a row, each a small function with its own count."""
+"""A frame of consultations, cleaned: the rules in their order, then private data; with a count and examples of each."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from hashlib import blake2b
+from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
-COLUMNS = ["question", "answer"]
-_HALVES = re.compile("[\ud800-\udfff]")
+from lightning_med.data.rules import COLUMNS, DUPLICATE, RULES, Rule, matching, mended
+from lightning_med.errors import InputError
+from lightning_med.safety import private
+
+ALWAYS = ("missing", "blank")  # without a question and an answer there is nothing to learn
+EXAMPLES = 3  # kept of each rule
+_AROUND = 60  # characters shown on either side of a change
+
+Example = dict[str, object]
 
 
-def whole_characters(text: str) -> str:
-    """Half of a surrogate pair, which UTF-8 cannot hold, becomes the replacement character."""
-    return _HALVES.sub("\ufffd", text)
+def switched(settings: dict[str, bool]) -> dict[str, bool]:
+    """Every rule and whether it is on: the defaults, changed by the settings.
 
-
-def mend_whitespace(text: str) -> str:
-    """One space between words, one line break between lines, none at the ends.
-
-    Applied to questions at training and at answering alike. It leaves no empty line inside a text, so the empty line
-    between two turns of a consultation is unambiguous.
+    Raises:
+        InputError: A rule is unknown, or is not one to switch off.
     """
-    lines = (" ".join(line.split()) for line in whole_characters(text).splitlines())
-    return "\n".join(line for line in lines if line)
+    rules = {**{rule.name: rule.default for rule in RULES}, DUPLICATE: True}
+    for name, on in settings.items():
+        if name not in rules:
+            raise InputError(f"there is no cleaning rule {name!r}.", f"The rules: {', '.join(rules)}.")
+        if not isinstance(on, bool):
+            raise InputError(f"cleaning rule {name}: {on!r} is neither true nor false.")
+        if name in ALWAYS and not on:
+            raise InputError(f"the rule {name!r} cannot be switched off: such a row has nothing to learn.")
+        rules[name] = on
+    return rules
 
 
-class Cleaner:
-    """Cleans frames one after another and remembers, over all of them, what it did.
+@dataclass
+class Cleaned:
+    """What became of the frames of one source.
 
     Attributes:
-        counts: Rows dropped (`missing`, `blank`, `duplicate`) or mended (`whitespace`), by rule.
+        frame: The rows that are left.
+        counts: Rows each rule dropped or mended, or would have dropped.
+        private: Private data replaced, by kind.
+        examples: By rule, a few places and what stood there; private data masked.
+        shortened: Conversations that end before an exchange that a rule dropped.
     """
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter(dict.fromkeys(("missing", "blank", "duplicate", "whitespace"), 0))
-        self._seen: set[bytes] = set()  # 16 bytes a row, not its text
+    frame: pd.DataFrame
+    counts: Counter[str] = field(default_factory=Counter)
+    private: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+    shortened: int = 0
 
-    def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Drops and mends the rows of a frame with columns `question` and `answer`; other columns stay as they are."""
-        frame = self._drop(frame, frame[COLUMNS].isna().any(axis=1), "missing")
-        frame = self._whitespace(frame)
-        frame = self._drop(frame, (frame[COLUMNS] == "").any(axis=1), "blank")
-        return self._drop(frame, self._duplicated(frame), "duplicate")
 
-    def _drop(self, frame: pd.DataFrame, condemned: pd.Series, rule: str) -> pd.DataFrame:
-        self.counts[rule] += int(condemned.sum())
-        return frame[~condemned]
+def clean(frame: pd.DataFrame, rules: dict[str, bool], mask: bool) -> Cleaned:
+    """Cleans a frame with columns `question`, `answer`, `row` and, for conversations, `turn`.
 
-    def _whitespace(self, frame: pd.DataFrame) -> pd.DataFrame:
-        mended = frame.assign(**{name: [mend_whitespace(text) for text in frame[name]] for name in COLUMNS})
-        self.counts["whitespace"] += int((mended[COLUMNS] != frame[COLUMNS]).any(axis=1).sum())
-        return mended
+    Args:
+        frame: As read.
+        rules: Every rule, and whether it is on.
+        mask: Whether private data is replaced.
+    """
+    done = Cleaned(frame)
+    _drop(done, RULES[0], True)
+    for rule in RULES[1:]:
+        if rule.effect == "mends" and rules[rule.name]:
+            _mend(done, rule)
+    if mask:
+        _mask(done)
+    for rule in RULES[1:]:
+        if rule.effect == "drops":
+            _drop(done, rule, rules[rule.name])
+    return done
 
-    def _duplicated(self, frame: pd.DataFrame) -> pd.Series:
-        repeated = []
-        for question, answer in zip(frame["question"], frame["answer"], strict=True):
-            text = f"{len(question)}:{question}{answer}"
-            digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            repeated.append(digest in self._seen)
-            self._seen.add(digest)
-        return pd.Series(repeated, index=frame.index, dtype=bool)
+
+def _mend(done: Cleaned, rule: Rule) -> None:
+    touched = np.zeros(len(done.frame), dtype=bool)
+    for column in COLUMNS:
+        before = done.frame[column]
+        after, changed = mended(before, rule)
+        for place in np.flatnonzero(changed)[:EXAMPLES]:
+            _example(done, rule.name, int(place), column, before.iloc[place], after.iloc[place])
+        touched |= changed
+        done.frame = done.frame.assign(**{column: after})
+    done.counts[rule.name] += int(touched.sum())
+
+
+def masked(texts: pd.Series, answer: bool) -> tuple[pd.Series, Counter[str]]:
+    """A column without private data, and what was replaced; see `private.mask`."""
+    counts: Counter[str] = Counter()
+    places = np.flatnonzero(matching(texts, private.SUSPECT))
+    if not len(places):
+        return texts, counts
+    values = texts.to_numpy(dtype=object, copy=True)
+    for place in places:
+        values[place], found = private.mask(values[place], answer)
+        counts += found
+    return pd.Series(values, index=texts.index, dtype=texts.dtype), counts
+
+
+def _mask(done: Cleaned) -> None:
+    for column in COLUMNS:
+        texts, found = masked(done.frame[column], answer=column == "answer")
+        done.private += found
+        done.frame = done.frame.assign(**{column: texts})
+
+
+def _drop(done: Cleaned, rule: Rule, on: bool) -> None:
+    condemned = rule.condemn(done.frame)
+    if on and "turn" in done.frame:  # an exchange cannot be taken out of the middle: the conversation ends before it
+        first = (done.frame["turn"] == 0).to_numpy(dtype=bool)
+        conversation = np.cumsum(first)
+        ended = pd.Series(condemned).groupby(conversation).cummax().to_numpy(dtype=bool)
+        done.counts[rule.name] += int((ended & first).sum())
+        done.shortened += len(set(conversation[ended])) - int((ended & first).sum())
+        condemned = ended
+    else:
+        done.counts[rule.name] += int(condemned.sum())
+    for place in np.flatnonzero(condemned)[:EXAMPLES]:
+        text = done.frame["answer"].iloc[place]
+        _example(done, rule.name, int(place), "answer", "" if pd.isna(text) else text, None)
+    if on:
+        done.frame = done.frame[~condemned]
+
+
+def _example(done: Cleaned, rule: str, place: int, column: str, before: str, after: str | None) -> None:
+    """Notes the surroundings of a change, or an answer's end, as they are without private data."""
+    if len(done.examples.setdefault(rule, [])) >= EXAMPLES:
+        return
+    if private.find(before) or private.find(_as_mended(before)):  # a sign within it may have kept some from a mask
+        return
+    shown: dict[str, str | None] = {"before": before[-2 * _AROUND :], "after": None}
+    if after is not None:
+        same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(after))
+        window = slice(max(same - _AROUND, 0), same + _AROUND)
+        shown = {"before": before[window], "after": after[window]}
+    done.examples[rule].append({"row": int(done.frame["row"].iloc[place]), "column": column, **shown})
+
+
+def _as_mended(text: str) -> str:
+    """A text after all rules that mend."""
+    for rule in RULES:
+        text = rule.mend(text)
+    return text

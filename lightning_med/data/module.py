@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
 from lightning_med.data import batches as B
-from lightning_med.data.preparation import Prepared, Recipe, prepare
+from lightning_med.data.cleaning import switched
+from lightning_med.data.preparation import Prepared, prepare
 from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
+from lightning_med.data.recipe import Recipe
+from lightning_med.data.sources import sources
 from lightning_med.data.splits import SPLITS
 from lightning_med.data.store import TokenStore
 from lightning_med.data.tokens import Encoder
@@ -25,11 +28,16 @@ class DialogueDataModule(L.LightningDataModule):
 
     Args:
         source: A CSV, TSV, JSON, JSONL or Parquet file, a folder or glob of them, `kaggle:OWNER/NAME`,
-            `hub:OWNER/NAME`, or `sample` (the embedded synthetic consultations).
+            `hub:OWNER/NAME`, or `sample` (the embedded synthetic consultations). Or a list of such, each a path or a
+            mapping `{path, weight, question_column, answer_column, messages_column, group_column}`; a weight of 2
+            shows a source's training rows twice an epoch, 0.5 half of them, another half each time.
         tokenizer: A name on the Hub, a folder, or `train`: a byte-level BPE trained on the training split.
         vocab_size: Its size where it is trained.
         question_column: The column with the patient's words.
         answer_column: The column with the doctor's.
+        messages_column: In place of the two, a column with conversations of several turns: a list of messages with
+            `role` (user, assistant) and `content`. Every turn of the doctor is learned.
+        group_column: A column whose equal values stay on one side of the split, a patient's number for instance.
         system_prompt: What stands before every consultation; every row pays for its tokens.
         max_length: Tokens a consultation may have in training; longer ones are cut so that the answer survives first.
         eval_max_length: The same for validation and test, where whole answers count; the model's context is the limit.
@@ -38,17 +46,24 @@ class DialogueDataModule(L.LightningDataModule):
         batch_tokens: Tokens a batch holds; memory grows with it, and a GPU wants it as large as fits.
         pad_to_max_length: Pad rows to `max_length` as the usual recipes do; the same loss, several times slower.
         num_workers: Processes that build batches; 0 is enough where the model is not very fast.
+        rules: Cleaning rules to switch on or off by name, for instance `{cut_answer: true, apostrophes: false}`.
+        private_data: Replace e-mail addresses, phone, card and identity numbers, links, postal addresses and names by
+            placeholders such as `[PHONE]`.
+        near_duplicates: Keep questions that are nearly the same on one side of the split, not only equal ones.
+        on_bad_row: A row that cannot be read is an `error`, or dropped and counted (`drop`).
         seed: Decides the split and the order of the batches.
         cache_dir: Where prepared data is kept; default `$LIGHTNING_MED_CACHE` or `~/.cache/lightning_med`.
     """
 
     def __init__(
         self,
-        source: str = "sample",
+        source: str | list[str | dict[str, Any]] = "sample",
         tokenizer: str = "distilgpt2",
         vocab_size: int = 4096,
         question_column: str = "input",
         answer_column: str = "output",
+        messages_column: str | None = None,
+        group_column: str | None = None,
         system_prompt: str = SYSTEM_PROMPT,
         max_length: int = 512,
         eval_max_length: int = 1024,
@@ -57,6 +72,10 @@ class DialogueDataModule(L.LightningDataModule):
         batch_tokens: int = 8192,
         pad_to_max_length: bool = False,
         num_workers: int = 0,
+        rules: dict[str, bool] | None = None,
+        private_data: bool = True,
+        near_duplicates: bool = True,
+        on_bad_row: Literal["error", "drop"] = "error",
         seed: int = 42,
         cache_dir: str | None = None,
     ) -> None:
@@ -79,18 +98,26 @@ class DialogueDataModule(L.LightningDataModule):
                 f"Give --data.batch_tokens {max_length} or more, or a shorter --data.max_length.",
             )
         self.save_hyperparameters(logger=False)
+        columns = {
+            "question_column": question_column,
+            "answer_column": answer_column,
+            "messages_column": messages_column,
+            "group_column": group_column,
+        }
         self.recipe = Recipe(
-            source,
-            tokenizer,
-            vocab_size,
-            question_column,
-            answer_column,
-            system_prompt,
-            max_length,
-            eval_max_length,
-            test_fraction,
-            val_fraction,
-            seed,
+            sources=tuple(sources(source, **columns)),
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            system_prompt=system_prompt,
+            max_length=max_length,
+            eval_max_length=eval_max_length,
+            test_fraction=test_fraction,
+            val_fraction=val_fraction,
+            rules=switched(rules or {}),
+            private_data=private_data,
+            near_duplicates=near_duplicates,
+            on_bad_row=on_bad_row,
+            seed=seed,
         )
         self.prompt = Prompt(system_prompt)
         self.batch_tokens, self.seed, self.num_workers, self.cache_dir = batch_tokens, seed, num_workers, cache_dir
@@ -131,7 +158,11 @@ class DialogueDataModule(L.LightningDataModule):
     def epoch_plan(self, epoch: int) -> list[np.ndarray]:
         """Rows of each training batch of an epoch, a function of (seed, epoch) alone."""
         store = self.store("train")
-        return self._plan(store, B.shuffled(len(store), self.seed, epoch))
+        weights = np.array([source.weight for source in self.recipe.sources])
+        order = B.shuffled(len(store), self.seed, epoch)
+        if (weights != 1).any():
+            order = B.weighted(order, weights[store.sources], self.seed, epoch)
+        return self._plan(store, order)
 
     def train_dataloader(self) -> DataLoader[B.Batch]:
         # Batches are cut by tokens, so their number differs by one or two from epoch to epoch: each has its own loader.

@@ -1,4 +1,4 @@
-"""From a source to tokens on disk: read, clean, split, encode; once, and found again by a fingerprint."""
+"""From sources to tokens on disk: read, clean, group, split, encode; once, and found again by a fingerprint."""
 
 from __future__ import annotations
 
@@ -6,69 +6,30 @@ import json
 import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from filelock import FileLock
+import numpy as np
+from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.console import working
 from lightning_med.data import sources, store
-from lightning_med.data.cleaning import Cleaner
-from lightning_med.data.prompts import Prompt
-from lightning_med.data.splits import SPLITS, assign, question_key
-from lightning_med.data.tokens import (
-    ANSWER,
-    QUESTION,
-    Encoder,
-    load_tokenizer,
-    restore_tokenizer,
-    save_tokenizer,
-    train_tokenizer,
-)
+from lightning_med.data.bad_rows import BadRows
+from lightning_med.data.encoding import Plan, encode, training_texts
+from lightning_med.data.pool import Pool, cores
+from lightning_med.data.reading import Rows, Tell, read_rows, without_duplicates
+from lightning_med.data.recipe import Recipe, content_digest
+from lightning_med.data.splits import SPLITS, assign, grouped
+from lightning_med.data.spool import Spool
+from lightning_med.data.tokens import restore_tokenizer, rules_of, store_tokenizer, train_tokenizer
 from lightning_med.errors import InputError
-from lightning_med.files import umask
+from lightning_med.files import sync, umask
+from lightning_med.memory import give_back_freed_memory
 
-_CODE = ("cleaning", "preparation", "prompts", "sources", "splits", "store", "tokens")
-_ENCODED_AT_ONCE = 2_000  # rows between two ticks of the progress bar
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that shapes the prepared data; the arguments of `DialogueDataModule` of the same names."""
-
-    source: str
-    tokenizer: str
-    vocab_size: int
-    question_column: str
-    answer_column: str
-    system_prompt: str
-    max_length: int
-    eval_max_length: int
-    test_fraction: float
-    val_fraction: float
-    seed: int
-
-    def fingerprint(self, content: bytes, tokenizer: PreTrainedTokenizerFast | None) -> str:
-        """A digest of the files' content, the tokenizer's rules, these settings and the code that prepares.
-
-        Args:
-            content: The files' own digest.
-            tokenizer: `None` where it is to be trained: then the data and `vocab_size` decide it.
-        """
-        digest = sha256(content)
-        shaping = {key: value for key, value in asdict(self).items() if key not in ("source", "tokenizer")}
-        digest.update(json.dumps(shaping, sort_keys=True).encode())
-        rules = tokenizer.backend_tokenizer.to_str() + str(tokenizer.eos_token) if tokenizer else "train"
-        digest.update(rules.encode())
-        for name in _CODE:
-            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-        return digest.hexdigest()[:24]
+_SMALL = 4 << 20  # bytes of tables that one process has prepared before others have started
+_LARGEST = 5  # groups whose size the report names
 
 
 @dataclass
@@ -76,9 +37,10 @@ class Prepared:
     """A prepared data set on disk.
 
     Attributes:
-        folder: Holds `train/`, `validation/`, `test/`, `tokenizer.txt`, `report.json`.
+        folder: Holds `train.arrow`, `train.parquet`, the same of `validation` and `test`, `tokenizer.txt`,
+            `report.json`.
         fingerprint: Of all that shaped it.
-        report: What was read, dropped, mended and kept; see `report.json` in the README.
+        report: What was read, dropped, mended and kept; see docs/data.md.
         tokenizer: The one that encoded it.
         cached: Whether it was found rather than made.
     """
@@ -90,21 +52,7 @@ class Prepared:
     cached: bool
 
     def store(self, split: str) -> store.TokenStore:
-        return store.TokenStore(self.folder / split)
-
-
-def _digest(files: list[Path]) -> bytes:
-    """Of the files' names and content. Where they lie does not matter, what they hold does."""
-    digest = sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        try:
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-        except OSError as error:
-            raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
-    return digest.digest()
+        return store.TokenStore(self.folder, split)
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -121,10 +69,10 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
         tokenizer_text: A checkpoint's own tokenizer, to be used in place of the recipe's.
 
     Raises:
-        InputError: The source, its columns, the tokenizer or a setting is wrong.
+        InputError: A source, its columns, the tokenizer or a setting is wrong.
     """
-    files = sources.resolve(recipe.source)
-    content = _digest(files)
+    files = [(number, file) for number, source in enumerate(recipe.sources) for file in sources.resolve(source.path)]
+    content = content_digest(files)
     root = cache_root(cache_dir)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -132,26 +80,37 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
             raise PermissionError
     except OSError as error:
         raise InputError(f"The cache {root} cannot be written.", "Name another: --data.cache_dir FOLDER") from error
-    tokenizer: PreTrainedTokenizerFast | None
-    if tokenizer_text is not None:
-        tokenizer = restore_tokenizer(tokenizer_text)
+    text = tokenizer_text
+    if recipe.tokenizer == "train":
         trained = root / recipe.fingerprint(content, None)
-        if recipe.tokenizer == "train" and _tokenizer_of(trained) == tokenizer_text:  # the fit's own data
-            return _found(recipe, trained, cached=True)
-    else:
-        tokenizer = None if recipe.tokenizer == "train" else load_tokenizer(recipe.tokenizer)
-    folder = root / recipe.fingerprint(content, tokenizer)
-    with FileLock(root / f"{folder.name}.lock"):
+        if text is None or _tokenizer_of(trained) == text:  # a checkpoint's own, of the fit's own data
+            return _found_or_made(recipe, files, None, trained)
+    elif text is None:
+        text = rules_of(recipe.tokenizer, root)
+    return _found_or_made(recipe, files, text, root / recipe.fingerprint(content, text))
+
+
+def _found_or_made(recipe: Recipe, files: list[tuple[int, Path]], tokenizer: str | None, folder: Path) -> Prepared:
+    with FileLock(_lock(folder)):
         cached = folder.is_dir()
         if not cached:
             _make(recipe, files, tokenizer, folder)
-    return _found(recipe, folder, cached)
-
-
-def _found(recipe: Recipe, folder: Path, cached: bool) -> Prepared:
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    report["recipe"] = asdict(recipe)  # equal data may have been prepared from another place
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The prepared data {folder} is damaged.", "Delete that folder and run again.") from error
+    report["recipe"] = recipe.described()  # equal data may have been prepared from another place
+    for source, weight in zip(report["sources"], _weights(recipe, files), strict=True):
+        source["weight"] = weight
     return Prepared(folder, folder.name, report, restore_tokenizer(_tokenizer_of(folder)), cached)
+
+
+def _weights(recipe: Recipe, files: list[tuple[int, Path]]) -> list[float]:
+    return [recipe.sources[number].weight for number, _ in files]
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def _tokenizer_of(folder: Path) -> str:
@@ -159,74 +118,80 @@ def _tokenizer_of(folder: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _make(recipe: Recipe, files: list[Path], tokenizer: PreTrainedTokenizerFast | None, folder: Path) -> None:
+def _make(recipe: Recipe, files: list[tuple[int, Path]], tokenizer: str | None, folder: Path) -> None:
+    _sweep(folder.parent, folder.name)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         with working("Preparing the consultations") as tell:
             _build(recipe, files, tokenizer, temporary, tell)
         temporary.chmod(0o777 & ~umask())  # made private, as temporary things are; a cache may be shared
+        sync(temporary)
         os.replace(temporary, folder)
+        sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _sweep(root: Path, own: str) -> None:
+    """Removes what preparations that were killed left behind; those that still run hold their lock."""
+    for left in root.glob(".*-*"):
+        name = left.name[1:].rsplit("-", 1)[0]
+        if name == own:  # its lock is ours
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.is_dir() and (root / f"{name}.lock").exists():
+            try:
+                with FileLock(root / f"{name}.lock", timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+            except Timeout:
+                pass
+
+
 def _build(
     recipe: Recipe,
-    files: list[Path],
-    tokenizer: PreTrainedTokenizerFast | None,
+    files: list[tuple[int, Path]],
+    tokenizer: str | None,
     folder: Path,
-    tell: Callable[[str, int, int], None],
+    tell: Tell,
 ) -> None:
-    frame, cleaner, rows_in = _read_clean(recipe, files, tell)
-    if frame.empty:
-        dropped = ", ".join(
-            f"{count} {rule}" for rule, count in cleaner.counts.items() if count and rule != "whitespace"
-        )
-        what = f"no consultation is left of {rows_in} rows ({dropped})" if rows_in else "a header, but no row"
-        raise InputError(f"{recipe.source}: {what}.", "Each row needs a question and an answer.")
-    questions = frame["question"].tolist()
-    sides = assign(questions, recipe.seed, recipe.test_fraction, recipe.val_fraction)
-    if tokenizer is None:
-        tell("training the tokenizer", 0, 0)
-        learned = frame[sides == SPLITS.index("train")]
-        tokenizer = train_tokenizer([*learned["question"], *learned["answer"]], recipe.vocab_size)
-    tokens: dict[str, Counter[str]] = {}
-    done = 0
-    for index, split in enumerate(SPLITS):
-        part = frame[sides == index]
-        length = recipe.max_length if split == "train" else recipe.eval_max_length
-        encoder = Encoder(tokenizer, Prompt(recipe.system_prompt), length)
-        batches, tokens[split] = [], Counter(total=0, question=0, answer=0, cut=0)
-        for start in range(0, len(part), _ENCODED_AT_ONCE):
-            piece = part.iloc[start : start + _ENCODED_AT_ONCE]
-            encoded = encoder.encode(piece["question"].tolist(), piece["answer"].tolist())
-            batches.append(store.record(encoded, {name: piece[name].tolist() for name in piece.columns}))
-            for row in encoded:
-                question, answer = int((row.parts == QUESTION).sum()), int((row.parts == ANSWER).sum())
-                tokens[split].update(total=len(row.parts), question=question, answer=answer, cut=row.cut)
-            done += len(piece)
-            tell("encoding", done, len(frame))
-        store.write(batches, folder / split)
-    save_tokenizer(tokenizer, folder)
+    bad = BadRows(recipe.on_bad_row)
+    size = sum(file.stat().st_size for _, file in files)
+    with Spool(folder / "spool") as spool, Pool(cores() if size > _SMALL else 1) as pool:
+        read = read_rows(recipe, files, bad, spool, pool, tell)
+        kept = without_duplicates(recipe, read)
+        if not len(kept):
+            raise _nothing_left(recipe, read, bad)
+        tell("looking for near-duplicates", 0, 0)
+        sets = spool.shingles().select(kept) if recipe.near_duplicates else None
+        questions, patients = read.questions[kept], read.patients[kept]
+        groups = grouped(questions, patients, read.answers[kept], sets)
+        keys = np.where(patients != 0, patients, questions)
+        del sets
+        give_back_freed_memory()
+        sides, moved = assign(groups, keys, recipe.seed, recipe.test_fraction, recipe.val_fraction)
+        plan = Plan(read, kept, sides, groups)
+        if tokenizer is None:
+            tell("training the tokenizer", 0, 0)
+            tokenizer = store_tokenizer(train_tokenizer(training_texts(plan, spool), recipe.vocab_size))
+        told = encode(recipe, plan, spool, tokenizer, folder, pool, tell)
+    sizes = np.sort(np.bincount(groups.labels))[::-1][:_LARGEST]
     report = {
-        "rows_in": rows_in,
-        "rows_out": len(frame),
-        "rules": dict(cleaner.counts),
+        **read.report(recipe, kept, bad),
         "splits": {split: int((sides == index).sum()) for index, split in enumerate(SPLITS)},
-        "groups": len({question_key(question) for question in questions}),
-        "tokens": {split: dict(counts) for split, counts in tokens.items()},
-        "files": [file.name for file in files],
+        "groups": groups.count,
+        "leaks_joined": len(kept) - groups.count,
+        "near_pairs": groups.near_pairs,
+        "moved_groups": moved,
+        "largest_groups": [int(size) for size in sizes if size > 1],
+        **told,
     }
+    (folder / "tokenizer.txt").write_text(tokenizer, encoding="utf-8")
     (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def _read_clean(
-    recipe: Recipe, files: list[Path], tell: Callable[[str, int, int], None]
-) -> tuple[pd.DataFrame, Cleaner, int]:
-    cleaner, rows_in, kept = Cleaner(), 0, []
-    for frame in sources.read(files, recipe.question_column, recipe.answer_column):
-        rows_in += len(frame)
-        kept.append(cleaner(frame))
-        tell(f"reading, {rows_in:,} rows", 0, 0)
-    columns = ["question", "answer", "source", "row"]
-    return (pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=columns)), cleaner, rows_in
+def _nothing_left(recipe: Recipe, read: Rows, bad: BadRows) -> InputError:
+    rows = sum(read.rows_in.values()) + bad.count
+    dropped = [f"{count} {rule}" for rule, count in read.counts.items() if count and recipe.rules[rule]]
+    dropped += [f"{bad.count} unreadable"] if bad.count else []
+    what = f"no consultation is left of {rows} rows ({', '.join(dropped)})" if rows else "a header, but no row"
+    where = ", ".join(source.path for source in recipe.sources)
+    return InputError(f"{where}: {what}.", "Each row needs a question and an answer.")

@@ -47,6 +47,11 @@ class Prompt:
         """All that stands between a question and its answer."""
         return f"\n\n{DOCTOR}"
 
+    @property
+    def following(self) -> str:
+        """All that stands between an answer's end and the next question of a conversation."""
+        return f"\n\n{PATIENT}"
+
     def chat_template(self) -> str:
         """A Jinja template that renders chat messages exactly as training saw them.
 

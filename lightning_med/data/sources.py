@@ -1,225 +1,168 @@
-"""Where consultations come from: files, folders, Kaggle, the Hub; as pandas frames, chunk by chunk."""
+"""Where consultations come from: files, folders, Kaggle, the Hub; one source or several, each with its columns."""
 
 from __future__ import annotations
 
-import difflib
 import glob
-import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from lightning_med import hub
-from lightning_med.data import kaggle
-from lightning_med.data.cleaning import whole_characters
+from lightning_med.data import kaggle, tables
+from lightning_med.data.bad_rows import BadRows, sound
+from lightning_med.data.conversations import exchanges
 from lightning_med.errors import InputError
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 _NOT_TABLES = ("dataset_infos.json", "dataset-metadata.json")  # the Hub's and Kaggle's words about a data set
-CHUNK = 20_000  # rows of text held at once
+_COLUMNS = ("question_column", "answer_column", "messages_column", "group_column")
 
 
-def resolve(source: str) -> list[Path]:
-    """The table files that a source names, downloaded if need be, in a fixed order.
+@dataclass(frozen=True)
+class Source:
+    """One place that consultations come from.
+
+    Attributes:
+        path: A file, a folder, a glob, `kaggle:OWNER/NAME`, `hub:OWNER/NAME` or `sample`.
+        question_column, answer_column: The patient's words and the doctor's.
+        messages_column: In place of the two, a list of messages with roles.
+        group_column: What rows of one patient share.
+        weight: How often an epoch shows each of its training rows; 0.5 shows half of them, another half each time.
+    """
+
+    path: str
+    question_column: str
+    answer_column: str
+    messages_column: str | None = None
+    group_column: str | None = None
+    weight: float = 1.0
+
+    @property
+    def columns(self) -> tables.Columns:
+        """The columns to read, by the option that names each."""
+        texts = ("messages_column",) if self.messages_column else ("question_column", "answer_column")
+        return {name: getattr(self, name) for name in (*texts, "group_column") if getattr(self, name)}
+
+
+def sources(given: str | list[Any], **common: str | None) -> list[Source]:
+    """The sources that a setting names.
 
     Args:
-        source: A file, a folder, a glob, `kaggle:OWNER/NAME`, `hub:OWNER/NAME` or `sample`.
+        given: A path, or a list of paths and of mappings with `path` and any other field of `Source`.
+        common: The columns of those that name none.
+
+    Raises:
+        InputError: The list is empty, or an entry has an unknown field or a wrong value.
+    """
+    entries = [given] if isinstance(given, str) else list(given)
+    if not entries:
+        raise InputError("--data.source is an empty list.", "Name a file, a folder, kaggle:OWNER/NAME, …")
+    found = [_source(entry if isinstance(entry, dict) else {"path": entry}, common) for entry in entries]
+    if all(source.weight == 0 for source in found):
+        raise InputError("Every source has the weight 0.", "Then there is nothing to train on.")
+    return found
+
+
+def _source(entry: dict[str, Any], common: dict[str, str | None]) -> Source:
+    known = ("path", "weight", *_COLUMNS)
+    unknown = [str(name) for name in entry if name not in known]
+    if unknown or not isinstance(entry.get("path"), str):
+        what = f"an entry of --data.source has an unknown field {unknown[0]!r}" if unknown else "an entry has no path"
+        raise InputError(f"{what}.", f"Its fields: {', '.join(known)}.")
+    own = {name: value for name, value in entry.items() if name in _COLUMNS}
+    if not all(value is None or isinstance(value, str) for value in own.values()):
+        raise InputError(f"{entry['path']}: a column's name is text.")
+    columns = {**common, **own}
+    if "messages_column" not in own and {"question_column", "answer_column"} & own.keys():
+        columns["messages_column"] = None
+    weight = entry.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1000:
+        raise InputError(f"{entry['path']}: weight {weight!r} is no number from 0 to 1000.")
+    source = Source(path=entry["path"], weight=float(weight), **columns)
+    named = list(source.columns.values())
+    if len(set(named)) < len(named):
+        raise InputError(
+            f"{source.path}: two columns have the same name {max(named, key=named.count)!r}.",
+            "question_column, answer_column and group_column are three: --data.question_column NAME …",
+        )
+    return source
+
+
+def resolve(path: str) -> list[Path]:
+    """The table files that a source names, downloaded if need be, in a fixed order.
 
     Raises:
         InputError: Nothing is there, it cannot be reached, or it holds no table.
     """
-    if source == "sample":
+    if path == "sample":
         from lightning_med.data import sample
 
         return [sample.PATH]
     for scheme, download in (("kaggle:", kaggle.fetched), ("hub:", _from_hub)):
-        if source.startswith(scheme):
-            return _tables(download(source.removeprefix(scheme)), source)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _tables(path, source)
-    if path.is_file():
-        if path.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{source} is not a table that can be read.", f"Known endings: {', '.join(SUFFIXES)}.")
-        return [path]
-    found = sorted(
-        Path(p)
-        for p in glob.glob(str(path), recursive=True)
-        if Path(p).suffix.lower() in SUFFIXES and Path(p).is_file()
-    )
+        if path.startswith(scheme):
+            return _tables(download(path.removeprefix(scheme)), path)
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return _tables(place, path)
+    if place.is_file():
+        if place.suffix.lower() not in tables.SUFFIXES:
+            raise InputError(f"{path} is not a table that can be read.", f"Known endings: {_endings()}.")
+        return [place]
+    found = sorted(Path(p) for p in glob.glob(str(place), recursive=True) if _is_table(Path(p)))
     if not found:
         raise InputError(
-            f"{source}: no such file or folder.",
-            "--data.source takes a file, a folder, a glob, kaggle:OWNER/NAME, hub:OWNER/NAME or sample.",
+            f"{path}: no such file or folder.",
+            "--data.source takes a file, a folder, a glob, kaggle:OWNER/NAME, hub:OWNER/NAME, sample, or a list.",
         )
     return found
 
 
-def read(files: list[Path], question_column: str, answer_column: str) -> Iterator[pd.DataFrame]:
-    """The consultations of the files, in order.
+def names(files: list[Path]) -> list[str]:
+    """What each file is called in what we write: its name, and its folder's where two share one; no whole path."""
+    common = Counter(file.name for file in files)
+    return [file.name if common[file.name] == 1 else f"{file.parent.name}/{file.name}" for file in files]
+
+
+def read(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
+    """The consultations of one file, in order.
 
     Yields:
-        Frames of at most `CHUNK` rows with columns `question` and `answer` (text or null), `source` (the file's
-        name) and `row` (0-based in that file).
+        Frames with columns `question` and `answer` (text or null), `group` (text or null; where a column is named),
+        `row` (0-based in that file) and, for conversations, `turn`. All exchanges of a conversation are in one frame.
 
     Raises:
-        InputError: A file lacks a column, cannot be decoded or is malformed; the message names file and line.
+        InputError: See `tables.frames`.
     """
-    if question_column == answer_column:
-        raise InputError(
-            f"question_column and answer_column are both {question_column!r}.",
-            "Name two: --data.question_column NAME --data.answer_column NAME",
-        )
-    for path in files:
-        row = 0
-        for frame in _frames(path, [question_column, answer_column]):
-            frame = frame[[question_column, answer_column]].set_axis(["question", "answer"], axis=1)
-            yield frame.assign(source=path.name, row=range(row, row + len(frame)))
-            row += len(frame)
+    columns = source.columns
+    for frame in tables.frames(file, columns, bad):
+        frame = frame.set_axis([*(option.removesuffix("_column") for option in columns), "row"], axis=1)
+        if source.messages_column:
+            frame = exchanges(frame, "messages", file, bad)
+        else:
+            frame = sound(frame, ["question", "answer"], (tables.place(file, row) for row in frame["row"]), bad)
+        if source.group_column:
+            groups = [None if cell is None or cell != cell else str(cell).strip() or None for cell in frame["group"]]
+            frame = frame.assign(group=pd.Series(groups, index=frame.index, dtype=object))
+        yield frame[[name for name in ("question", "answer", "group", "row", "turn") if name in frame.columns]]
 
 
-def _frames(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
-    reader = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix.lower()]
-    try:
-        yield from reader(path, columns)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: byte {error.object[error.start]:#04x} is not UTF-8 ({error.reason}).",
-            f"Convert it first, for instance: iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}",
-        ) from error
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path} is empty.", "A table needs a header and at least a few consultations.") from error
-    except pd.errors.ParserError as error:
-        reason = str(error).removeprefix("Error tokenizing data. C error: ")
-        raise InputError(
-            f"{path}: {reason}", "A cell with a comma, quote or line break must stand in quotes."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in tables.SUFFIXES and path.is_file() and path.name not in _NOT_TABLES
 
 
-def _csv(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    header = pd.read_csv(path, sep=separator, nrows=0, encoding="utf-8-sig", dtype=str)
-    _check_columns(path, columns, list(header.columns))
-    with pd.read_csv(
-        path,
-        sep=separator,
-        dtype=str,
-        keep_default_na=False,  # "NA" and "None" are words that a patient may type
-        na_values=[""],
-        encoding="utf-8-sig",
-        chunksize=CHUNK,
-    ) as frames:
-        for frame in frames:
-            if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first of too many cells for an index
-                raise pd.errors.ParserError("the first row has more cells than the header")
-            yield frame
-
-
-def _parquet(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            _check_columns(path, columns, file.schema_arrow.names)
-            for batch in file.iter_batches(CHUNK, columns=columns):
-                yield _as_text(path, batch.to_pandas())
-    except pa.ArrowException as error:
-        raise InputError(f"{path} is not a whole Parquet file: {error}", "Fetch or write it again.") from error
-
-
-def _json(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
-    try:
-        records = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except RecursionError as error:
-        raise InputError(f"{path} is nested too deep to be a table.") from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}: {error.msg}.", "One object a line? Then name the file .jsonl."
-        ) from error
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"{path} is not a list of objects.", 'Expected: [{"input": "…", "output": "…"}, …]')
-    for start in range(0, len(records), CHUNK):
-        yield _from_records(path, columns, records[start : start + CHUNK])
-
-
-def _jsonl(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
-    records = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError:
-                raise
-            except (ValueError, RecursionError) as error:
-                raise InputError(
-                    f"{path}, line {number}: {getattr(error, 'msg', error)}.", "Each line must be one JSON object."
-                ) from error
-            if not isinstance(record, dict):
-                raise InputError(
-                    f"{path}, line {number}: not a JSON object.", 'Expected: {"input": "…", "output": "…"}'
-                )
-            records.append(record)
-            if len(records) == CHUNK:
-                yield _from_records(path, columns, records)
-                records = []
-    if records:
-        yield _from_records(path, columns, records)
-
-
-def _from_records(path: Path, columns: list[str], records: list[dict[str, object]]) -> pd.DataFrame:
-    _check_columns(path, columns, list(dict.fromkeys(key for record in records for key in record)))
-    return _as_text(
-        path, pd.DataFrame([[_whole(record.get(name)) for name in columns] for record in records], columns=columns)
-    )
-
-
-def _whole(cell: object) -> object:
-    return whole_characters(cell) if isinstance(cell, str) else cell
-
-
-def _as_text(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """Refuses cells that are neither text nor null, rather than guess how they read."""
-    for name in frame.columns:
-        cells = frame[name].astype(object)
-        wrong = [not isinstance(cell, str) and not _is_null(cell) for cell in cells]
-        if any(wrong):
-            cell = cells[wrong].iloc[0]
-            raise InputError(f"{path}: column {name!r} holds a {type(cell).__name__}, not text.", "Write it as text.")
-    return frame
-
-
-def _is_null(cell: object) -> bool:
-    return cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell)
-
-
-def _check_columns(path: Path, wanted: list[str], found: list[str]) -> None:
-    for name, option in zip(wanted, ("question", "answer"), strict=True):
-        if name in found:
-            continue
-        near = difflib.get_close_matches(name.lower(), [f.lower() for f in found], n=1)
-        guess = next((f for f in found if near and f.lower() == near[0]), None)
-        if len(found) == 1 and ";" in found[0]:
-            raise InputError(f"{path}: its cells seem to be separated by ';'.", "Save it with commas, or as TSV.")
-        listed = ", ".join(map(str, found[:12])) + (", …" if len(found) > 12 else "")
-        raise InputError(
-            f"{path} has no column {name!r}. It has: {listed or 'none'}.",
-            f"Name yours: --data.{option}_column {guess if guess is not None else 'NAME'}",
-        )
-
-
-def _tables(folder: Path, source: str) -> list[Path]:
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in _NOT_TABLES)
-    found = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
+def _tables(folder: Path, path: str) -> list[Path]:
+    found = sorted(p for p in folder.rglob("*") if _is_table(p))
     if not found:
-        raise InputError(f"{source} holds no table.", f"Known endings: {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} holds no table.", f"Known endings: {_endings()}.")
     return found
+
+
+def _endings() -> str:
+    return ", ".join(tables.SUFFIXES)
 
 
 def _from_hub(name: str) -> Path:
-    return hub.fetched(name, "--data.source FOLDER", [f"*{ending}" for ending in SUFFIXES], repo_type="dataset")
+    return hub.fetched(name, "--data.source FOLDER", [f"*{ending}" for ending in tables.SUFFIXES], repo_type="dataset")

@@ -1,89 +1,152 @@
-"""Tokens on disk: one Hugging Face Arrow data set a split, read without copying."""
+"""Prepared consultations on disk: the tokens of a split as one Arrow file, its texts beside them as Parquet.
+
+The tokens are mapped, not read; `datasets.Dataset.from_file` opens them too. They take two bytes each where the
+vocabulary allows it, and what each is for is kept as the lengths of a few stretches.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, disable_progress_bars, enable_progress_bars
+import pyarrow.parquet as pq
+from datasets import Dataset
 
-from lightning_med.data.tokens import ANSWER, QUESTION, Encoded
+from lightning_med.data.shards import Shard
+from lightning_med.data.tokens import ANSWER, CYCLE, QUESTION, expand
 
-SCHEMA = pa.schema(
+TEXTS = pa.schema(
     {
-        "input_ids": pa.list_(pa.int32()),
-        "parts": pa.list_(pa.uint8()),
-        "answer_bytes": pa.int32(),
+        "source": pa.dictionary(pa.int32(), pa.string()),
+        "row": pa.int64(),
+        "turn": pa.int32(),
+        "group": pa.int64(),
         "question": pa.string(),
         "answer": pa.string(),
-        "source": pa.string(),
-        "row": pa.int64(),
     }
 )
+_ROW_GROUP = 20_000  # rows compressed together
 
 
-def record(encoded: list[Encoded], texts: dict[str, list[object]]) -> pa.RecordBatch:
-    """Encoded consultations and their texts as one Arrow batch in `SCHEMA`.
+def schema(vocabulary: int) -> pa.Schema:
+    """The columns of a split's tokens; `source` is the number of one of the data's sources."""
+    return pa.schema(
+        {
+            "input_ids": pa.list_(pa.uint16() if vocabulary <= 1 << 16 else pa.int32()),
+            "runs": pa.list_(pa.int32()),
+            "answer_bytes": pa.int32(),
+            "source": pa.int16(),
+        }
+    )
+
+
+class Writer:
+    """Writes one split, batch by batch; memory holds a batch.
 
     Args:
-        encoded: The tokens.
-        texts: The columns `question`, `answer`, `source` and `row`.
+        folder: Where to; the files are `SPLIT.arrow` and `SPLIT.parquet`.
+        split: Its name.
+        vocabulary: Ids are below it.
     """
-    columns = {
-        "input_ids": pa.array([row.input_ids for row in encoded], SCHEMA.field("input_ids").type),
-        "parts": pa.array([row.parts for row in encoded], SCHEMA.field("parts").type),
-        "answer_bytes": [row.answer_bytes for row in encoded],
-        **texts,
-    }
-    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+
+    def __init__(self, folder: Path, split: str, vocabulary: int) -> None:
+        self._schema = schema(vocabulary)
+        self._files = [(folder / f"{split}.{ending}").open("wb") for ending in ("arrow", "parquet")]
+        self._tokens = pa.ipc.new_stream(self._files[0], self._schema)
+        self._texts = pq.ParquetWriter(self._files[1], TEXTS, compression="zstd", use_dictionary=["source"])
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for writer in (self._tokens, self._texts):
+            writer.close()
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+
+    def add(self, shard: Shard, sources: np.ndarray, texts: pa.Table) -> None:
+        """Adds conversations.
+
+        Args:
+            shard: Their tokens.
+            sources: `[conversations]`, the number of each's source.
+            texts: One row an exchange, in `TEXTS`.
+        """
+        columns = [
+            _lists(shard.input_ids, shard.lengths, self._schema.field("input_ids").type),
+            _lists(shard.runs, shard.stretches, self._schema.field("runs").type),
+            pa.array(shard.answer_bytes, pa.int32()),
+            pa.array(sources, pa.int16()),
+        ]
+        self._tokens.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._texts.write_table(texts, row_group_size=_ROW_GROUP)
 
 
-def write(batches: list[pa.RecordBatch], folder: Path) -> None:
-    """Writes one split as a data set that `datasets.load_from_disk` reads too."""
-    disable_progress_bars()  # ours covers the whole preparation
-    try:
-        Dataset(pa.Table.from_batches(batches, schema=SCHEMA)).save_to_disk(str(folder), num_shards=1)
-    finally:
-        enable_progress_bars()
+def _lists(values: np.ndarray, lengths: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, kind.value_type), type=kind)
 
 
 class TokenStore:
-    """The tokens of one split, mapped from disk.
+    """One split, its tokens mapped from disk.
 
     Attributes:
         lengths: `[rows]`, int64, tokens of each consultation.
         answer_bytes: `[rows]`, int32.
+        sources: `[rows]`, int16, the number of each consultation's source.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.table = Dataset.load_from_disk(str(folder))
+    def __init__(self, folder: Path, split: str) -> None:
+        self.table = Dataset.from_file(str(folder / f"{split}.arrow"))
+        self._texts = folder / f"{split}.parquet"
         self._ids = _Ragged(self.table.data.column("input_ids"))
-        self._parts = _Ragged(self.table.data.column("parts"))
+        self._runs = _Ragged(self.table.data.column("runs"))
         self.lengths = self._ids.lengths
         self.answer_bytes = self.table.data.column("answer_bytes").to_numpy()
+        self.sources = self.table.data.column("source").to_numpy()
 
     @cached_property
     def targets(self) -> dict[int, np.ndarray]:
         """By part, `[rows]`, int64: tokens that are predicted (the very first of a row never is)."""
-        return {part: self._parts.count(part) for part in (ANSWER, QUESTION)}
+        part = np.concatenate([np.resize(CYCLE, length) for length in self._runs.lengths] or [CYCLE[:0]])
+        row = np.repeat(np.arange(len(self)), self._runs.lengths)
+        runs = self._runs.flat()
+        return {
+            wanted: np.bincount(row[part == wanted], runs[part == wanted], minlength=len(self)).astype(np.int64)
+            for wanted in (ANSWER, QUESTION)
+        }
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def input_ids(self, row: int) -> np.ndarray:
-        """`[length]`, int32, read-only."""
+        """`[length]`, unsigned 16-bit or signed 32-bit, read-only."""
         return self._ids[row]
 
     def parts(self, row: int) -> np.ndarray:
-        """`[length]`, uint8, read-only; see `Encoded.parts`."""
-        return self._parts[row]
+        """`[length]`, uint8; see `Encoded.parts`."""
+        return expand(self._runs[row])
 
-    def texts(self, row: int) -> dict[str, object]:
-        """`question`, `answer`, `source` and `row` of a consultation."""
-        columns = ("question", "answer", "source", "row")
-        return {name: self.table.data.column(name)[int(row)].as_py() for name in columns}
+    def texts(self, row: int) -> dict[str, Any]:
+        """`source`, `row`, `group`, and the first `question` and `answer` of a consultation."""
+        table, first = self._table
+        found = table.slice(int(first[row]), 1).to_pylist()[0]
+        return {name: found[name] for name in ("source", "row", "group", "question", "answer")}
+
+    @cached_property
+    def _table(self) -> tuple[pa.Table, np.ndarray]:
+        """All texts, and the place of each consultation's first."""
+        table = pq.read_table(self._texts)
+        return table, np.flatnonzero(table.column("turn").to_numpy() == 0)
 
 
 class _Ragged:
@@ -101,13 +164,6 @@ class _Ragged:
         offsets, local = self._offsets[chunk], row - self._first[chunk]
         return self._values[chunk][offsets[local] : offsets[local + 1]]
 
-    def count(self, wanted: int) -> np.ndarray:
-        """How often a value stands in each list, its first place left out: nothing predicts that."""
-        counts = []
-        for values, offsets in zip(self._values, self._offsets, strict=True):
-            running = np.concatenate([[0], np.cumsum(values == wanted)])
-            inside = offsets[1:] > offsets[:-1]
-            first = np.zeros(len(inside), dtype=np.int64)
-            first[inside] = values[offsets[:-1][inside]] == wanted
-            counts.append(running[offsets[1:]] - running[offsets[:-1]] - first)
-        return np.concatenate(counts or [np.empty(0)]).astype(np.int64)
+    def flat(self) -> np.ndarray:
+        """All values end to end, copied."""
+        return np.concatenate(self._values or [np.empty(0, np.int32)])

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -13,10 +14,10 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data import store as stores
-from lightning_med.data.batches import Batches, Onward, flat, loader, pad, plan, shuffled
-from lightning_med.data.prompts import Prompt
+from lightning_med.data.batches import Batches, Onward, flat, loader, pad, plan, shuffled, weighted
+from lightning_med.data.shards import Coding, Shard, encoded
 from lightning_med.data.store import TokenStore
-from lightning_med.data.tokens import ANSWER, PROMPT, QUESTION, Encoder
+from lightning_med.data.tokens import ANSWER, PROMPT, QUESTION, store_tokenizer
 from tests.conftest import consultation
 
 ROWS, LENGTH, BUDGET = 23, 220, 500
@@ -25,21 +26,20 @@ ROWS, LENGTH, BUDGET = 23, 220, 500
 @pytest.fixture(scope="module")
 def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     """Consultations of different lengths, the last one cut, written in two chunks."""
-    folder = tmp_path_factory.mktemp("store") / "train"
     pairs = [consultation(number) for number in range(ROWS)]
     pairs = [(question, answer * (1 + number % 3)) for number, (question, answer) in enumerate(pairs)]
     pairs[-1] = (pairs[-1][0] * 9, pairs[-1][1] * 9)
-    questions, answers = map(list, zip(*pairs, strict=True))
-    encoded = Encoder(tokenizer, Prompt("Be kind."), LENGTH).encode(questions, answers)
-    texts = {"question": questions, "answer": answers, "source": ["a.csv"] * ROWS, "row": list(range(ROWS))}
-    stores.write(
-        [
-            stores.record(encoded[first:last], {name: column[first:last] for name, column in texts.items()})
-            for first, last in ((0, 9), (9, ROWS))
-        ],
-        folder,
-    )
-    return TokenStore(folder)
+    coding = Coding(store_tokenizer(tokenizer), False, len(tokenizer), "Be kind.", (LENGTH,))
+    folder = tmp_path_factory.mktemp("store")
+    with stores.Writer(folder, "train", len(tokenizer)) as writer:
+        for first, last in ((0, 9), (9, ROWS)):
+            columns = dict(zip(("question", "answer"), map(list, zip(*pairs[first:last], strict=True)), strict=True))
+            count = last - first
+            (shard,) = encoded((pa.RecordBatch.from_pydict(columns), np.ones(count, int), np.zeros(count, int)), coding)
+            rest = {"source": ["a.csv"] * count, "row": list(range(first, last)), "turn": [0] * count}
+            texts = pa.Table.from_pydict({**rest, "group": rest["row"], **columns}, schema=stores.TEXTS)
+            writer.add(shard, np.zeros(count, int), texts)
+    return TokenStore(folder, "train")
 
 
 def targets_by_row(store: TokenStore, row: int, part: int) -> list[int]:
@@ -68,23 +68,41 @@ def test_store_counts_targets(store: TokenStore) -> None:
         assert store.targets[part].tolist() == [len(targets_by_row(store, row, part)) for row in range(ROWS)]
 
 
-def test_store_leaves_out_the_first_token_of_a_row(tmp_path: Path) -> None:
-    """Nothing predicts it, whatever it is for."""
-    rows = [[ANSWER, ANSWER, QUESTION], [QUESTION], [PROMPT, QUESTION, ANSWER]]
-    encoded = [
-        stores.Encoded(np.arange(len(row), dtype=np.int32), np.array(row, dtype=np.uint8), 1, False) for row in rows
-    ]
-    texts = {"question": ["q"] * 3, "answer": ["a"] * 3, "source": ["s"] * 3, "row": [0, 1, 2]}
-    stores.write([stores.record(encoded, texts)], tmp_path / "small")
-    small = TokenStore(tmp_path / "small")
-    assert small.targets[ANSWER].tolist() == [1, 0, 1]
-    assert small.targets[QUESTION].tolist() == [1, 0, 1]
+def test_a_row_begins_with_its_prompt(store: TokenStore, tmp_path: Path) -> None:
+    """Nothing predicts the first token of a row: so all tokens of questions and answers are predicted."""
+    assert {int(store.parts(row)[0]) for row in range(ROWS)} == {PROMPT}
+    runs = [[2, 1, 1, 3], [1, 0, 1, 1], [1, 2, 1, 1, 1, 1, 1, 4]]
+    ids = np.arange(sum(map(sum, runs)), dtype=np.uint16)
+    counts = np.array([[len(row), sum(row)] for row in runs])
+    flat_runs, whole = np.array([run for row in runs for run in row], dtype=np.int32), np.zeros((3, 3), np.int32)
+    shard = Shard(ids, counts[:, 1], flat_runs, counts[:, 0], np.ones(3, np.int32), whole, 0, np.zeros(300, int))
+    with stores.Writer(tmp_path, "train", 300) as writer:
+        writer.add(shard, np.array([0, 1, 0]), stores.TEXTS.empty_table())
+    small = TokenStore(tmp_path, "train")
+    assert small.targets[ANSWER].tolist() == [3, 1, 5]
+    assert small.targets[QUESTION].tolist() == [1, 0, 3]
+    assert [targets_by_row(small, row, ANSWER) for row in range(3)] == [[4, 5, 6], [9], [14, 18, 19, 20, 21]]
+    assert small.sources.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("vocabulary", "kind"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.int32)])
+def test_ids_take_two_bytes_where_the_vocabulary_allows_it(tmp_path: Path, vocabulary: int, kind: type) -> None:
+    ids, one = np.array([0, vocabulary - 1], dtype=np.int64), np.ones(1, np.int32)
+    runs = np.array([1, 0, 0, 1], dtype=np.int32)
+    shard = Shard(ids, np.array([2]), runs, np.array([4]), one, np.zeros((1, 3), np.int32), 0, np.zeros(1, int))
+    with stores.Writer(tmp_path, "train", vocabulary) as writer:
+        writer.add(shard, one, stores.TEXTS.empty_table())
+    stored = TokenStore(tmp_path, "train").input_ids(0)
+    assert stored.dtype == kind
+    assert stored.tolist() == ids.tolist()
 
 
 def test_store_without_rows(tmp_path: Path) -> None:
-    stores.write([], tmp_path / "empty")
-    empty = TokenStore(tmp_path / "empty")
+    with stores.Writer(tmp_path, "test", 300):
+        pass
+    empty = TokenStore(tmp_path, "test")
     assert len(empty) == 0
+    assert empty.targets[ANSWER].tolist() == []
     assert list(loader(Batches(empty, plan(empty.lengths, BUDGET, np.arange(0))))) == []
 
 
@@ -117,6 +135,32 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
 def test_order_never_changes_between_versions() -> None:
     """A run that is resumed after an update goes on with the same rows."""
     assert shuffled(8, 42, 0).tolist() == [3, 4, 2, 7, 6, 1, 5, 0]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.5, 3.0]), min_size=1, max_size=60), st.integers(0, 5))
+def test_a_weight_is_how_often_a_row_comes(weights: list[float], epoch: int) -> None:
+    order = shuffled(len(weights), 7, epoch)
+    drawn = weighted(order, np.array(weights), 7, epoch)
+    times = np.bincount(drawn, minlength=len(weights))
+    assert all(np.floor(w) <= t <= np.ceil(w) for w, t in zip(weights, times, strict=True))
+    assert np.array_equal(drawn, weighted(order, np.array(weights), 7, epoch))
+
+
+def test_a_weight_holds_on_average_over_the_epochs() -> None:
+    weights = np.repeat([0.1, 0.5, 1.25], 400)
+    drawn = [weighted(shuffled(1_200, 42, epoch), weights, 42, epoch) for epoch in range(60)]
+    times = np.bincount(np.concatenate(drawn), minlength=1_200)
+    assert times[:400].mean() / 60 == pytest.approx(0.1, rel=0.05)
+    assert times[400:800].mean() / 60 == pytest.approx(0.5, rel=0.05)
+    assert times[800:].mean() / 60 == pytest.approx(1.25, rel=0.05)
+    assert times[400:].min() > 0  # another part of a source each epoch
+
+
+def test_repeated_rows_are_spread_over_the_epoch() -> None:
+    drawn = weighted(shuffled(300, 1, 0), np.full(300, 2.0), 1, 0)
+    assert sorted(drawn) == sorted([*range(300)] * 2)
+    assert sum(one == other for one, other in pairwise(drawn)) < 10
+    assert len(set(drawn[:300])) < 290  # not one whole pass behind the other
 
 
 # The batches

@@ -2,94 +2,65 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
+import base64
 import json
-import re
+import os
+import pty
 import socket
-import subprocess
-import sys
+import termios
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from lightning_med.data.tokens import restore_tokenizer, store_tokenizer
+from tests.servers import Answer, Reply, Request, Worker, by_mark, hub, kaggle, mark_of, packed, serving, storage
 
-TABLE = "input,output\nMy tongue hurts.,Rinse with salt water.\n"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-KAGGLE_PORT = 7777  # kagglehub knows no other for KAGGLE_API_ENVIRONMENT=TEST
-DOORS = """
-import json, sys
-from lightning_med.errors import InputError
-what, name = sys.argv[1:]
-try:
-    if what == "source":
-        from lightning_med.data.sources import resolve
-        told = {"files": {path.name: path.read_text(encoding="utf-8") for path in resolve(name)}}
-    else:
-        import time
-        time.sleep = lambda seconds: None  # the Hub's client waits between its tries
-        from lightning_med.data.tokens import load_tokenizer, store_tokenizer
-        told = {"tokenizer": store_tokenizer(load_tokenizer(name))}
-except InputError as error:
-    told = {"what": error.what, "mend": error.mend}
-print("\\n" + json.dumps(told))
-"""
+TABLE = b"input,output\nMy tongue hurts.,Rinse with salt water.\n"
+LARGE = TABLE * 230_000  # 12 MB: the Hub's client keeps what arrived in steps of 10 MB, kagglehub in steps of one
+CUT = 11_000_000
+FILES = {"train.csv": TABLE}
+ARRIVED = {"train.csv": mark_of(TABLE)}
+HUB = "hub:clinic/consultations"
+KAGGLE = "kaggle:clinic/consultations"
+KAGGLE_PORT = 7777  # the only one for KAGGLE_API_ENVIRONMENT=TEST
+PATIENCE = 120  # seconds of waiting between tries, all together, before a person takes it for dead
+
+Ask = Callable[..., dict[str, Any]]
 
 
-@dataclass
-class Reply:
-    """What a server answers."""
-
-    status: int = 200
-    body: bytes = b""
-    kind: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
 
 
-Answer = Callable[[str, dict[str, Any]], Reply]
+@pytest.fixture
+def ask(worker: Worker, tmp_path: Path) -> Ask:
+    """Fetches a source, a tokenizer or a base in a process with a home of its own; says what came of it."""
+
+    def run(what: str, name: str, **settings: str) -> dict[str, Any]:
+        told = worker.ask(tmp_path / "home", what, name, **settings)
+        assert told.pop("slept") < PATIENCE
+        return told
+
+    return run
 
 
-@contextmanager
-def serving(answer: Answer, port: int = 0) -> Iterator[str]:
-    """A server on this machine that answers every request by `answer(path, body)`; yields its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(size)
-            reply = answer(self.path.split("?")[0], json.loads(body) if body else {})
-            self.send_response(reply.status)
-            self.send_header("Content-Type", reply.kind)
-            self.send_header("Content-Length", str(len(reply.body)))
-            for name, value in reply.headers:
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(reply.body)
-
-        do_HEAD = do_POST = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def refusal(told: dict[str, Any], *parts: str) -> str:
+    """Both lines of an error, after a look whether they are two and hold these parts."""
+    assert set(told) == {"what", "mend"}
+    assert "Traceback" not in told["what"]
+    text = f"{told['what']}\n{told['mend']}"
+    assert text.count("\n") == 1
+    for part in parts:
+        assert part in text
+    return text
 
 
 def closed_port() -> int:
@@ -99,164 +70,196 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def ask(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Fetches a source or a tokenizer in a process with a home of its own, as libraries read their settings once."""
+def first(replies: list[Reply], answer: Answer, method: str, part: str) -> Answer:
+    """A server that gives these replies to the first requests of one kind, and then what it knows."""
 
-    def run(what: str, name: str, **settings: str) -> dict[str, Any]:
-        home = tmp_path / "home"
-        home.mkdir(exist_ok=True)
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(home),
-            "HF_HOME": str(home / "hf"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "KAGGLEHUB_CACHE": str(home / "kaggle"),
-            "NO_PROXY": "*",
-            "TRANSFORMERS_VERBOSITY": "error",
-            **settings,
-        }
-        command = [sys.executable, "-c", DOORS, what, name]
-        done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+    def either(request: Request) -> Reply:
+        return replies.pop(0) if replies and request.method == method and part in request.path else answer(request)
 
-    return run
-
-
-def is_one_line(text: str) -> bool:
-    return bool(text) and "\n" not in text and "Traceback" not in text
+    return either
 
 
 # The Hub
 
 
-def hub(files: dict[str, str], kind: str, name: str) -> Answer:
-    """A Hub that holds one repository; `kind` is `datasets` or `models`."""
-    at = f"/{name}" if kind == "models" else f"/{kind}/{name}"
-    missing = Reply(
-        404, b'{"error": "Repository not found"}', headers=(("X-Error-Code", "RepoNotFound"), ("X-Repo-Commit", COMMIT))
-    )
-
-    def answer(path: str, _: dict[str, Any]) -> Reply:
-        listing = [
-            {"type": "file", "path": file, "size": len(text), "oid": hashlib.sha1(text.encode()).hexdigest()}
-            for file, text in files.items()
-        ]
-        if re.fullmatch(rf"/api/{kind}/{name}(/revision/\w+)?", path):
-            known = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": file} for file in files]}
-            return Reply(body=json.dumps(known).encode())
-        if path.startswith(f"/api/{kind}/{name}/tree/"):
-            return Reply(body=json.dumps(listing).encode())
-        if found := re.fullmatch(rf"{at}/resolve/\w+/(.+)", path):
-            file = found[1]
-            if file not in files:
-                return Reply(404, headers=(("X-Error-Code", "EntryNotFound"), ("X-Repo-Commit", COMMIT)))
-            text = files[file].encode()
-            return Reply(
-                body=text,
-                kind="text/plain",
-                headers=(("ETag", f'"{hashlib.sha1(text).hexdigest()}"'), ("X-Repo-Commit", COMMIT)),
-            )
-        return missing
-
-    return answer
+def test_hub_data_set_arrives_as_tables_without_the_rest(ask: Ask) -> None:
+    files = {"data/train.csv": TABLE, "more/LAST.CSV": b"input,output\n", "README.md": b"# Words", "w.bin": b"0000"}
+    with serving(hub(files)) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address)
+    assert told["files"] == {"train.csv": mark_of(TABLE), "LAST.CSV": mark_of(b"input,output\n")}
+    assert not [r for r in server.seen if r.path.endswith((".md", ".bin"))]
 
 
-def test_hub_data_set_arrives_as_tables_without_the_rest(ask: Callable[..., dict[str, Any]]) -> None:
-    files = {"data/train.csv": TABLE, "README.md": "# Consultations", "weights.bin": "0000"}
-    with serving(hub(files, "datasets", "clinic/consultations")) as address:
-        told = ask("source", "hub:clinic/consultations", HF_ENDPOINT=address)
-    assert told == {"files": {"train.csv": TABLE}}
+def test_hub_shards_come_from_a_storage_that_never_sees_the_token(ask: Ask, tmp_path: Path) -> None:
+    files = {}
+    for number in range(2):
+        pd.DataFrame({"input": [f"question {number}"], "output": ["answer"]}).to_parquet(tmp_path / "shard")
+        files[f"data/train-0000{number}-of-00002.parquet"] = (tmp_path / "shard").read_bytes()
+    with serving(storage(by_mark(files))) as far, serving(hub(files, storage=far.address, token="secret")) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
+    assert told["files"] == {path.removeprefix("data/"): mark_of(body) for path, body in files.items()}
+    assert {r.headers.get("authorization") for r in server.seen} == {"Bearer secret"}
+    assert len(far.asked()) == 2
+    assert not [r for r in far.seen if "authorization" in r.headers]
 
 
-def test_hub_data_set_once_fetched_is_read_without_the_hub(ask: Callable[..., dict[str, Any]]) -> None:
-    with serving(hub({"train.csv": TABLE}, "datasets", "clinic/consultations")) as address:
-        ask("source", "hub:clinic/consultations", HF_ENDPOINT=address)
-    told = ask("source", "hub:clinic/consultations", HF_ENDPOINT=address, HF_HUB_OFFLINE="1")
-    assert told == {"files": {"train.csv": TABLE}}
+def test_hub_repository_that_was_renamed(ask: Ask) -> None:
+    present = hub(FILES, name="clinic/renamed", token="secret")
+
+    def answer(request: Request) -> Reply:
+        if "clinic/consultations" not in request.path:
+            return present(request)
+        return Reply(307, headers={"Location": request.path.replace("clinic/consultations", "clinic/renamed")})
+
+    with serving(answer) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret") == {"files": ARRIVED}
 
 
-def test_hub_data_set_without_tables(ask: Callable[..., dict[str, Any]]) -> None:
-    with serving(hub({"README.md": "nothing"}, "datasets", "clinic/consultations")) as address:
-        told = ask("source", "hub:clinic/consultations", HF_ENDPOINT=address)
-    assert "hub:clinic/consultations holds no table" in told["what"]
-    assert ".csv" in told["mend"]
+def test_hub_data_set_once_fetched_is_read_without_a_request(ask: Ask) -> None:
+    with serving(hub(FILES)) as server:
+        ask("source", HUB, HF_ENDPOINT=server.address)
+        asked = len(server.seen)
+        assert ask("source", HUB, HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == {"files": ARRIVED}
+        assert len(server.seen) == asked
+    assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}  # the server has gone
 
 
-def test_hub_data_set_that_is_not_there(ask: Callable[..., dict[str, Any]]) -> None:
-    with serving(hub({}, "datasets", "clinic/other")) as address:
-        told = ask("source", "hub:clinic/consultations", HF_ENDPOINT=address)
-    assert "hub:clinic/consultations" in told["what"]
-    assert "no such public repository" in told["what"]
-    assert "--data.source FOLDER" in told["mend"]
-    assert is_one_line(told["what"])
+def test_hub_data_set_without_tables(ask: Ask) -> None:
+    with serving(hub({"README.md": b"nothing"})) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), f"{HUB} holds no table", ".csv")
 
 
-@pytest.mark.parametrize(("what", "name"), [("source", "hub:clinic/consultations"), ("tokenizer", "clinic/words")])
-def test_hub_unreachable_names_the_endpoint_and_the_local_way(
-    ask: Callable[..., dict[str, Any]], what: str, name: str
-) -> None:
+def test_hub_data_set_that_is_not_there(ask: Ask) -> None:
+    with serving(hub({}, name="clinic/other")) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address)
+    refusal(told, HUB, "no such public repository", "--data.source FOLDER")
+
+
+@pytest.mark.parametrize(
+    ("settings", "gated", "said"),
+    [
+        ({}, False, "or it asks for a login"),
+        ({}, True, "accepted its terms"),
+        ({"HF_TOKEN": "wrong"}, False, "does not accept the token"),
+        ({"HF_TOKEN": "wrong"}, True, "does not accept the token"),
+    ],
+)
+def test_hub_without_the_right_token(ask: Ask, settings: dict[str, str], gated: bool, said: str) -> None:
+    with serving(hub(FILES, token="secret", gated=gated)) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address, **settings)
+        refusal(told, HUB, said, "HF_TOKEN", "--data.source FOLDER")
+        assert ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret") == {"files": ARRIVED}
+
+
+def test_hub_terms_not_accepted_by_a_known_person(ask: Ask) -> None:
+    waiting = Reply(403, b'{"error": "Your request awaits a review"}', {"X-Error-Code": "GatedRepo"})
+    with serving(first([waiting] * 9, hub(FILES, token="secret"), "HEAD", "/resolve/")) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
+    refusal(told, HUB, "accepted its terms", server.address)
+
+
+def test_hub_download_that_breaks_off_goes_on_where_it_ended(ask: Ask) -> None:
+    files = {"train.csv": LARGE}
+    with serving(storage(by_mark(files), [CUT])) as far, serving(hub(files, storage=far.address)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": mark_of(LARGE)}}
+    ranges = [r.headers.get("range") for r in far.asked()]
+    assert ranges == [None, f"bytes={10 * 2**20}-"]
+
+
+@pytest.mark.parametrize(("cut", "ranges"), [(0, True), (CUT, False)])
+def test_hub_download_that_always_breaks_off(ask: Ask, cut: int, ranges: bool) -> None:
+    """One clear error in the end, and no half of a file that the next call would take for whole."""
+    files = {"train.csv": LARGE}
+    far_away = storage(by_mark(files), [cut], ranges, forever=True)
+    with serving(far_away) as far, serving(hub(files, storage=far.address)) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address)
+        refusal(told, HUB, server.address, "--data.source FOLDER")
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1"), HUB)
+        assert len(far.asked()) < 10
+    with serving(hub(files)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": mark_of(LARGE)}}
+
+
+def test_hub_half_of_a_file_of_untold_length_is_not_believed(ask: Ask) -> None:
+    far_away = storage(by_mark(FILES), [20], told=False)
+    with serving(far_away) as far, serving(hub(FILES, storage=far.address, sized=False)) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), "train.csv", f"20 bytes of {len(TABLE)}")
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}
+
+
+@pytest.mark.parametrize(("method", "part"), [("GET", "/revision/"), ("GET", "/tree/"), ("HEAD", "/resolve/")])
+@pytest.mark.parametrize("status", [429, 503])
+def test_hub_that_cannot_just_now(ask: Ask, status: int, method: str, part: str) -> None:
+    """Wherever it happens: one line that names the status, and no hour of silence because the Hub asks for one."""
+    later = Reply(status, headers={"Retry-After": "3600", "RateLimit": '"api";r=0;t=3600'})
+    with serving(first([later] * 99, hub(FILES), method, part)) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), HUB, str(status))
+
+
+@pytest.mark.parametrize(("method", "part"), [("GET", "/tree/"), ("HEAD", "/resolve/")])
+def test_hub_that_stumbles_once(ask: Ask, method: str, part: str) -> None:
+    with serving(first([Reply(503)], hub(FILES), method, part)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}
+
+
+def test_hub_behind_a_login_page(ask: Ask) -> None:
+    with serving(lambda _: Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), HUB, server.address, "login page")
+
+
+def test_hub_unreachable_names_the_endpoint_and_the_local_way(ask: Ask) -> None:
     endpoint = f"http://127.0.0.1:{closed_port()}"
-    told = ask(what, name, HF_ENDPOINT=endpoint)
-    assert name in told["what"]
-    assert endpoint in told["what"]
-    assert f"--data.{what} FOLDER" in told["mend"]
-    assert is_one_line(told["what"])
+    refusal(ask("source", HUB, HF_ENDPOINT=endpoint), HUB, endpoint, "refused", "--data.source FOLDER")
+    refusal(ask("files", "clinic/words", HF_ENDPOINT=endpoint), "clinic/words", endpoint, "--model.base FOLDER")
 
 
-def test_hub_name_that_cannot_be_one(ask: Callable[..., dict[str, Any]]) -> None:
-    told = ask("source", "hub:a/b/c", HF_ENDPOINT="http://127.0.0.1:9")
-    assert "hub:a/b/c" in told["what"]
-    assert "--data.source FOLDER" in told["mend"]
+def test_hub_name_that_cannot_be_one(ask: Ask) -> None:
+    refusal(ask("source", "hub:a/b/c", HF_ENDPOINT="http://127.0.0.1:9"), "hub:a/b/c", "--data.source FOLDER")
 
 
-def tokenizer_files(tokenizer: PreTrainedTokenizerFast, folder: Path) -> dict[str, str]:
-    tokenizer.save_pretrained(folder)
-    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+def test_hub_tokenizer_and_base_arrive_and_stay(ask: Ask, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    network = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=600, n_positions=16))
+    network.save_pretrained(saved)
+    tokenizer.save_pretrained(saved)
+    files = {path.name: path.read_bytes() for path in saved.iterdir()}
+    files |= {"onnx/config.json": b"{}", "pytorch_model.bin": b"0", "README.md": b"# Words"}
+    far_away = storage(by_mark(files))
+    with serving(far_away) as far, serving(hub(files, "models", "clinic/words", storage=far.address)) as server:
+        told = ask("model", "clinic/words", HF_ENDPOINT=server.address)
+        asked = len(server.seen)
+        assert ask("model", "clinic/words", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == told
+        assert len(server.seen) == asked
+    arrived = told["tokenizer"]["tokenizer"]
+    assert json.loads(arrived) == json.loads(store_tokenizer(tokenizer))
+    assert restore_tokenizer(arrived).get_vocab() == tokenizer.get_vocab()
+    assert told["base"]["weights"] == sum(weight.double().sum().item() for weight in network.parameters())
+    assert not [r for r in server.seen if r.path.endswith(("onnx/config.json", ".bin", ".md"))]
 
 
-def test_hub_tokenizer_arrives(
-    ask: Callable[..., dict[str, Any]], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    files = {**tokenizer_files(tokenizer, tmp_path / "saved"), "config.json": '{"model_type": "gpt2"}'}
-    with serving(hub(files, "models", "clinic/words")) as address:
-        told = ask("tokenizer", "clinic/words", HF_ENDPOINT=address)
-    fetched = restore_tokenizer(told["tokenizer"])
-    assert fetched.get_vocab() == tokenizer.get_vocab()
-    assert json.loads(store_tokenizer(fetched)) == json.loads(store_tokenizer(tokenizer))
+def test_hub_without_this_model(ask: Ask) -> None:
+    with serving(hub({}, "models", "clinic/other")) as server:
+        told = ask("files", "clinic/words", HF_ENDPOINT=server.address)
+    refusal(told, "clinic/words", "no such public repository", "--model.base FOLDER")
 
 
-def test_tokenizer_that_is_not_on_the_hub(ask: Callable[..., dict[str, Any]]) -> None:
-    with serving(hub({}, "models", "clinic/other")) as address:
-        told = ask("tokenizer", "clinic/words", HF_ENDPOINT=address)
-    assert "clinic/words" in told["what"]
-    assert "--data.tokenizer FOLDER" in told["mend"]
+def test_the_command_ends_with_two_after_a_download_that_failed(ask: Ask, tmp_path: Path) -> None:
+    command = "prepare --data.source sample --data.tokenizer clinic/words"
+    with serving(hub({}, "models", "clinic/other")) as server:
+        told = ask("command", command, HF_ENDPOINT=server.address, LIGHTNING_MED_CACHE=str(tmp_path / "cache"))
+    printed = (tmp_path / "home" / "output.txt").read_text(encoding="utf-8")
+    assert told == {"status": 2}, printed
+    assert "lightning-med: clinic/words: the Hub has no such public repository" in printed
+    assert "--data.tokenizer FOLDER" in printed
+    assert "Traceback" not in printed
 
 
 # Kaggle
 
 
-def packed(files: dict[str, str]) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return content.getvalue()
-
-
-def kaggle(download: Reply, view: Reply | None = None) -> Answer:
-    """A Kaggle with one data set, `clinic/consultations`."""
-
-    def answer(path: str, body: dict[str, Any]) -> Reply:
-        if (body.get("ownerSlug"), body.get("datasetSlug")) != ("clinic", "consultations"):
-            return Reply(404, b'{"code": 404, "message": "Not found"}')
-        if path.endswith("/GetDataset"):
-            return view or Reply(body=b'{"currentVersionNumber": 3}')
-        return download if path.endswith("/DownloadDataset") else Reply(404)
-
-    return answer
+def kaggle_with(far: str, **fields: Any) -> Answer:
+    """A Kaggle whose data lies in a storage elsewhere."""
+    return kaggle(Reply(302, headers={"Location": f"{far}/archive.zip"}), **fields)
 
 
 @pytest.fixture
@@ -270,76 +273,170 @@ def kaggle_port() -> int:
     return KAGGLE_PORT
 
 
-def ask_kaggle(ask: Callable[..., dict[str, Any]], name: str = "clinic/consultations") -> dict[str, Any]:
-    return ask("source", f"kaggle:{name}", KAGGLE_API_ENVIRONMENT="TEST")
-
-
-def test_kaggle_data_set_arrives_and_stays(ask: Callable[..., dict[str, Any]], kaggle_port: int) -> None:
-    archive = Reply(body=packed({"dialogues.csv": TABLE, "notes.txt": "no table"}), kind="application/zip")
+def test_kaggle_data_set_arrives_and_stays(ask: Ask, kaggle_port: int) -> None:
+    """By kagglehub's own way of being tested; the tests below put another address in place of Kaggle's."""
+    archive = Reply(body=packed({"dialogues.csv": TABLE, "notes.txt": b"no table"}), headers={"Content-Type": "a/zip"})
     with serving(kaggle(archive), kaggle_port):
-        assert ask_kaggle(ask) == {"files": {"dialogues.csv": TABLE}}
+        told = ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST")
+    assert told["files"] == {"dialogues.csv": mark_of(TABLE)}
     with serving(kaggle(Reply(500)), kaggle_port):  # the second time only the version is asked for
-        assert ask_kaggle(ask) == {"files": {"dialogues.csv": TABLE}}
+        assert ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST") == told
+
+
+BASIC = f"Basic {base64.b64encode(b'ada:key').decode()}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "header"),
+    [
+        ({"KAGGLE_API_TOKEN": "secret"}, "Bearer secret"),
+        ({"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": "key"}, BASIC),
+        ({"kaggle.json": '{"username": "ada", "key": "key"}'}, BASIC),
+    ],
+)
+def test_kaggle_credentials_open_the_door_and_stay_with_kaggle(
+    ask: Ask, tmp_path: Path, settings: dict[str, str], header: str
+) -> None:
+    if "kaggle.json" in settings:
+        (tmp_path / "home" / ".kaggle").mkdir(parents=True)
+        (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text(settings["kaggle.json"])
+        settings = {}
+    with (
+        serving(storage({"/archive.zip": packed(FILES)})) as far,
+        serving(kaggle_with(far.address, credentials=header)) as server,
+    ):
+        refusal(ask("source", KAGGLE, KAGGLE=server.address, KAGGLE_API_TOKEN="wrong"), KAGGLE, "401", "wrong")
+        assert ask("source", KAGGLE, KAGGLE=server.address, **settings) == {"files": ARRIVED}
+    assert len(far.asked()) == 1
+    assert "authorization" not in far.seen[0].headers
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_kaggle_without_credentials(ask: Callable[..., dict[str, Any]], kaggle_port: int, status: int) -> None:
+def test_kaggle_without_credentials(ask: Ask, status: int) -> None:
     refused = Reply(status, json.dumps({"code": status, "message": "Permission denied"}).encode())
-    with serving(kaggle(refused, refused), kaggle_port):
-        told = ask_kaggle(ask)
-    assert "kaggle:clinic/consultations" in told["what"]
-    assert str(status) in told["what"]
-    assert "KAGGLE_USERNAME" in told["mend"]
-    assert "--data.source FILE.csv" in told["mend"]
-    assert is_one_line(told["what"])
+    with serving(kaggle(refused, refused)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    refusal(told, KAGGLE, str(status), "without credentials", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "FILE.csv")
 
 
-def test_kaggle_data_set_that_is_not_there(ask: Callable[..., dict[str, Any]], kaggle_port: int) -> None:
-    with serving(kaggle(Reply(500)), kaggle_port):
-        told = ask_kaggle(ask, "clinic/nothing")
-    assert "kaggle:clinic/nothing" in told["what"]
-    assert "404" in told["what"]
-    assert "kaggle.com/datasets/clinic/nothing" in told["mend"]
-    assert "--data.source FILE.csv" in told["mend"]
+def test_kaggle_credentials_that_are_broken(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "home" / ".kaggle").mkdir(parents=True)
+    (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text("{not json")
+    text = refusal(ask("source", KAGGLE, KAGGLE="http://127.0.0.1:9"), "kaggle.json")
+    assert "is not a data set's name" not in text
 
 
-def test_kaggle_unreachable(ask: Callable[..., dict[str, Any]], kaggle_port: int) -> None:
-    told = ask_kaggle(ask)
-    assert "kaggle:clinic/consultations: Kaggle cannot be reached" in told["what"]
-    assert "--data.source FILE.csv" in told["mend"]
-    assert is_one_line(told["what"])
+def test_kaggle_data_set_that_is_not_there(ask: Ask) -> None:
+    with serving(kaggle(Reply(500))) as server:
+        told = ask("source", "kaggle:clinic/nothing", KAGGLE=server.address)
+    refusal(told, "kaggle:clinic/nothing", "404", "kaggle.com/datasets/clinic/nothing", "--data.source FILE.csv")
 
 
-def test_kaggle_name_that_cannot_be_one(ask: Callable[..., dict[str, Any]]) -> None:
-    told = ask_kaggle(ask, "consultations")
-    assert "kaggle:consultations is not a data set's name" in told["what"]
-    assert "kaggle:OWNER/NAME" in told["mend"]
+@pytest.mark.parametrize("name", ["consultations", "clinic/consultations/versions/last"])
+def test_kaggle_name_that_cannot_be_one(ask: Ask, name: str) -> None:
+    refusal(ask("source", f"kaggle:{name}"), f"kaggle:{name} is not a data set's name", "kaggle:OWNER/NAME")
 
 
-@pytest.mark.parametrize("body", [packed({"dialogues.csv": TABLE * 50})[:-40], b"<html>Sign in to this network</html>"])
-def test_kaggle_download_that_is_no_archive(ask: Callable[..., dict[str, Any]], kaggle_port: int, body: bytes) -> None:
-    """The name was right: what is said must be about the download, not about the name."""
-    with serving(kaggle(Reply(body=body, kind="application/zip")), kaggle_port):
-        told = ask_kaggle(ask)
-    assert "kaggle:clinic/consultations" in told["what"]
-    assert "is not a data set's name" not in told["what"]
-    assert "--data.source FILE.csv" in told["mend"]
+def test_kaggle_unreachable(ask: Ask) -> None:
+    told = ask("source", KAGGLE, KAGGLE=f"http://127.0.0.1:{closed_port()}")
+    refusal(told, f"{KAGGLE}: Kaggle cannot be reached", "--data.source FILE.csv")
 
 
-def test_kaggle_behind_a_login_page(ask: Callable[..., dict[str, Any]], kaggle_port: int) -> None:
-    page = Reply(body=b"<html>Sign in to this network</html>", kind="text/html")
-    with serving(kaggle(page, page), kaggle_port):
-        told = ask_kaggle(ask)
-    assert "is not a data set's name" not in told["what"]
-    assert "--data.source FILE.csv" in told["mend"]
+def test_kaggle_data_set_once_fetched_is_read_without_kaggle(ask: Ask, tmp_path: Path) -> None:
+    with serving(storage({"/archive.zip": packed(FILES)})) as far, serving(kaggle_with(far.address)) as server:
+        ask("source", KAGGLE, KAGGLE=server.address)
+        asked = len(server.seen)
+        assert ask("source", f"{KAGGLE}/versions/3", KAGGLE=server.address) == {"files": ARRIVED}
+        assert len(server.seen) == asked
+    assert ask("source", KAGGLE, KAGGLE=server.address) == {"files": ARRIVED}  # the server has gone
+    printed = (tmp_path / "home" / "output.txt").read_text(encoding="utf-8")
+    assert "Kaggle does not answer; version 3 is taken from this machine's cache" in printed
 
 
-def test_kaggle_credentials_that_are_broken(
-    ask: Callable[..., dict[str, Any]], kaggle_port: int, tmp_path: Path
-) -> None:
-    folder = tmp_path / "home" / ".kaggle"
-    folder.mkdir(parents=True)
-    (folder / "kaggle.json").write_text("{not json")
-    told = ask_kaggle(ask)
-    assert "kaggle.json" in told["what"] + told["mend"]
-    assert "is not a data set's name" not in told["what"]
+@pytest.mark.parametrize("ranges", [True, False])
+def test_kaggle_download_that_breaks_off_ends_whole(ask: Ask, ranges: bool) -> None:
+    far_away = storage({"/archive.zip": packed({"train.csv": LARGE})}, [CUT], ranges)
+    with serving(far_away) as far, serving(kaggle_with(far.address)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    assert told == {"files": {"train.csv": mark_of(LARGE)}}
+    assert [r.headers["range"] for r in far.asked() if "range" in r.headers] == [f"bytes={CUT // 2**20 * 2**20}-"]
+
+
+def test_kaggle_download_that_always_breaks_off(ask: Ask) -> None:
+    archive = {"/archive.zip": packed({"train.csv": LARGE})}
+    with (
+        serving(storage(archive, [CUT, CUT, 0], forever=True)) as far,
+        serving(kaggle_with(far.address)) as server,
+    ):
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+        refusal(told, KAGGLE, "broke off", "Start again", "--data.source FILE.csv")
+    with serving(storage(archive)) as far, serving(kaggle_with(far.address)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    assert told == {"files": {"train.csv": mark_of(LARGE)}}
+    assert f"bytes={CUT // 2**20 * 2**20}-" in [r.headers.get("range") for r in far.asked()]
+
+
+def damaged() -> bytes:
+    whole = packed({"dialogues.csv": TABLE * 50})
+    return whole[:200] + bytes(100) + whole[300:]
+
+
+@pytest.mark.parametrize("body", [packed({"dialogues.csv": TABLE * 50})[:-40], b"<html>Sign in</html>", damaged()])
+def test_kaggle_download_that_is_no_archive(ask: Ask, body: bytes) -> None:
+    """What is said is about the download, not about the name; and what came is not the beginning of the next one."""
+    with serving(storage({"/archive.zip": body})) as far, serving(kaggle_with(far.address)) as server:
+        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "cannot be used", "FILE.csv")
+        assert "is not a data set's name" not in text
+    with serving(storage({"/archive.zip": packed(FILES)})) as far, serving(kaggle_with(far.address)) as server:
+        assert ask("source", KAGGLE, KAGGLE=server.address) == {"files": ARRIVED}
+
+
+@pytest.mark.parametrize("where", ["GetDataset", "DownloadDataset", "archive.zip"])
+@pytest.mark.parametrize(("status", "said"), [(429, "too many requests"), (503, "on its side")])
+def test_kaggle_that_cannot_just_now(ask: Ask, status: int, said: str, where: str) -> None:
+    page = Reply(status, b"<html>Later</html>", {"Content-Type": "text/html", "Retry-After": "3600"})
+    far_away = first([page] * 9, storage({"/archive.zip": packed(FILES)}), "GET", where)
+    with serving(far_away) as far, serving(first([page] * 9, kaggle_with(far.address), "POST", where)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    refusal(told, KAGGLE, str(status), said, "later", "--data.source FILE.csv")
+
+
+def test_kaggle_behind_a_login_page(ask: Ask) -> None:
+    page = Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})
+    with serving(kaggle(page, page)) as server:
+        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "login page", "FILE.csv")
+    assert "is not a data set's name" not in text
+
+
+# Both
+
+
+@pytest.mark.parametrize("door", [HUB, KAGGLE])
+def test_a_terminal_shows_how_far_a_download_is(worker: Worker, tmp_path: Path, door: str) -> None:
+    files, terminal = {"train.csv": LARGE}, b""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))  # a bar fits in
+
+    def read() -> None:
+        nonlocal terminal
+        try:
+            while part := os.read(ours, 4096):
+                terminal += part
+        except OSError:
+            pass  # the other side is closed
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    far_away = storage({**by_mark(files), "/archive.zip": packed(files)})
+    with (
+        serving(far_away) as far,
+        serving(hub(files, storage=far.address)) as the_hub,
+        serving(kaggle_with(far.address)) as the_kaggle,
+    ):
+        settings = {"HF_ENDPOINT": the_hub.address, "KAGGLE": the_kaggle.address}
+        told = worker.ask(tmp_path / "home", "source", door, output=os.ttyname(theirs), **settings)
+    os.close(theirs)
+    reader.join()
+    os.close(ours)
+    assert told["files"] == {"train.csv": mark_of(LARGE)}
+    assert b"100%" in terminal

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import random
+import select
 import shutil
 import subprocess
 import sys
@@ -11,18 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
-from datasets import load_from_disk
+from datasets import Dataset
+from filelock import FileLock
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data import preparation
+from lightning_med.data import preparation, store, tables
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation import Prepared, Recipe, prepare
+from lightning_med.data.preparation import Prepared, prepare
+from lightning_med.data.recipe import Recipe
 from lightning_med.data.report import print_report, write_report
-from lightning_med.data.splits import SPLITS, question_key
+from lightning_med.data.splits import SPLITS
+from lightning_med.data.spool import Spool
 from lightning_med.data.tokens import ANSWER, PROMPT, QUESTION, store_tokenizer, train_tokenizer
 from lightning_med.errors import InputError
 from tests.conftest import consultation
+from tests.tiny import WORDS
 
 
 def recipe(source: Path | str, **changes: Any) -> Recipe:
@@ -40,6 +48,17 @@ def everything(prepared: Prepared) -> dict[str, Any]:
         for split in SPLITS
         for store in [prepared.store(split)]
     }
+
+
+def write(path: Path, rows: list[tuple[str, ...]], names: tuple[str, ...] = ("input", "output")) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([names, *rows])
+    return path
+
+
+def tables_of(folder: Path) -> dict[str, bytes]:
+    """The files that training reads, byte for byte."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".arrow", ".parquet", ".txt")}
 
 
 def left_in(cache: Path) -> list[str]:
@@ -76,6 +95,11 @@ def test_made_again_it_is_equal(tmp_path: Path, consultations: Callable[..., Pat
         {"val_fraction": 0.2},
         {"seed": 1},
         {"vocab_size": 300},
+        {"rules": {"too_short": False}},
+        {"rules": {"duplicate": False}},
+        {"private_data": False},
+        {"near_duplicates": False},
+        {"on_bad_row": "drop"},
     ],
 )
 def test_changed_setting_is_another_preparation(cache: Path, consultations: Callable[..., Path], change: dict) -> None:
@@ -84,6 +108,22 @@ def test_changed_setting_is_another_preparation(cache: Path, consultations: Call
     assert not other.cached
     assert first.fingerprint != other.fingerprint
     assert len(left_in(cache)) == 2
+
+
+def test_changed_weight_is_the_same_preparation(cache: Path, consultations: Callable[..., Path]) -> None:
+    source = str(consultations())
+    first = prepare(DialogueDataModule([source], "train", 300, max_length=128).recipe)
+    for entry in ({"path": source, "weight": 2}, {"path": source, "weight": 0.5}):
+        other = prepare(DialogueDataModule([entry], "train", 300, max_length=128).recipe)
+        assert other.cached
+        assert other.fingerprint == first.fingerprint
+        assert [source["weight"] for source in other.report["sources"]] == [entry["weight"]]
+
+
+def test_order_of_sources_is_another_preparation(cache: Path, consultations: Callable[..., Path]) -> None:
+    files = [str(consultations(name="a.csv")), str(consultations(name="b.csv", first=100))]
+    first, other = (prepare(DialogueDataModule(each, "train", 300).recipe) for each in (files, files[::-1]))
+    assert first.fingerprint != other.fingerprint
 
 
 def test_changed_columns_are_another_preparation(cache: Path, consultations: Callable[..., Path]) -> None:
@@ -132,16 +172,23 @@ def test_moved_file_is_found_again(cache: Path, consultations: Callable[..., Pat
 
 def test_report_counts(cache: Path, tmp_path: Path) -> None:
     rows = [consultation(number) for number in range(60)]
-    extra = [rows[0], ("", "Rest."), ("  ", "Rest."), (f" {rows[1][0]}", "Sleep."), (rows[2][0].upper(), "Drink tea.")]
-    with (tmp_path / "notes.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("input", "output"), *rows, *extra])
-    prepared = prepare(recipe(tmp_path / "notes.csv"))
+    rest = "Please rest for some days."
+    extra = [rows[0], ("", rest), ("  ", rest), (f" {rows[1][0]}", rest), (rows[2][0].upper(), rest)]
+    extra.append((rows[3][0], "OK."))
+    prepared = prepare(recipe(write(tmp_path / "notes.csv", [*rows, *extra])))
     report = prepared.report
-    assert (report["rows_in"], report["rows_out"]) == (65, 62)
-    assert report["rules"]["missing"] == report["rules"]["blank"] == report["rules"]["duplicate"] == 1
+    assert (report["rows_in"], report["rows_out"]) == (66, 62)
+    for rule in ("missing", "blank", "duplicate", "too_short"):
+        assert report["rules"][rule] == 1
+        assert report["effects"][rule] == "dropped"
     assert report["rules"]["whitespace"] == 2
+    assert report["effects"]["whitespace"] == "mended"
+    assert report["effects"]["cut_answer"] == "counted"
+    assert report["bad_rows"] == 0
     assert report["groups"] == 60
+    assert report["leaks_joined"] == 2
     assert report["files"] == ["notes.csv"]
+    assert report["sources"] == [{"name": "notes.csv", "rows_in": 66, "rows_out": 62, "weight": 1.0}]
     assert report["recipe"]["max_length"] == 128
     kept = everything(prepared)
     assert report["splits"] == {split: len(kept[split]) for split in SPLITS}
@@ -155,16 +202,65 @@ def test_report_counts(cache: Path, tmp_path: Path) -> None:
         assert parts.count(PROMPT) == len(parts) - counted["question"] - counted["answer"]
 
 
+def test_bad_rows_are_counted_and_the_others_keep_their_numbers(cache: Path, tmp_path: Path) -> None:
+    rows: list[tuple[str, ...]] = [consultation(number) for number in range(60)]
+    rows[7], rows[30] = (*rows[7], "one more"), (f"{rows[30][0]}\x00", rows[30][1])
+    source = write(tmp_path / "notes.csv", rows)
+    with pytest.raises(InputError, match="row 7"):
+        prepare(recipe(source))
+    assert left_in(cache) == []
+    prepared = prepare(recipe(source, on_bad_row="drop"))
+    assert (prepared.report["rows_in"], prepared.report["rows_out"], prepared.report["bad_rows"]) == (60, 58, 2)
+    assert [place.split(":")[0] for place in prepared.report["bad_row_places"]] == [
+        "notes.csv, line 9 (row 7)",
+        "notes.csv, row 30",
+    ]
+    kept = [texts for split in SPLITS for texts, *_ in everything(prepared)[split]]
+    assert sorted(texts["row"] for texts in kept) == sorted({*range(60)} - {7, 30})
+    assert all((texts["question"], texts["answer"]) == rows[texts["row"]] for texts in kept)
+
+
 def test_no_question_stands_on_two_sides_and_every_row_on_one(cache: Path, tmp_path: Path) -> None:
     rows = [(question, f"{answer} {again}") for again in range(3) for question, answer in map(consultation, range(50))]
-    with (tmp_path / "notes.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("input", "output"), *rows])
-    kept = everything(prepare(recipe(tmp_path / "notes.csv", test_fraction=0.3, val_fraction=0.2)))
-    keys = {split: {question_key(texts["question"]) for texts, *_ in kept[split]} for split in SPLITS}
+    shouted = [(question.upper(), f"{answer} 9") for question, answer in map(consultation, range(50))]
+    source = write(tmp_path / "notes.csv", rows + shouted)
+    kept = everything(prepare(recipe(source, test_fraction=0.3, val_fraction=0.2)))
+    keys = {split: {texts["question"].lower() for texts, *_ in kept[split]} for split in SPLITS}
+    assert all(keys.values())
     assert not keys["train"] & keys["test"]
     assert not keys["train"] & keys["validation"]
     assert not keys["validation"] & keys["test"]
-    assert sorted((texts["question"], texts["answer"]) for split in SPLITS for texts, *_ in kept[split]) == sorted(rows)
+    told = sorted((texts["question"], texts["answer"]) for split in SPLITS for texts, *_ in kept[split])
+    assert told == sorted(rows + shouted)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_questions_that_nearly_agree_stand_on_one_side(cache: Path, tmp_path: Path, near: bool) -> None:
+    stories = [" ".join(random.Random(number).choices(WORDS, k=30)) for number in range(40)]
+    ends = ("please", "today", "now")
+    rows = [(f"{story} {end}?", f"{consultation(n)[1]} {end}") for end in ends for n, story in enumerate(stories)]
+    prepared = prepare(recipe(write(tmp_path / "a.csv", rows), near_duplicates=near, test_fraction=0.3))
+    assert prepared.report["groups"] == (40 if near else 120)
+    sides: dict[int, set[str]] = {}
+    for split, found in everything(prepared).items():
+        for texts, *_ in found:
+            sides.setdefault(texts["row"] % 40, set()).add(split)
+    assert (max(map(len, sides.values())) == 1) == near
+
+
+def test_rows_of_one_patient_stand_on_one_side(cache: Path, tmp_path: Path) -> None:
+    rows = [(*consultation(number), str(number % 20) if number % 4 else "") for number in range(120)]
+    source = write(tmp_path / "notes.csv", rows, ("input", "output", "patient"))
+    prepared = prepare(recipe(source, group_column="patient", test_fraction=0.3))
+    patients: dict[str, set[str]] = {}
+    for split, found in everything(prepared).items():
+        for texts, *_ in found:
+            patients.setdefault(rows[texts["row"]][2], set()).add(split)
+    assert len(patients.pop("")) > 1  # an empty cell joins nothing
+    assert len(patients) == 15
+    assert all(len(sides) == 1 for sides in patients.values())
+    assert prepared.report["groups"] == 15 + 30
+    assert prepare(recipe(source)).report["groups"] == 120
 
 
 def test_rows_can_be_traced_to_their_file(cache: Path, consultations: Callable[..., Path], tmp_path: Path) -> None:
@@ -179,9 +275,7 @@ def test_rows_can_be_traced_to_their_file(cache: Path, consultations: Callable[.
 
 def test_validation_and_test_keep_longer_answers(cache: Path, tmp_path: Path) -> None:
     rows = [(question, answer * 12) for question, answer in map(consultation, range(60))]
-    with (tmp_path / "notes.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("input", "output"), *rows])
-    prepared = prepare(recipe(tmp_path / "notes.csv", eval_max_length=2_000))
+    prepared = prepare(recipe(write(tmp_path / "notes.csv", rows), eval_max_length=2_000))
     assert prepared.store("train").lengths.max() == 128
     assert prepared.report["tokens"]["train"]["cut"] == prepared.report["splits"]["train"]
     assert prepared.report["tokens"]["test"]["cut"] == prepared.report["tokens"]["validation"]["cut"] == 0
@@ -211,27 +305,108 @@ def test_no_side_held_back(cache: Path, consultations: Callable[..., Path]) -> N
 def test_stored_set_is_one_of_the_datasets_library(cache: Path, consultations: Callable[..., Path]) -> None:
     prepared = prepare(recipe(consultations()))
     for split in SPLITS:
-        table = load_from_disk(str(prepared.folder / split))
-        assert len(table) == prepared.report["splits"][split]
+        table = Dataset.from_file(str(prepared.folder / f"{split}.arrow"))
+        texts = pq.read_table(prepared.folder / f"{split}.parquet").to_pylist()
+        assert len(table) == len(texts) == prepared.report["splits"][split]
         row = table[0]
-        assert set(row) == {"input_ids", "parts", "answer_bytes", "question", "answer", "source", "row"}
-        assert len(row["input_ids"]) == len(row["parts"])
-        assert f"Patient: {row['question']}" in prepared.tokenizer.decode(row["input_ids"])
+        assert set(row) == {"input_ids", "runs", "answer_bytes", "source"}
+        assert set(texts[0]) == {"source", "row", "turn", "group", "question", "answer"}
+        assert len(row["input_ids"]) == sum(row["runs"])
+        assert f"Patient: {texts[0]['question']}" in prepared.tokenizer.decode(row["input_ids"])
 
 
-def test_report_is_written_and_holds_no_text_of_a_row(
+def test_report_is_written_and_holds_few_rows(
     cache: Path, consultations: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepared = prepare(recipe(consultations()))
     write_report(prepared, tmp_path / "report")
     written = (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
     assert json.loads(written) == {**prepared.report, "fingerprint": prepared.fingerprint}
-    assert "hurts" not in written
-    assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.json"]
+    assert written.count("hurts since") == len(prepared.report["rows"]) == 10
+    names = {"report.json", "report.html", "sample.csv", *(f"{split}.parquet" for split in SPLITS)}
+    assert {path.name for path in (tmp_path / "report").iterdir()} == names
     print_report(prepared)
     printed = " ".join(capsys.readouterr().out.split())
     assert "60 rows read" in printed
     assert "hurts" not in printed
+
+
+# Private data
+
+PRIVATE = ("jane.roe", "example.org", "415-555", "555-267", "4155552671", "4111 1111", "41111111", "Roe")
+
+
+@pytest.fixture
+def private_rows(tmp_path: Path) -> Path:
+    """Consultations with a patient's e-mail address, phone, card and name in every place that a report may quote."""
+    rows = [consultation(number) for number in range(60)]
+    rows += [
+        (f"{question} Write  to jane.roe@example.org or call 415-555-2671.", f"{answer} Thank you, Jane Roe.")
+        for question, answer in map(consultation, range(60, 70))
+    ]
+    rows += [
+        (f"My name is Jane Roe. {question}", f"Call (415) 555-2671 now, or pay with 4111 1111 1111 1111. {answer}")
+        for question, answer in map(consultation, range(70, 80))
+    ]
+    rows += [(question, f"Mail jane.roe@example.org: {told}") for question, told in map(consultation, range(80, 90))]
+    rows += [
+        (consultation(90)[0], "Mail jane.roe@example.org"),  # too short
+        (consultation(91)[0], "Rest, sleep well, and write to jane.roe@example.org or"),  # cut
+        (consultation(92)[0], "Rest &amp; sleep.<br>Write to <b>jane.roe@example.org</b> &amp; call 415-555-2671."),
+        (consultation(93)[0], "Rest for some days, and write to jane.roe&#64;example.org if it hurts."),
+        (consultation(94)[0], "Rest for some days,\u200b and write to jane.roe&#64;example.org if it hurts."),
+        (consultation(95)[0], "Rest for some days, and call 415\u200b-555-2671 if it hurts."),
+    ]
+    return write(tmp_path / "private.csv", rows)
+
+
+def words_under(folder: Path, tokenizer: PreTrainedTokenizerFast | None = None) -> str:
+    """All that the files of a folder say, whatever form they have."""
+    said = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        said.append(path.read_bytes().decode("utf-8", "replace"))
+        if path.suffix == ".parquet":
+            said.append(str(pq.read_table(path).to_pydict()))
+        if path.suffix == ".arrow" and tokenizer is not None:
+            table = Dataset.from_file(str(path))
+            said += [tokenizer.decode(row["input_ids"]) for row in table]
+    return "\n".join(said)
+
+
+def test_private_data_reaches_no_file(
+    cache: Path, private_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_the_way: list[str] = []
+    finish = Spool.finish
+
+    def spy(self: Spool) -> None:
+        finish(self)
+        on_the_way.append(words_under(cache))
+
+    monkeypatch.setattr(Spool, "finish", spy)
+    prepared = prepare(recipe(private_rows, rules={"cut_answer": True}))
+    assert "hurts since" in on_the_way[0]
+    write_report(prepared, tmp_path / "report")
+    said = words_under(cache, prepared.tokenizer) + words_under(tmp_path / "report")
+    for secret in PRIVATE:
+        assert secret not in said
+        assert not any(secret in seen for seen in on_the_way)
+    assert prepared.report["private"]["EMAIL"] >= 23
+    assert prepared.report["private"]["PHONE"] >= 21
+    assert prepared.report["private"]["CARD"] == 10
+    assert "[EMAIL]" in said
+
+
+def test_private_data_that_is_kept_is_in_no_report(cache: Path, private_rows: Path, tmp_path: Path) -> None:
+    rules = {"cut_answer": True, "html": True}
+    prepared = prepare(recipe(private_rows, private_data=False, rules=rules))
+    assert prepared.report["private"] == {}
+    write_report(prepared, tmp_path / "report")
+    assert "jane.roe@example.org" in words_under(prepared.folder)
+    for path in (prepared.folder / "report.json", *(tmp_path / "report" / f"report.{end}" for end in ("json", "html"))):
+        said = path.read_text(encoding="utf-8")
+        assert not [secret for secret in PRIVATE if secret in said]
+    assert any(opening["count"] >= 10 for opening in prepared.report["openings"])
 
 
 # What goes wrong
@@ -245,7 +420,7 @@ def test_failed_preparation_leaves_nothing(
 ) -> None:
     if "test_fraction" in change:  # the last step of all fails, as on a full disk
         monkeypatch.setattr(
-            preparation, "save_tokenizer", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+            preparation, "store_tokenizer", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
         )
     with pytest.raises((InputError, OSError)):
         prepare(recipe(consultations(), **change))
@@ -260,7 +435,7 @@ def test_interrupted_preparation_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preparation.store, "write", interrupt)
+    monkeypatch.setattr(store.Writer, "add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepare(recipe(consultations()))
     assert left_in(cache) == []
@@ -297,23 +472,105 @@ def test_file_that_may_not_be_read(
     assert str(path) in caught.value.what
 
 
+CODE = """
+import sys
+from lightning_med.data import preparation, tables
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.report import print_report
+settings = {"max_length": 128, "eval_max_length": 256, "system_prompt": "Be kind."}
+recipe = DialogueDataModule(sys.argv[1], "train", 400, **settings).recipe
+"""
+
+
+def run(code: str, source: Path) -> subprocess.Popen[str]:
+    """A process of its own that knows `recipe`; see `CODE`."""
+    command = [sys.executable, "-c", CODE + code, str(source)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def test_two_processes_make_one_copy(cache: Path, consultations: Callable[..., Path]) -> None:
-    code = (
-        "import json, sys; from lightning_med.data.module import DialogueDataModule;"
-        "from lightning_med.data.preparation import prepare;"
-        "data = DialogueDataModule(sys.argv[1], 'train', 400, max_length=128);"
-        "sys.stdin.readline();"  # both have imported what they need before either begins
-        "done = prepare(data.recipe);"
-        "print(json.dumps([done.fingerprint, done.cached, len(done.store('train'))]))"
-    )
-    command = [sys.executable, "-c", code, str(consultations(600))]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    code = "sys.stdin.readline()\nprint_report(preparation.prepare(recipe))"  # both are ready before either begins
+    source = consultations(600)
+    both = [run(code, source) for _ in range(2)]
     for process in both:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in both]
-    assert told[0][0] == told[1][0]
-    assert sorted(cached for _, cached, _ in told) == [False, True]
-    assert told[0][2] == told[1][2] > 0
-    assert left_in(cache) == [told[0][0]]
+    told = sorted(process.communicate(timeout=120)[0].splitlines()[-1] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    (folder,) = left_in(cache)
+    assert told == [f"found in the cache: {cache / folder}", f"prepared: {cache / folder}"]
+
+
+def test_killed_preparation_is_made_whole_by_the_next(
+    cache: Path, consultations: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process outlives it, what it left is not believed, and the next one ends where it would have ended."""
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("this system cannot wait for processes that are no children")
+    code = (
+        "import multiprocessing, signal\n"
+        "tables.CHUNK, preparation._SMALL, preparation.cores = 20, 0, lambda: 2\n"
+        "add, calls = preparation.store.Writer.add, []\n"
+        "def stop(self, *given):\n"
+        "    add(self, *given)\n"
+        "    calls.append(None)\n"
+        "    if len(calls) == 7:\n"
+        "        print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
+        "        signal.pause()\n"
+        "preparation.store.Writer.add = stop\n"
+        "preparation.prepare(recipe)\n"
+    )
+    source = consultations(200)
+    with run(code, source) as process:
+        assert process.stdout is not None
+        workers = [os.pidfd_open(int(pid)) for pid in process.stdout.readline().split()]
+        process.kill()
+    assert len(workers) == 2
+    while workers:
+        (ended, *_), _, _ = select.select(workers, [], [], 60)
+        workers.remove(ended)
+        os.close(ended)
+    assert [name.startswith(".") for name in left_in(cache)] == [True]
+    monkeypatch.setattr(tables, "CHUNK", 20)
+    whole = prepare(recipe(source))
+    assert not whole.cached
+    assert left_in(cache) == [whole.fingerprint]
+    assert tables_of(whole.folder) == tables_of(prepare(recipe(source), str(tmp_path / "undisturbed")).folder)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_number_of_processes_changes_no_byte(
+    consultations: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: bool
+) -> None:
+    monkeypatch.setattr(tables, "CHUNK", 20)
+    source, made = consultations(200), []
+    for processes in (1, 2):
+        monkeypatch.setattr(preparation, "_SMALL", 0)
+        monkeypatch.setattr(preparation, "cores", lambda processes=processes: processes)
+        made.append(prepare(recipe(source, near_duplicates=near), str(tmp_path / str(processes))))
+    one, two = made
+    assert tables_of(one.folder).keys() >= {"train.arrow", "train.parquet", "test.arrow", "tokenizer.txt"}
+    assert tables_of(one.folder) == tables_of(two.folder)
+    assert one.report == two.report
+    assert one.fingerprint == two.fingerprint
+
+
+def test_mistake_is_told_from_another_process_too(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "_SMALL", 0)
+    monkeypatch.setattr(preparation, "cores", lambda: 2)
+    with pytest.raises(InputError, match="leaves no room"):
+        prepare(recipe(consultations(), system_prompt="Be very kind. " * 60))
+    assert left_in(cache) == []
+
+
+def test_what_killed_preparations_left_is_swept(cache: Path, consultations: Callable[..., Path]) -> None:
+    for name in (".killed-x1", ".running-x2", ".mine", "unknown"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "train.arrow").write_bytes(b"half")
+    (cache / "killed.lock").touch()
+    with FileLock(cache / "running.lock"):
+        prepared = prepare(recipe(consultations()))
+    assert left_in(cache) == [".mine", ".running-x2", prepared.fingerprint, "unknown"]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from lightning_med.data.cleaning import mend_whitespace
 from lightning_med.data.prompts import DISCLAIMER, SYSTEM_PROMPT, Prompt, first_turn
+from lightning_med.data.rules import mend_whitespace
 from lightning_med.data.tokens import END, Encoder
 
 SYSTEMS = [

@@ -6,12 +6,13 @@ import csv
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 
-from lightning_med.data.cleaning import mend_whitespace
+from lightning_med.data.near_duplicates import Words
+from lightning_med.data.rules import mend_whitespace
 from lightning_med.data.sample import PATH, write
-from lightning_med.data.splits import question_key
 
 
 @pytest.fixture(scope="module")
@@ -50,4 +51,5 @@ def test_sample_needs_no_cleaning(rows: list[dict[str, str]]) -> None:
         assert mend_whitespace(row["input"]) == row["input"] != ""
         assert mend_whitespace(row["output"]) == row["output"] != ""
         assert "<" not in row["input"] + row["output"]  # a word that was not filled in
-    assert len({question_key(row["input"]) for row in rows}) == len(rows)
+    keys = Words.of(pa.array([row["input"] for row in rows], pa.large_string())).keys()
+    assert len(set(keys.tolist())) == len(rows)

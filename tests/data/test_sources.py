@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lightning_med.data import sources
+from lightning_med.data import tables
+from lightning_med.data.bad_rows import BadRows
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation import prepare
 from lightning_med.data.sample import PATH as SAMPLE
-from lightning_med.data.sources import read, resolve
+from lightning_med.data.sources import Source, names, read, resolve
 from lightning_med.errors import InputError
 
 ROWS = [("My tongue hurts, badly.", 'Rinse. "Salt" helps.'), ("NA", "None"), ("I cough.\nAnd sneeze.", "Drink tea.")]
@@ -40,15 +41,22 @@ def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str
     return path
 
 
+def frame_of(path: Path | str, question: str = "input", answer: str = "output", **others: str) -> pd.DataFrame:
+    """All rows of a source, as they are read."""
+    source, bad = Source(str(path), question, answer, **others), BadRows()
+    return pd.concat([frame for file in resolve(source.path) for frame in read(source, file, bad)])
+
+
 def texts(source: Path | str, question: str = "input", answer: str = "output") -> list[tuple[str, str]]:
-    frame = pd.concat(read(resolve(str(source)), question, answer))
+    frame = frame_of(source, question, answer)
     return list(zip(frame["question"], frame["answer"], strict=True))
 
 
 def refusal(source: Path | str, question: str = "input", answer: str = "output") -> InputError:
     with pytest.raises(InputError) as caught:
-        list(read(resolve(str(source)), question, answer))
+        frame_of(source, question, answer)
     assert "\n" not in caught.value.what
+    assert caught.value.mend
     return caught.value
 
 
@@ -58,17 +66,16 @@ def refused_preparation(source: Path | str, cache: Path) -> InputError:
     return caught.value
 
 
-@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_every_kind_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}")
-    frame = pd.concat(read(resolve(str(path)), "input", "output"))
-    assert list(frame.columns) == ["question", "answer", "source", "row"]
+    frame = frame_of(path)
+    assert list(frame.columns) == ["question", "answer", "row"]
     assert list(zip(frame["question"], frame["answer"], strict=True)) == ROWS
-    assert frame["source"].tolist() == [f"notes{suffix}"] * 3
     assert frame["row"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_other_columns_may_be_named_and_the_rest_is_ignored(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}", names=("question", "reply"))
     assert texts(path, "question", "reply") == ROWS
@@ -76,13 +83,14 @@ def test_other_columns_may_be_named_and_the_rest_is_ignored(tmp_path: Path, suff
     assert texts(swapped, "answer", "question") == ROWS
 
 
-@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_rows_are_counted_through_from_chunk_to_chunk(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "CHUNK", 4)
+    monkeypatch.setattr(tables, "CHUNK", 4)
     rows = [(f"question {number}", f"answer {number}") for number in range(10)]
-    frames = list(read([write_table(tmp_path / f"many{suffix}", rows)], "input", "output"))
+    path = write_table(tmp_path / f"many{suffix}", rows)
+    frames = list(read(Source(str(path), "input", "output"), path, BadRows()))
     assert [len(frame) for frame in frames] == [4, 4, 2]
     whole = pd.concat(frames)
     assert whole["row"].tolist() == list(range(10))
@@ -109,8 +117,8 @@ def test_suffix_in_capitals(tmp_path: Path) -> None:
 
 def test_empty_cells_are_null_and_words_that_mean_null_elsewhere_are_words(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
-    path.write_text("input,output\nnull,nan\n,n/a\nI cough.\n", encoding="utf-8")
-    frame = pd.concat(read([path], "input", "output"))
+    path.write_text("input,output\nnull,nan\n,n/a\nI cough.,\n", encoding="utf-8")
+    frame = frame_of(path)
     assert frame["question"].isna().tolist() == [False, True, False]
     assert frame["answer"].isna().tolist() == [False, False, True]
     assert frame["question"][0] == "null"
@@ -120,7 +128,7 @@ def test_empty_cells_are_null_and_words_that_mean_null_elsewhere_are_words(tmp_p
 def test_null_and_missing_keys_of_json_are_null(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_text('{"input": null, "output": "a"}\n\n{"output": "b"}\n{"input": "c", "output": "d"}\n')
-    frame = pd.concat(read([path], "input", "output"))
+    frame = frame_of(path)
     assert frame["question"].isna().tolist() == [True, True, False]
 
 
@@ -137,9 +145,14 @@ def test_folder_is_read_through_in_the_order_of_its_names(tmp_path: Path) -> Non
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_table(tmp_path / name, [(f"question of {name}", "answer")])
     (tmp_path / "notes.txt").write_text("not a table")
-    frame = pd.concat(read(resolve(str(tmp_path)), "input", "output"))
-    assert frame["source"].tolist() == ["a.jsonl", "b.csv", "c.parquet"]
+    frame = frame_of(tmp_path)
+    assert frame["question"].tolist() == [f"question of {name}" for name in ("a.jsonl", "b.csv", "deep/c.parquet")]
     assert frame["row"].tolist() == [0, 0, 0]
+
+
+def test_files_of_one_name_are_told_apart_without_their_whole_path() -> None:
+    files = [Path("/home/me/2023/a.csv"), Path("/home/me/2024/a.csv"), Path("/home/me/b.csv")]
+    assert names(files) == ["2023/a.csv", "2024/a.csv", "b.csv"]
 
 
 def test_order_of_files_is_not_that_of_the_disk(tmp_path: Path) -> None:
@@ -190,7 +203,7 @@ def test_folder_without_tables(tmp_path: Path) -> None:
     assert ".csv" in error.mend
 
 
-@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
 def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}", names=("Input", "reply"))
     error = refusal(path)
@@ -208,9 +221,12 @@ def test_wrong_column_with_nothing_like_it(tmp_path: Path) -> None:
     assert error.mend == "Name yours: --data.question_column NAME"
 
 
-def test_one_column_cannot_be_both(tmp_path: Path) -> None:
-    error = refusal(write_table(tmp_path / "notes.csv"), "input", "input")
-    assert "input" in error.what
+@pytest.mark.parametrize("columns", [("question_column", "answer_column"), ("answer_column", "group_column")])
+def test_one_column_cannot_be_two(columns: tuple[str, str]) -> None:
+    with pytest.raises(InputError) as caught:
+        DialogueDataModule("notes.csv", **dict.fromkeys(columns, "text"))
+    assert "'text'" in caught.value.what
+    assert caught.value.mend
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".parquet"])
@@ -239,18 +255,19 @@ def test_table_with_nothing_usable_says_why(tmp_path: Path, cache: Path) -> None
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl"])
 def test_bytes_that_are_not_utf8(tmp_path: Path, suffix: str) -> None:
-    path = write_table(tmp_path / f"notes{suffix}", [("My café was cold.", "Go home.")])
+    path = write_table(tmp_path / f"notes{suffix}", [("I cough.", "Rest."), ("My café was cold.", "Go home.")])
     path.write_bytes(path.read_text(encoding="utf-8").encode("latin1"))
     error = refusal(path)
     assert str(path) in error.what
-    assert "0xe9" in error.what
+    assert "UTF-8" in error.what
+    assert ("0xe9" if suffix == ".json" else "row 1") in error.what
     assert "iconv" in error.mend
 
 
 def test_bytes_that_are_not_utf8_far_down(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
     path.write_bytes(b"input,output\n" + b"question,answer\n" * 60_000 + b"caf\xe9,answer\n")
-    assert "0xe9" in refusal(path).what
+    assert "row 60000" in refusal(path).what
 
 
 def test_malformed_jsonl_names_its_line(tmp_path: Path) -> None:
@@ -259,7 +276,7 @@ def test_malformed_jsonl_names_its_line(tmp_path: Path) -> None:
     error = refusal(path)
     assert f"{path}, line 3" in error.what
     path.write_text('{"input": "a", "output": "b"}\n["a", "b"]\n')
-    assert f"{path}, line 2: not a JSON object" in refusal(path).what
+    assert f"{path}, line 2 (row 1): not a JSON object" in refusal(path).what
 
 
 def test_malformed_json_names_its_line(tmp_path: Path) -> None:
@@ -299,22 +316,21 @@ def test_truncated_parquet(tmp_path: Path, kept: float) -> None:
 def test_cells_that_are_not_text(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     error = refusal(tmp_path / name)
-    assert str(tmp_path / name) in error.what
-    assert "'output'" in error.what
+    assert f"{tmp_path / name}, row 0" in error.what
     assert "not text" in error.what
 
 
 def test_parquet_cells_that_are_not_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"input": [b"a"], "output": ["b"]}), tmp_path / "bytes.parquet")
-    assert "'input' holds a bytes, not text" in refusal(tmp_path / "bytes.parquet").what
+    error = refusal(tmp_path / "bytes.parquet")
+    assert "row 0: a cell holds a bytes, not text" in error.what
 
 
 def test_quote_that_never_closes(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
     path.write_text('input,output\na,b\n"never closes,c\nd,e\n')
     error = refusal(path)
-    assert str(path) in error.what
-    assert "row 2" in error.what
+    assert f"{path}, line 3: a quote opens here and does not close" in error.what
     assert "quote" in error.mend
 
 
@@ -334,11 +350,16 @@ def test_unquoted_comma_is_refused_rather_than_the_answer_cut(tmp_path: Path, te
     assert "quotes" in error.mend
 
 
-def test_half_of_a_surrogate_pair_in_json_is_replaced(tmp_path: Path) -> None:
+def test_half_of_a_surrogate_pair_in_json_is_a_bad_row(tmp_path: Path) -> None:
     """JSON can spell what UTF-8 cannot hold; scrapers that cut texts at a length leave such halves."""
     path = tmp_path / "notes.jsonl"
-    path.write_text('{"input": "It hurts \\ud83d", "output": "Rest \\ud83d\\ude00"}\n')
-    assert texts(path) == [("It hurts �", "Rest \N{GRINNING FACE}")]
+    whole, half = '"Rest \\ud83d\\ude00"', '"It hurts \\ud83d"'
+    path.write_text(f'{{"input": "a", "output": {whole}}}\n{{"input": {half}, "output": {whole}}}\n')
+    assert f"{path}, row 1: half of a character" in refusal(path).what
+    source, bad = Source(str(path), "input", "output"), BadRows("drop")
+    (frame,) = read(source, path, bad)
+    assert frame["answer"].tolist() == ["Rest \N{GRINNING FACE}"]
+    assert bad.count == 1
 
 
 def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callable[..., Path]) -> None:
@@ -351,12 +372,10 @@ def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callab
 def test_json_line_that_python_cannot_hold(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "deep.jsonl"
     path.write_text(f'{{"input": "a", "output": "b"}}\n{{"input": {cell}, "output": "b"}}\n', encoding="utf-8")
-    with pytest.raises(InputError, match="line 2"):
-        list(read([path], "input", "output"))
+    assert "line 2" in refusal(path).what
 
 
 def test_semicolons_are_recognized(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
     path.write_text("id;question;reply\n1;a;b\n", encoding="utf-8")
-    with pytest.raises(InputError, match="separated by ';'"):
-        list(read([path], "question", "reply"))
+    assert "separated by ';'" in refusal(path, "question", "reply").what

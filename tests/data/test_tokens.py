@@ -20,6 +20,7 @@ from lightning_med.data.tokens import (
     QUESTION,
     Encoded,
     Encoder,
+    is_swift,
     load_tokenizer,
     restore_tokenizer,
     store_tokenizer,
@@ -54,7 +55,9 @@ def test_layout(tokenizer: PreTrainedTokenizerFast) -> None:
     assert encoded.input_ids[-1] == tokenizer.eos_token_id
     assert not encoded.cut
     assert encoded.answer_bytes == len("Rest it.")
-    assert (encoded.input_ids.dtype, encoded.parts.dtype) == (np.int32, np.uint8)
+    assert np.issubdtype(encoded.input_ids.dtype, np.integer)
+    assert encoded.parts.dtype == np.uint8
+    assert sum(encoded.runs) == len(encoded.input_ids) == encoded.whole[2]
 
 
 def test_many_at_once_are_as_one_by_one(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -65,6 +68,71 @@ def test_many_at_once_are_as_one_by_one(tokenizer: PreTrainedTokenizerFast) -> N
         assert np.array_equal(row.input_ids, alone.input_ids)
         assert np.array_equal(row.parts, alone.parts)
         assert (row.answer_bytes, row.cut) == (alone.answer_bytes, alone.cut)
+
+
+def exchanges(count: int, first: int = 0) -> tuple[list[str], list[str]]:
+    numbers = range(first, first + count)
+    return [f"{WORDS}{n}" for n in numbers], [f"Rest {n} days, and then walk." for n in numbers]
+
+
+def test_conversation_is_laid_out_turn_by_turn(tokenizer: PreTrainedTokenizerFast) -> None:
+    (encoded,) = Encoder(tokenizer, PLAIN, 512).encode(["It hurts.", "My knee."], ["Where?", "Rest it."], [2])
+    assert tokenizer.decode(encoded.input_ids) == (
+        f"Be kind.\n\nPatient: It hurts.\n\nDoctor: Where?{END}\n\nPatient: My knee.\n\nDoctor: Rest it.{END}"
+    )
+    assert runs(encoded.parts) == [PROMPT, QUESTION, PROMPT, ANSWER] * 2
+    assert part(tokenizer, encoded, ANSWER) == f" Where?{END} Rest it.{END}"
+    assert part(tokenizer, encoded, QUESTION) == " It hurts. My knee."
+    assert encoded.answer_bytes == len("Where?Rest it.")
+    assert encoded.whole == (
+        (encoded.parts == QUESTION).sum(),
+        (encoded.parts == ANSWER).sum(),
+        len(encoded.input_ids),
+    )
+    assert not encoded.cut
+
+
+def test_conversations_and_single_exchanges_in_one_batch(tokenizer: PreTrainedTokenizerFast) -> None:
+    encoder, turns = Encoder(tokenizer, PLAIN, 1024), [1, 3, 2, 1]
+    questions, answers = exchanges(sum(turns))
+    together, at = encoder.encode(questions, answers, turns), 0
+    for row, count in zip(together, turns, strict=True):
+        (alone,) = encoder.encode(questions[at : at + count], answers[at : at + count], [count])
+        assert np.array_equal(row.input_ids, alone.input_ids)
+        assert row.runs == alone.runs
+        assert (row.answer_bytes, row.cut, row.whole) == (alone.answer_bytes, alone.cut, alone.whole)
+        at += count
+
+
+@given(turns=st.integers(1, 6), max_length=st.integers(70, 400))
+def test_conversation_too_long_keeps_whole_exchanges(
+    tokenizer: PreTrainedTokenizerFast, turns: int, max_length: int
+) -> None:
+    questions, answers = exchanges(turns)
+    (whole,) = Encoder(tokenizer, PLAIN, 100_000).encode(questions, answers, [turns])
+    (cut,) = Encoder(tokenizer, PLAIN, max_length).encode(questions, answers, [turns])
+    assert len(cut.input_ids) <= max_length
+    assert cut.cut == (len(whole.input_ids) > max_length)
+    assert cut.whole == whole.whole == (*cut.whole[:2], len(whole.input_ids))
+    kept = len(cut.runs) // 4
+    if kept > 1 or not cut.cut:  # of the first alone, what fits is kept
+        assert cut.runs == whole.runs[: len(cut.runs)]
+        assert np.array_equal(cut.input_ids, whole.input_ids[: len(cut.input_ids)])
+        assert cut.input_ids[-1] == tokenizer.eos_token_id
+        assert cut.answer_bytes == sum(len(answer.encode()) for answer in answers[:kept])
+    if cut.cut and kept > 1:
+        assert len(cut.input_ids) + sum(whole.runs[4 * kept : 4 * kept + 4]) > max_length  # no further one fits
+
+
+def test_stored_rules_encode_like_the_tokenizer(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert is_swift(tokenizer.backend_tokenizer.to_str())
+    for swift in (False, True):
+        stored = Encoder.stored(store_tokenizer(tokenizer), PLAIN, 128, swift)
+        for text in TEXTS:
+            ours, theirs = stored.encode([text * 9], [text])[0], encode(tokenizer, text * 9, text, 128)
+            assert ours.input_ids.tolist() == theirs.input_ids.tolist()
+            assert (ours.runs, ours.answer_bytes) == (theirs.runs, theirs.answer_bytes)
+            assert stored.encode_question(text, 60) == Encoder(tokenizer, PLAIN, 128).encode_question(text, 60)
 
 
 def test_question_is_cut_first(tokenizer: PreTrainedTokenizerFast) -> None:

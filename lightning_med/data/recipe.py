@@ -1,0 +1,82 @@
+"""All that shapes prepared data, and its fingerprint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning_med.safety
+from lightning_med.data.sources import Source
+from lightning_med.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that shapes the prepared data; the arguments of `DialogueDataModule` of the same names.
+
+    Attributes:
+        rules: Every cleaning rule, and whether it is on.
+    """
+
+    sources: tuple[Source, ...]
+    tokenizer: str
+    vocab_size: int
+    system_prompt: str
+    max_length: int
+    eval_max_length: int
+    test_fraction: float
+    val_fraction: float
+    rules: dict[str, bool]
+    private_data: bool
+    near_duplicates: bool
+    on_bad_row: Literal["error", "drop"]
+    seed: int
+
+    def fingerprint(self, content: bytes, tokenizer: str | None) -> str:
+        """A digest of the files' content, the tokenizer's rules, these settings and the code that prepares.
+
+        Args:
+            content: The files' own digest.
+            tokenizer: As text; `None` where it is to be trained: then the data and `vocab_size` decide it.
+        """
+        digest = sha256(content)
+        shaping = {key: value for key, value in asdict(self).items() if key not in ("sources", "tokenizer")}
+        shaping["columns"] = [source.columns for source in self.sources]
+        digest.update(json.dumps(shaping, sort_keys=True).encode())
+        digest.update((tokenizer or "train").encode())
+        digest.update(_code())
+        return digest.hexdigest()[:24]
+
+    def described(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+def content_digest(files: list[tuple[int, Path]]) -> bytes:
+    """Of the files' names, sources and content. Where they lie does not matter, what they hold does."""
+    digest = sha256()
+    for number, file in files:
+        digest.update(f"{number}:{file.name}:".encode())
+        try:
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
+    return digest.digest()
+
+
+def _code() -> bytes:
+    """Of all that turns rows into tokens: a change there must not meet data that older code prepared."""
+    digest = sha256()
+    homes = (Path(__file__).parent, Path(lightning_med.safety.__file__ or "").parent)
+    for file in sorted(file for home in homes for file in home.iterdir() if file.is_file()):
+        if file.stem not in _BESIDE:
+            digest.update(file.read_bytes())
+    return digest.digest()
+
+
+_BESIDE = ("batches", "module", "page", "page_texts", "charts", "markup", "report", "kaggle")  # these change no byte
