@@ -103,7 +103,7 @@ def measured(name: str, data: str, tokenizer: str, folder: Path) -> dict[str, An
     """Runs one way in a process of its own.
 
     Raises:
-        RuntimeError: It failed; the message holds what it said last.
+        InputError: It failed; the message holds what it said last.
     """
     folder.mkdir(exist_ok=True)
     command = [sys.executable, __file__, "--way", name, "--data", data, "--tokenizer", tokenizer, "--folder", folder]
@@ -118,7 +118,7 @@ def measured(name: str, data: str, tokenizer: str, folder: Path) -> dict[str, An
         out.seek(0)
         errors.seek(0)
         if child.returncode:
-            raise RuntimeError(f"{name} failed:\n{errors.read()[-2000:]}")
+            raise InputError(f"{name} failed:\n{errors.read()[-2000:].strip()}")
         found = json.loads(out.read().splitlines()[-1])
     disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {**found, "rows_per_second": found["rows"] / found["seconds"], "peak_memory_bytes": peak, "disk_bytes": disk}
@@ -139,10 +139,9 @@ def machine() -> dict[str, Any]:
     from importlib.metadata import version
 
     names = ("pandas", "pyarrow", "datasets", "transformers", "tokenizers", "tiktoken")
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.is_file() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
     memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
     return {
         "cpu": cpu or platform.machine(),
@@ -191,13 +190,18 @@ def _corpus(given: argparse.Namespace, folder: Path, tell: Callable[[str, int, i
     if given.data is None:
         script = Path(__file__).with_name("make_corpus.py")
         options = ["--rows", str(given.rows), "--output", str(path), "--truth", str(folder / "truth.jsonl")]
-        subprocess.run(
-            [sys.executable, script, *options, "--tokenizer", given.tokenizer], check=True, capture_output=True
+        made = subprocess.run(
+            [sys.executable, script, *options, "--tokenizer", given.tokenizer], capture_output=True, text=True
         )
+        if made.returncode:
+            raise InputError(f"the corpus was not made:\n{made.stderr[-2000:].strip()}")
         return str(path)
     import pandas as pd
 
-    frame = pd.read_csv(given.data, nrows=given.rows)[["input", "output"]]
+    try:
+        frame = pd.read_csv(given.data, nrows=given.rows, usecols=["input", "output"])
+    except (ValueError, OSError) as error:
+        raise InputError(f"--data {given.data}: {error}", "A CSV with columns input and output is wanted.") from error
     given.rows = len(frame)
     frame.to_csv(path, index=False)
     return str(path)

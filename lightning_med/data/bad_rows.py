@@ -41,7 +41,8 @@ class BadRows:
             InputError: The policy is `error`.
         """
         if self.policy == "error":
-            raise InputError(f"{where}: {what}.", f"{mend} Or leave such rows out: --data.on_bad_row drop")
+            stop = "" if mend.endswith((".", "?", "]")) else "."
+            raise InputError(f"{where}: {what}.", f"{mend}{stop} Or leave such rows out: --data.on_bad_row drop")
         self.count += 1
         if len(self.places) < _SHOWN:
             self.places.append(f"{Path(where).name}: {what}")

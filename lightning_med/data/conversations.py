@@ -25,7 +25,7 @@ def exchanges(frame: pd.DataFrame, column: str, path: Any, bad: BadRows) -> pd.D
 
     Args:
         frame: With a column of messages: lists of mappings with `role` and `content` (or `from` and `value`), or such
-            a list as JSON text; and `row`.
+            a list as JSON text; `row` and `line`.
         column: Its name.
         path: The file, for messages.
         bad: What to do with a conversation that cannot be read.
@@ -33,7 +33,7 @@ def exchanges(frame: pd.DataFrame, column: str, path: Any, bad: BadRows) -> pd.D
     rows = []
     others = [name for name in frame.columns if name != column]
     for cell, rest in zip(frame[column], frame[others].itertuples(index=False, name=None), strict=True):
-        where = place(path, rest[others.index("row")])
+        where = place(path, rest[others.index("row")], rest[others.index("line")])
         try:
             found = list(_pairs(_turns(cell)))
         except ValueError as error:

@@ -24,6 +24,7 @@ from lightning_med.data.markup import (
     table,
     text,
 )
+from lightning_med.data.splits import JACCARD
 
 _LENGTHS = {"question": "Question", "answer": "Answer", "total": "The whole"}
 _SUB = '<span class="sub">{}</span>'
@@ -96,7 +97,7 @@ def _notice(report: Report) -> str:
     if page_texts.searched(report):
         private = "Private data that the rules recognise is replaced here as in the data."
     else:
-        private = "Private data was not looked for, so the texts may hold some."
+        private = "The data keeps its private data; what the rules recognise of it is replaced on this page."
     return (
         f"For research and education, not for care. {private} The page shows consultations’ text: keep it where you"
         " keep the data."
@@ -121,8 +122,7 @@ def _splits(report: Report) -> str:
 
 def _groups(report: Report) -> str:
     largest = ", ".join(number(size) for size in report.get("largest_groups") or []) or NONE
-    like = (report.get("recipe") or {}).get("jaccard")
-    alike = f" (likeness {number(like)} or more, where 1 is the same)" if like is not None else ""
+    alike = f" (likeness {number(JACCARD)} or more, where 1 is the same)"
     return facts(
         [
             ("Groups", number(report.get("groups")), "Different questions, near copies counted as one."),

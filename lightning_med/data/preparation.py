@@ -20,7 +20,7 @@ from lightning_med.data.bad_rows import BadRows
 from lightning_med.data.encoding import Plan, encode, training_texts
 from lightning_med.data.pool import Pool, cores
 from lightning_med.data.reading import Rows, Tell, read_rows, without_duplicates
-from lightning_med.data.recipe import Recipe, content_digest
+from lightning_med.data.recipe import Files, Recipe, content_digest
 from lightning_med.data.splits import SPLITS, assign, grouped
 from lightning_med.data.spool import Spool
 from lightning_med.data.tokens import restore_tokenizer, rules_of, store_tokenizer, train_tokenizer
@@ -84,17 +84,17 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     if recipe.tokenizer == "train":
         trained = root / recipe.fingerprint(content, None)
         if text is None or _tokenizer_of(trained) == text:  # a checkpoint's own, of the fit's own data
-            return _found_or_made(recipe, files, None, trained)
+            return _found_or_made(recipe, files, content, None, trained)
     elif text is None:
         text = rules_of(recipe.tokenizer, root)
-    return _found_or_made(recipe, files, text, root / recipe.fingerprint(content, text))
+    return _found_or_made(recipe, files, content, text, root / recipe.fingerprint(content, text))
 
 
-def _found_or_made(recipe: Recipe, files: list[tuple[int, Path]], tokenizer: str | None, folder: Path) -> Prepared:
+def _found_or_made(recipe: Recipe, files: Files, content: bytes, tokenizer: str | None, folder: Path) -> Prepared:
     with FileLock(_lock(folder)):
         cached = folder.is_dir()
         if not cached:
-            _make(recipe, files, tokenizer, folder)
+            _make(recipe, files, content, tokenizer, folder)
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -105,7 +105,7 @@ def _found_or_made(recipe: Recipe, files: list[tuple[int, Path]], tokenizer: str
     return Prepared(folder, folder.name, report, restore_tokenizer(_tokenizer_of(folder)), cached)
 
 
-def _weights(recipe: Recipe, files: list[tuple[int, Path]]) -> list[float]:
+def _weights(recipe: Recipe, files: Files) -> list[float]:
     return [recipe.sources[number].weight for number, _ in files]
 
 
@@ -118,12 +118,14 @@ def _tokenizer_of(folder: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _make(recipe: Recipe, files: list[tuple[int, Path]], tokenizer: str | None, folder: Path) -> None:
+def _make(recipe: Recipe, files: Files, content: bytes, tokenizer: str | None, folder: Path) -> None:
     _sweep(folder.parent, folder.name)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         with working("Preparing the consultations") as tell:
             _build(recipe, files, tokenizer, temporary, tell)
+        if content_digest(files) != content:
+            raise InputError("A source changed while it was read.", "Run again once it is written.")
         temporary.chmod(0o777 & ~umask())  # made private, as temporary things are; a cache may be shared
         sync(temporary)
         os.replace(temporary, folder)
@@ -146,13 +148,7 @@ def _sweep(root: Path, own: str) -> None:
                 pass
 
 
-def _build(
-    recipe: Recipe,
-    files: list[tuple[int, Path]],
-    tokenizer: str | None,
-    folder: Path,
-    tell: Tell,
-) -> None:
+def _build(recipe: Recipe, files: Files, tokenizer: str | None, folder: Path, tell: Tell) -> None:
     bad = BadRows(recipe.on_bad_row)
     size = sum(file.stat().st_size for _, file in files)
     with Spool(folder / "spool") as spool, Pool(cores() if size > _SMALL else 1) as pool:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from lightning_med.data.bad_rows import BadRows
 from lightning_med.data.chunks import Chunk, Steps, worked
 from lightning_med.data.cleaning import EXAMPLES
 from lightning_med.data.pool import Pool
-from lightning_med.data.recipe import Recipe
+from lightning_med.data.recipe import Files, Recipe
 from lightning_med.data.rules import DUPLICATE, RULES
 from lightning_med.data.spool import Spool
 from lightning_med.data.statistics import Openings
@@ -89,9 +88,7 @@ class Rows:
         }
 
 
-def read_rows(
-    recipe: Recipe, files: list[tuple[int, Path]], bad: BadRows, spool: Spool, pool: Pool, tell: Tell
-) -> Rows:
+def read_rows(recipe: Recipe, files: Files, bad: BadRows, spool: Spool, pool: Pool, tell: Tell) -> Rows:
     """Reads and cleans all files.
 
     Args:

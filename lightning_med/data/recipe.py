@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning_med.safety
 from lightning_med.data.sources import Source
 from lightning_med.errors import InputError
+
+Files = list[tuple[int, Path]]  # each with the number of its source
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Recipe:
         digest.update(json.dumps(shaping, sort_keys=True).encode())
         digest.update((tokenizer or "train").encode())
         digest.update(_code())
+        digest.update(repr([(name, version(name)) for name in _LIBRARIES]).encode())
         return digest.hexdigest()[:24]
 
     def described(self) -> dict[str, Any]:
@@ -55,7 +59,7 @@ class Recipe:
         return json.loads(json.dumps(asdict(self)))
 
 
-def content_digest(files: list[tuple[int, Path]]) -> bytes:
+def content_digest(files: Files) -> bytes:
     """Of the files' names, sources and content. Where they lie does not matter, what they hold does."""
     digest = sha256()
     for number, file in files:
@@ -79,4 +83,6 @@ def _code() -> bytes:
     return digest.digest()
 
 
-_BESIDE = ("batches", "module", "page", "page_texts", "charts", "markup", "report", "kaggle")  # these change no byte
+# These change no byte of what is prepared.
+_BESIDE = ("batches", "module", "page", "page_texts", "charts", "markup", "report", "spreadsheet", "kaggle")
+_LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum", "tokenizers")  # these mend, find and encode

@@ -28,6 +28,10 @@ COLUMNS = ("question", "answer")
 MIN_WORDS = 5  # of an answer that teaches anything
 
 
+def _nothing(frame: pd.DataFrame) -> np.ndarray:
+    return np.zeros(len(frame), dtype=bool)
+
+
 @dataclass(frozen=True)
 class Rule:
     """A cleaning rule.
@@ -48,7 +52,7 @@ class Rule:
     says: str
     suspect: str = ""
     mend: Callable[[str], str] = str
-    condemn: Callable[[pd.DataFrame], np.ndarray] = len  # type: ignore[assignment]
+    condemn: Callable[[pd.DataFrame], np.ndarray] = _nothing
 
 
 def matching(texts: pd.Series, pattern: str) -> np.ndarray:

@@ -138,11 +138,12 @@ def read(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
     """
     columns = source.columns
     for frame in tables.frames(file, columns, bad):
-        frame = frame.set_axis([*(option.removesuffix("_column") for option in columns), "row"], axis=1)
+        frame = frame.set_axis([*(option.removesuffix("_column") for option in columns), "row", "line"], axis=1)
         if source.messages_column:
             frame = exchanges(frame, "messages", file, bad)
         else:
-            frame = sound(frame, ["question", "answer"], (tables.place(file, row) for row in frame["row"]), bad)
+            places = (tables.place(file, *of) for of in zip(frame["row"], frame["line"], strict=True))
+            frame = sound(frame, ["question", "answer"], places, bad)
         if source.group_column:
             groups = [None if cell is None or cell != cell else str(cell).strip() or None for cell in frame["group"]]
             frame = frame.assign(group=pd.Series(groups, index=frame.index, dtype=object))

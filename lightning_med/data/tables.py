@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from lightning_med.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 CHUNK = 2_500  # rows of text held at once
+_LARGE = 1 << 25  # characters from which fewer rows are a chunk too
+_KNOWING = 1_000  # objects whose keys are the columns of a JSON file
 _MAX_FIELD = 1 << 24  # characters of a cell before a quote is said to be left open
 _QUOTES = "A cell with a comma, a quote or a line break stands in quotes, a quote inside it is doubled."
 
 Columns = dict[str, str]  # the option that names a column -> the column's name
+Record = tuple[int, int, list[Any]]  # row, line (0 where a file has none), cells
 
 
 def frames(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
@@ -33,7 +36,7 @@ def frames(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]
 
     Yields:
         Frames of at most `CHUNK` rows with the columns asked for, cells as they stand in the file (null where empty),
-        and `row`: 0-based in that file, header and blank lines not counted.
+        `row`: 0-based in that file, header and blank lines not counted, and `line`: 1-based, 0 where a file has none.
 
     Raises:
         InputError: A column is missing, or the file is malformed; the message names file and line.
@@ -45,14 +48,29 @@ def frames(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def place(path: Path, row: int) -> str:
+def place(path: Path, row: int, line: int = 0) -> str:
     """A row, for messages."""
-    return f"{path}, row {row}"
+    return f"{path}, line {line} (row {row})" if line else f"{path}, row {row}"
 
 
-def _frame(columns: Columns, records: list[list[Any]], rows: list[int]) -> pd.DataFrame:
-    frame = pd.DataFrame(records, columns=[*columns.values()], dtype=object)
+def _frames(columns: Columns, records: Iterable[Record]) -> Iterator[pd.DataFrame]:
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        part.append(record)
+        size += sum(len(cell) for cell in record[2] if isinstance(cell, str))
+        if len(part) == CHUNK or size > _LARGE:
+            yield _frame(columns, part)
+            part, size = [], 0
+    if part:
+        yield _frame(columns, part)
+
+
+def _frame(columns: Columns, records: list[Record]) -> pd.DataFrame:
+    rows, lines, cells = zip(*records, strict=True)
+    frame = pd.DataFrame(list(cells), columns=[*columns.values()], dtype=object)
     frame.insert(len(columns), "row", rows, allow_duplicates=True)  # a column of the file may have that name
+    frame.insert(len(columns) + 1, "line", lines, allow_duplicates=True)
     return frame
 
 
@@ -67,30 +85,31 @@ def _csv(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
         lines = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
         header = _header(path, lines)
         _check_columns(path, columns, header)
-        wanted = [header.index(name) for name in columns.values()]
-        records: list[list[Any]] = []
-        rows: list[int] = []
-        for row, (line, cells) in enumerate(_lines(path, lines)):
-            if len(cells) != len(header):
-                what = f"{len(cells)} cell{'s' * (len(cells) != 1)} where the header has {len(header)}"
-                bad.add(f"{path}, line {line} (row {row})", what, _QUOTES)
-                continue
-            records.append([cells[index] or None for index in wanted])
-            rows.append(row)
-            if len(records) == CHUNK:
-                yield _frame(columns, records, rows)
-                records, rows = [], []
-        if records:
-            yield _frame(columns, records, rows)
+        yield from _frames(columns, _records(path, lines, header, columns, bad))
+
+
+def _records(path: Path, lines: Any, header: list[str], columns: Columns, bad: BadRows) -> Iterator[Record]:
+    wanted = [header.index(name) for name in columns.values()]
+    for row, (line, cells) in enumerate(_lines(path, lines)):
+        if len(cells) == len(header):
+            yield row, line, [cells[index] or None for index in wanted]
+            continue
+        what = f"{len(cells)} cell{'s' * (len(cells) != 1)} where the header has {len(header)}"
+        if lines.line_num > line:  # a quote left open may have swallowed whole rows: not to be dropped as one
+            raise InputError(f"{path}, lines {line} to {lines.line_num} (row {row}): {what}.", _QUOTES)
+        bad.add(place(path, row, line), what, _QUOTES)
 
 
 def _header(path: Path, lines: Any) -> list[str]:
     header = next(_lines(path, lines), (0, []))[1]
     if not header:
         raise InputError(f"{path} is empty.", "A table needs a header and at least a few consultations.")
-    if any("\x00" in name or any("\udc80" <= sign <= "\udcff" for sign in name) for name in header):
+    signs = "".join(header)
+    if "\x00" in signs or any("\udc80" <= sign <= "\udcff" for sign in signs):
+        likely = "utf-16" if "\x00" in signs else "latin1"
         raise InputError(
-            f"{path}: its header is not UTF-8.", f"Convert it: iconv -f utf-16 -t utf-8 {path.name} > utf8-{path.name}"
+            f"{path}: its header is not UTF-8.",
+            f"Convert it, for instance: iconv -f {likely} -t utf-8 {path.name} > utf8-{path.name}",
         )
     return header
 
@@ -156,20 +175,24 @@ def _json(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
         raise InputError(f"{path} is no table: {error}.", 'Expected: [{"input": "…", "output": "…"}, …]') from error
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InputError(f"{path} is not a list of objects.", 'Expected: [{"input": "…", "output": "…"}, …]')
-    yield from _from_records(path, columns, enumerate(records))
+    yield from _from_objects(path, columns, ((row, 0, record) for row, record in enumerate(records)))
 
 
 def _jsonl(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
     with path.open("rb") as lines:
         numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-        records = (
-            (row, _record(line, f"{path}, line {number} (row {row})", bad))
-            for row, (number, line) in enumerate(numbered)
+        yield from _from_objects(
+            path,
+            columns,
+            (
+                (row, number, record)
+                for row, (number, line) in enumerate(numbered)
+                if (record := _object(line, place(path, row, number), bad)) is not None
+            ),
         )
-        yield from _from_records(path, columns, ((row, record) for row, record in records if record is not None))
 
 
-def _record(line: bytes, where: str, bad: BadRows) -> dict[str, Any] | None:
+def _object(line: bytes, where: str, bad: BadRows) -> dict[str, Any] | None:
     """The object of a JSONL line, `None` if it is a bad row."""
     try:
         record = json.loads(line.decode("utf-8-sig" if line.startswith(b"\xef\xbb\xbf") else "utf-8"))
@@ -185,17 +208,17 @@ def _record(line: bytes, where: str, bad: BadRows) -> dict[str, Any] | None:
     return record
 
 
-def _from_records(
-    path: Path, columns: Columns, records: Iterator[tuple[int, dict[str, Any]]]
+def _from_objects(
+    path: Path, columns: Columns, objects: Iterator[tuple[int, int, dict[str, Any]]]
 ) -> Iterator[pd.DataFrame]:
-    """Frames of numbered objects; those of the first frame must know every column, later ones may lack a key."""
-    first = True
-    while part := list(islice(records, CHUNK)):
-        if first:
-            _check_columns(path, columns, list(dict.fromkeys(key for _, record in part for key in record)))
-        first = False
-        cells = [[record.get(name) for name in columns.values()] for _, record in part]
-        yield _frame(columns, cells, [row for row, _ in part])
+    """Frames of numbered objects; the first few hundred must know every column, later ones may lack a key."""
+    first = list(islice(objects, _KNOWING))
+    if first:
+        _check_columns(path, columns, list(dict.fromkeys(key for *_, found in first for key in found)))
+    yield from _frames(
+        columns,
+        ((row, line, [found.get(name) for name in columns.values()]) for row, line, found in chain(first, objects)),
+    )
 
 
 # ---------------------------------------------------------------------- Parquet
@@ -210,8 +233,8 @@ def _parquet(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFram
         with pq.ParquetFile(path) as file:
             _check_columns(path, columns, file.schema_arrow.names)
             for batch in file.iter_batches(CHUNK, columns=[*columns.values()]):
-                cells = [_cells(batch.column(name)) for name in columns.values()]
-                yield _frame(columns, list(map(list, zip(*cells, strict=True))), list(range(row, row + len(batch))))
+                cells = zip(*(_cells(batch.column(name)) for name in columns.values()), strict=True)
+                yield from _frames(columns, ((row + at, 0, list(own)) for at, own in enumerate(cells)))
                 row += len(batch)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a whole Parquet file: {error}", "Fetch or write it again.") from error

@@ -36,6 +36,7 @@ _NOT_STREET = few(
     "yr times time cm mm kg kgs lbs or and with after before different busy long old feet foot ft meters "
     "metres people men women kids children dogs way tablets tablet tabs blocks lakh units pm am star lane"
 )
+_NEVER = few("per my your his her with and from by as see")  # "40 Lipitor Per My Dr"
 _BOX = re.compile(r"(?<![\w])(?:p\.?\s?o\.?|post\s+office)\s?box\s*(?:no\.?|#|:)?\s*\d{1,6}(?!\d)", re.IGNORECASE)
 _FLAT = re.compile(
     r"(?<![\w])(?:flat|apt\.?|apartment|plot|door|house|h\.|d\.)\s*(?:no\.?|number|#)\s*[:-]?\s*\w{0,2}[-/]?\d{1,5}\w?(?:[-/]\w{1,5}){0,3}"
@@ -105,7 +106,7 @@ def addresses(text: str, low: str, ordinary: frozenset[str]) -> Iterator[tuple[i
 def _is_street(found: re.Match[str], ordinary: frozenset[str]) -> bool:
     words = re.findall(r"[A-Za-z]+", found[0])
     if found.re is _STREET:
-        return words[0].lower() not in _NOT_STREET if words else False
+        return bool(words) and words[0].lower() not in _NOT_STREET and not _NEVER & {word.lower() for word in words}
     return found.re is not _STREET_LOWER or not _NOT_STREET & set(found["words"].split())
 
 

@@ -19,15 +19,26 @@ _MANY = re.compile(
 _EXTENSION = re.compile(r"(?:\)|,)?\s{0,2}\(?(?:ext(?:ension)?|x)\s?[.:]?\s?\d{1,6}(?!\d)\)?", re.IGNORECASE)
 _UNIT = re.compile(
     r"\s{0,2}(?:-\s?)?(?:[/%°]|(?:mg|mcg|µg|ug|gm?s?|kgs?|lbs?|ml|cc|mm|cm|km|iu|i\.u|u|units?|cells?|copies|per|lakhs?|lacs?|"
-    r"cumm|k|x\s?10|rs|rupees|dollars|usd|inr|platelets?|miles|steps|cal(?:ories)?|kcal|bpm|days?|weeks?|years?|yrs?|hours?)\b)",
+    r"cumm|k|x\s?10|rs|rupees|dollars|usd|inr|platelets?|miles|steps|cal(?:ories)?|kcal|bpm|[mnµu]?iu|m?u|[mnp]g|[µunp]?mol|meq|days?|weeks?|years?|yrs?|hours?)\b)",
     re.IGNORECASE,
 )
 _CALL_WORDS = (
-    r"(?:call|phone|ph|tele?phone|tel|mobile|mob|whats\s?app|contact|fax|text me|sms|reach|helpline|dial|ring|cell\s?"
+    r"(?:call|phone|ph|tele?phone|tel|mobile|mob|whats\s?app|contact no|fax|text me|sms|helpline|dial|cell\s?"
     r"(?:phone|no|number|#|is|:)|my cell|(?:my|his|her|our|the) (?:number|no\.?|num) is|number\s?:)"
 )
-_CALL = re.compile(rf"(?<![a-z]){_CALL_WORDS}(?![a-z])[^\d\n]{{0,30}}\Z", re.IGNORECASE)
-_COUNTED = re.compile(r"(?:count|platelet|wbc|rbc|copies|viral|load|sperm|range|dose)[^\d\n]{0,25}\Z", re.IGNORECASE)
+# "ring", "reach" and "contact" are said of other things too: only the number itself may follow them.
+_CALL = re.compile(
+    rf"(?<![a-z])(?:{_CALL_WORDS}(?![a-z])[^\d\n]{{0,30}}"
+    r"|(?:reach|contact|ring)(?:ed|ing)?(?:\s(?:me|us|him|her|them|you|details?))?(?:\s(?:at|on|via|by|is|number))*\s?[:.-]?\s?)\Z",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    r"(?:count|platelet|copies|viral|load|sperm|range|dose"
+    r"|\b(?:[wr]bcs?|tlc|hcg|tsh|psa|ige|crp|esr|cpk|ck|ldh|sgo?pt|sgot|alt|ast|alp|ferritin|b-?12|glucose|sugars?|insulin|prolactin"
+    r"|testosterone|amylase|lipase|troponin|bnp|d-?dimer|leu[ck]ocytes|neutrophils|lymphocytes|creatinine|levels?|values?|readings?)\b)"
+    r"[^\d\n.;]{0,25}\Z",
+    re.IGNORECASE,
+)
 _SSN = re.compile(r"(?:\bssn?\b|social\s+security)[^\d\n]{0,25}\Z", re.IGNORECASE)
 _NHS = re.compile(r"\bnhs\b[^\d\n]{0,25}\Z", re.IGNORECASE)
 _AADHAAR = re.compile(r"\b(?:aadh?aa?r|adhaa?r|uidai|uid)\b[^\d\n]{0,25}\Z", re.IGNORECASE)
@@ -100,32 +111,37 @@ def _longest(text: str, groups: list[tuple[int, int]], at: int) -> tuple[int, in
 def _cues(text: str, start: int) -> frozenset[str]:
     """What the words before a number call it."""
     before = text[max(start - 60, 0) : start].rstrip("+( ")
-    return frozenset(name for name, words in _CUES.items() if words.search(before))
+    found = {name: cue.start() for name, words in _CUES.items() if (cue := words.search(before))}
+    if found.keys() >= {"call", "counted"}:  # the nearer one
+        del found["counted" if found["call"] > found["counted"] else "call"]
+    return frozenset(found)
 
 
 def _kind(
     text: str, span: tuple[int, int], digits: str, shape: tuple[int, ...], alone: bool, cues: frozenset[str]
 ) -> str:
     start, end = span
+    written = text[start:end]
     plus = text[max(start - 2, 0) : start].rstrip("(").endswith("+")
     if len(shape) > 5 and max(shape) < 3 and not plus:
         return ""  # a list of values
-    called = "call" in cues and "counted" not in cues
-    if _is_identity(text[start:end], digits, shape, cues, called):
+    called, counted = "call" in cues, "counted" in cues
+    if _is_identity(written, digits, shape, cues):
         return "NATIONAL_ID"
-    if len(digits) >= 13 and len(set(digits)) > 1 and _is_card(digits, shape):
+    if not counted and len(digits) >= 13 and len(set(digits)) > 1 and _is_card(digits, shape):
         return "CARD"
     abroad = plus or digits.startswith("00")
     if abroad and 9 <= len(digits) <= 17 and _valid(f"+{digits.lstrip('0')}", None, not plus):
         return "PHONE"
     if _UNIT.match(text, end):
         return ""
-    if called and len(digits) <= 15 and len(shape) <= 6 and not _is_date_or_range(text[start:end], shape):
+    if called and len(digits) <= 15 and len(shape) <= 6 and not _is_date_or_range(written, shape):
         return "PHONE"
-    return "PHONE" if alone and _is_national(text, start, end, digits, shape) else ""
+    counted = counted and not (shape == (3, 3, 4) and (written.count("-") == 2 or ")" in written))
+    return "PHONE" if alone and not counted and _is_national(text, start, end, digits, shape) else ""
 
 
-def _is_identity(written: str, digits: str, shape: tuple[int, ...], cues: frozenset[str], called: bool) -> bool:
+def _is_identity(written: str, digits: str, shape: tuple[int, ...], cues: frozenset[str]) -> bool:
     from stdnum.gb import nhs
     from stdnum.in_ import aadhaar
     from stdnum.us import ssn
@@ -134,10 +150,11 @@ def _is_identity(written: str, digits: str, shape: tuple[int, ...], cues: frozen
         return "ssn" in cues or ssn.is_valid(written)
     if shape in ((3, 3, 4), (10,)):
         spaced = len(shape) == 3 and written[3] + written[7] == "  " and digits[-2:] != "00"
-        return "nhs" in cues or (spaced and not called and nhs.is_valid(digits))
+        return "nhs" in cues or (spaced and not cues & {"call", "counted"} and nhs.is_valid(digits))
     if shape in ((4, 4, 4), (12,)):
         values = all(digits[at : at + 2] == "00" for at in (2, 6, 10))
-        return "aadhaar" in cues or (len(shape) == 3 and not values and aadhaar.is_valid(digits))
+        said = len(shape) == 3 and not values and "counted" not in cues
+        return "aadhaar" in cues or (said and aadhaar.is_valid(digits))
     return False
 
 

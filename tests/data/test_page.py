@@ -248,7 +248,7 @@ def test_private_data_switched_off_is_not_none_found(searched: bool) -> None:
     report = {**REPORT, "private": {}, "recipe": {"private_data": searched}}
     shown = Balanced(page(report)).words
     assert ("none found" in shown, "switched off" in shown) == (searched, not searched)
-    assert ("may hold some" in shown) != searched
+    assert ("keeps its private data" in shown) != searched
     assert "For research and education" in shown
 
 

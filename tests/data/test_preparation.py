@@ -76,6 +76,22 @@ def test_second_time_it_is_found(cache: Path, consultations: Callable[..., Path]
     assert store_tokenizer(again.tokenizer) == store_tokenizer(first.tokenizer)
 
 
+def test_a_source_that_changes_while_it_is_read_is_an_error(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = consultations()
+    build = preparation._build
+
+    def meddled(*args: Any) -> None:
+        build(*args)
+        source.write_bytes(source.read_bytes().replace(b"a", b"o"))
+
+    monkeypatch.setattr(preparation, "_build", meddled)
+    with pytest.raises(InputError, match="changed while it was read"):
+        prepare(recipe(source))
+    assert left_in(cache) == []
+
+
 def test_made_again_it_is_equal(tmp_path: Path, consultations: Callable[..., Path]) -> None:
     one, other = (prepare(recipe(consultations()), str(tmp_path / name)) for name in ("one", "other"))
     assert not other.cached
@@ -213,7 +229,7 @@ def test_bad_rows_are_counted_and_the_others_keep_their_numbers(cache: Path, tmp
     assert (prepared.report["rows_in"], prepared.report["rows_out"], prepared.report["bad_rows"]) == (60, 58, 2)
     assert [place.split(":")[0] for place in prepared.report["bad_row_places"]] == [
         "notes.csv, line 9 (row 7)",
-        "notes.csv, row 30",
+        "notes.csv, line 32 (row 30)",
     ]
     kept = [texts for split in SPLITS for texts, *_ in everything(prepared)[split]]
     assert sorted(texts["row"] for texts in kept) == sorted({*range(60)} - {7, 30})

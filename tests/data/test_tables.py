@@ -122,6 +122,25 @@ def test_text_behind_a_closing_quote_is_refused(tmp_path: Path) -> None:
 # Rows that are bad: each is one of many good ones
 
 
+@pytest.mark.parametrize("policy", ["error", "drop"])
+def test_a_record_of_several_lines_is_never_dropped_as_one_row(tmp_path: Path, policy: str) -> None:
+    """A quote left open and closed rows later: what it swallowed may be whole rows."""
+    path = tmp_path / "a.csv"
+    path.write_text('input,output\nq0,a0\n"q1,a1\nq2,a2\nq3",a3,x\nq4,a4\n')
+    assert f"{path}, lines 3 to 5 (row 1): 3 cells where the header has 2" in refusal(path, policy).what
+
+
+def test_long_cells_come_in_smaller_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_LARGE", 1_000)
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("input", "output"), *[("q" * 300, f"a{row}") for row in range(10)]])
+    frames = list(tables.frames(path, {"question_column": "input", "answer_column": "output"}, BadRows()))
+    assert [len(frame) for frame in frames] == [4, 4, 2]
+    assert [row for frame in frames for row in frame["row"]] == list(range(10))
+    assert [line for frame in frames for line in frame["line"]] == list(range(2, 12))
+
+
 def csv_line(line: bytes) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         path = as_csv(folder / "a.csv", GOOD)

@@ -64,6 +64,9 @@ HELD = [
     ("02 9374 4000", "PHONE", "02 9374 4000"),
     ("0412 345 678", "PHONE", "0412 345 678"),
     ("call 555-1234", "PHONE", "555-1234"),
+    ("reach me at 5551234", "PHONE", "5551234"),
+    ("send the values to 206-555-0142", "PHONE", "206-555-0142"),
+    ("sugar is high, call 98765 43210", "PHONE", "98765 43210"),
     ("my number is 5551234", "PHONE", "5551234"),
     ("whatsapp 03001234567", "PHONE", "03001234567"),
     ("Ph-9876543210", "PHONE", "9876543210"),
@@ -138,7 +141,9 @@ HELD = [
 FREE = """take 500 mg twice|BP 120/80 mmHg|platelets 150000-450000 /cmm|WBC 4000-11000|1.5 lakh|2,50,000|5000 IU
 12/05/2013 10:30|2013-05-12|15-08-2012|15-08-2012 16-09-2012|on 21 01 2010|in 2010-2011-2012|10 10 2012 11 11 2012
 120 130 140 110 98 76|60000 units|70000-90000|250 350 4000|glucose 98 110 145 180 210|ICD E11.9 F32.1|1:1000
-10-15-20 days|cycle 28 30 31 29|weight 150 160 170 180|platelet count is 250000|count 4500000|viral load 1200000 copies
+10-15-20 days|cycle 28 30 31 29|weight 150 160 170 180|platelets 92345-81234|hCG was 612 845 1400|WBC 4500 5500 6500 7230
+hcg 2345 6789 1238|hcg 2065550142 mIU|contact lens 2345678|ring finger 1234567|I reach 5000 6000 steps|40 Lipitor Per My Dr
+vitamin b12 206 555 0142|platelet count is 250000|count 4500000|viral load 1200000 copies
 HCG 1500-2000|FSH 7.5 LH 5.3|TSH 0.5-5.0 (4.5)|1000000 sperm per ml|100-110-120|0.5 0.25 0.75 1.25|1234567 IU
 call 911|pain.In the|doctor.me|e.g. this|word.Next|etc.in|luck.in case|B12 1MG|call 2 doctors|my email address is hidden
 2 miles down the road|10 mg dr|5 st tall|I live at 5000 feet|3 hour road trip|L4 L5 S1
