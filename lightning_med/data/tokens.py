@@ -218,8 +218,10 @@ class Encoder:
             swift: What `is_swift` said of these rules.
         """
         rules = StoredRules(text)
+        if not swift:
+            return cls(rules, prompt, max_length)
         found = bpe.swift(rules.text, lambda text: splitting(rules.text).encode(text, add_special_tokens=False).ids)
-        return cls(rules, prompt, max_length, found if swift else None)
+        return cls(rules, prompt, max_length, found)
 
     def encode(self, questions: list[str], answers: list[str], turns: list[int] | None = None) -> list[Encoded]:
         """Consultations, cut to `max_length` so that the answer survives first; an answer that is cut has no end.

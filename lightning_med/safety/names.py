@@ -17,6 +17,7 @@ GAP = r"[ \t\xa0]"
 _TITLES = "mr|mrs|ms|miss|mx|mme|mister|dr|prof|professor|doctor|doc"
 TITLE = rf"(?:(?P<title>(?i:{_TITLES}))(?:\.|(?![{L}'’])){GAP}{{0,2}})?(?=[{L}])"
 _TOKEN = re.compile(rf"(?:[A-Z]\.{GAP}?){{1,4}}(?=[A-Z][{L}])|[{L}]{{1,30}}(?:['’-][{L}]{{1,20}}){{0,2}}")
+_WORD = re.compile(rf"[{L}]+")
 _SPACE = re.compile(rf"{GAP}{{0,3}}")
 _GLUED = re.compile(r"([A-Z]?[a-z]{2,})([A-Z][a-z]*)\Z")
 _INITIAL = re.compile(r"[A-HJ-Z](?=\.?\s*(?:\n|\Z|,))")
@@ -99,7 +100,8 @@ def _length(token: str, sure: bool, titled: bool, lower: bool, shouted: bool) ->
 
 def given(text: str, at: int, end: int) -> bool:
     """Whether a name's first word is a known given name."""
-    return bool(re.match(rf"[{L}]+", text[at:end])) and re.match(rf"[{L}]+", text[at:end])[0].lower() in given_names()  # type: ignore[index]
+    word = _WORD.match(text, at, end)
+    return word is not None and word[0].lower() in given_names()
 
 
 def introduced(text: str, low: str) -> Iterator[tuple[int, int]]:
