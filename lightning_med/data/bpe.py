@@ -86,6 +86,8 @@ def _tiktoken(rules: dict[str, Any]) -> Any:
     if len(special) < len(rules["added_tokens"]):
         return None
     signs = _signs()
+    if any(sign not in signs for token in model["vocab"] if token not in special for sign in token):
+        return None
     ranks = {bytes(signs[sign] for sign in token): i for token, i in model["vocab"].items() if token not in special}
     order = [model["vocab"]["".join(m) if isinstance(m, list) else m.replace(" ", "", 1)] for m in model["merges"]]
     if len(ranks) != 256 + len(order) or any(a >= b for a, b in pairwise(order)):

@@ -162,6 +162,10 @@ class DialogueDataModule(L.LightningDataModule):
         order = B.shuffled(len(store), self.seed, epoch)
         if (weights != 1).any():
             order = B.weighted(order, weights[store.sources], self.seed, epoch)
+            if not len(order):
+                raise InputError(
+                    f"The sources' weights leave no training row in epoch {epoch}.", "Raise the weight of one."
+                )
         return self._plan(store, order)
 
     def train_dataloader(self) -> DataLoader[B.Batch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +42,7 @@ class Pool:
 
             watched, self._held = Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                self._processes, initializer=_end_with, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
+                self._processes, initializer=_follow, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
             )
         return self
 
@@ -71,8 +72,12 @@ class Pool:
             yield waiting.popleft().result()
 
 
-def _end_with(parent: Connection) -> None:
-    """Ends this process when the other end of a pipe is closed; loky's own would wait for work for ever."""
+def _follow(parent: Connection) -> None:
+    """Ends this process with its parent, when the other end of a pipe is closed, and by nothing else.
+
+    A terminal's Ctrl-C reaches it too and is the parent's to answer; loky's own processes would wait for work for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):

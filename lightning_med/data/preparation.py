@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerFast
 
@@ -52,7 +55,8 @@ class Prepared:
     cached: bool
 
     def store(self, split: str) -> store.TokenStore:
-        return store.TokenStore(self.folder, split)
+        with _whole(self.folder):
+            return store.TokenStore(self.folder, split)
 
 
 def cache_root(cache_dir: str | None) -> Path:
@@ -95,14 +99,22 @@ def _found_or_made(recipe: Recipe, files: Files, content: bytes, tokenizer: str 
         cached = folder.is_dir()
         if not cached:
             _make(recipe, files, content, tokenizer, folder)
-    try:
+    with _whole(folder):
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The prepared data {folder} is damaged.", "Delete that folder and run again.") from error
+        restored = restore_tokenizer(_tokenizer_of(folder))
     report["recipe"] = recipe.described()  # equal data may have been prepared from another place
     for source, weight in zip(report["sources"], _weights(recipe, files), strict=True):
         source["weight"] = weight
-    return Prepared(folder, folder.name, report, restore_tokenizer(_tokenizer_of(folder)), cached)
+    return Prepared(folder, folder.name, report, restored, cached)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """What goes wrong in reading prepared data, as one clear line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise InputError(f"The prepared data {folder} is damaged.", "Delete that folder and run again.") from error
 
 
 def _weights(recipe: Recipe, files: Files) -> list[float]:

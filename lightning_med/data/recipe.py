@@ -63,8 +63,8 @@ def content_digest(files: Files) -> bytes:
     """Of the files' names, sources and content. Where they lie does not matter, what they hold does."""
     digest = sha256()
     for number, file in files:
-        digest.update(f"{number}:{file.name}:".encode())
         try:
+            digest.update(f"{number}:{len(file.name)}:{file.name}:{file.stat().st_size}:".encode())
             with file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)

@@ -1,6 +1,7 @@
 """Tables that people open in a spreadsheet: a cell that reads as a formula is disarmed, and can be armed again.
 
-A spreadsheet runs what begins with `=`, `+`, `-` or `@` (OWASP, CSV Injection); an apostrophe before it makes it text.
+A spreadsheet runs what begins with `=`, `+`, `-` or `@`, also with a tab or a line's end before it or in full width (OWASP,
+CSV Injection); an apostrophe before it makes it text.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 
 import pandas as pd
 
-_ARMED = re.compile(r"'*[=+\-@\t\r]")
+_ARMED = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
 def disarmed(text: str) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from lightning_med import DialogueDataModule
 from lightning_med.data.splits import SPLITS
 from lightning_med.data.tokens import QUESTION
 from lightning_med.errors import InputError
+from tests import tiny
+from tests.conftest import consultation
 
 
 @pytest.fixture
@@ -218,3 +225,167 @@ def test_unknown_column_is_said_when_the_data_is_read(cache: Path, consultations
         module.prepare_data()
     assert "no column 'question'" in caught.value.what
     assert "input, output" in caught.value.what
+
+
+# Several sources
+
+
+@pytest.fixture
+def mixed(cache: Path, consultations: Callable[..., Path]) -> Callable[..., DialogueDataModule]:
+    """A data module over two tables of 100 consultations, `mixed(weight, weight)`."""
+    paths = [consultations(100, name, first) for name, first in (("a.csv", 0), ("b.csv", 100))]
+
+    def make(*weights: float, **changes: Any) -> DialogueDataModule:
+        entries = [{"path": str(path), "weight": weight} for path, weight in zip(paths, weights, strict=True)]
+        settings: dict[str, Any] = {"tokenizer": "train", "vocab_size": 400, "max_length": 128, "batch_tokens": 512}
+        return DialogueDataModule(entries, **{**settings, **changes})  # type: ignore[arg-type]
+
+    return make
+
+
+def shown(module: DialogueDataModule, epoch: int = 0) -> tuple[Counter[int], Counter[int]]:
+    """How often an epoch shows each row of the first source, and of the second."""
+    times = Counter(rows_of(training(module, epoch)))
+    of = module.store("train").sources
+    return tuple(Counter({row: n for row, n in times.items() if of[row] == source}) for source in (0, 1))  # type: ignore[return-value]
+
+
+def test_weight_of_two_shows_each_row_of_a_source_twice_an_epoch(mixed: Callable[..., DialogueDataModule]) -> None:
+    module = mixed(1, 2)
+    rows = [np.flatnonzero(module.store("train").sources == source).tolist() for source in (0, 1)]
+    assert min(map(len, rows)) > 60
+    for epoch in range(3):
+        once, twice = shown(module, epoch)
+        assert once == Counter(rows[0])
+        assert twice == Counter(rows[1] * 2)
+    assert all(batch["input_ids"].numel() <= 512 for batch in training(module))
+
+
+def test_weight_of_a_half_shows_another_half_each_epoch(mixed: Callable[..., DialogueDataModule]) -> None:
+    module, again = mixed(0.5, 1), mixed(0.5, 1)
+    rows = set(np.flatnonzero(module.store("train").sources == 0).tolist())
+    halves = [shown(module, epoch) for epoch in range(4)]
+    for half, whole in halves:
+        assert set(half.values()) == set(whole.values()) == {1}
+        assert 0.3 < len(half) / len(rows) < 0.7
+        assert len(whole) == len(module.store("train")) - len(rows)
+    assert len({frozenset(half) for half, _ in halves}) == 4
+    assert len(set().union(*(half for half, _ in halves))) > 0.8 * len(rows)
+    assert [shown(again, epoch) for epoch in (3, 0)] == [halves[3], halves[0]]  # not by what was served before
+    assert rows_of(training(again, 2)) == rows_of(training(module, 2))
+
+
+def test_weight_of_one_and_a_half_is_once_or_twice(mixed: Callable[..., DialogueDataModule]) -> None:
+    module = mixed(1.5, 1)
+    rows = np.flatnonzero(module.store("train").sources == 0)
+    times = shown(module)[0]
+    assert set(times) == set(rows.tolist())
+    assert set(times.values()) == {1, 2}
+    assert 1.3 < times.total() / len(rows) < 1.7
+
+
+def test_weight_of_zero_trains_on_none_and_holds_back_as_before(mixed: Callable[..., DialogueDataModule]) -> None:
+    module, plain = mixed(0, 1), mixed(1, 1)
+    assert not shown(module)[0]
+    assert shown(module)[1] == shown(plain)[1]
+    for split in ("validation", "test"):
+        assert len(set(module.store(split).sources.tolist())) == 2
+    for loaders in zip(
+        (module.val_dataloader(), module.test_dataloader()),
+        (plain.val_dataloader(), plain.test_dataloader()),
+        strict=True,
+    ):
+        assert [batch["rows"] for batch in loaders[0]] == [batch["rows"] for batch in loaders[1]]
+
+
+def test_resumed_epoch_of_weighted_sources_goes_on_where_it_stopped(
+    mixed: Callable[..., DialogueDataModule],
+) -> None:
+    whole = training(mixed(0.5, 2), epoch=1)
+    rest = training(mixed(0.5, 2), epoch=1, restarting_at=5)
+    assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[5:]]
+
+
+def test_every_row_remembers_its_source(cache: Path, consultations: Callable[..., Path], tmp_path: Path) -> None:
+    """A source's number, also where it is a folder of several files; and its file, by name."""
+    for name, first in (("tables/a.csv", 0), ("tables/b.csv", 100), ("own.csv", 200)):
+        consultations(50, name, first)
+    module = DialogueDataModule([str(tmp_path / "tables"), str(tmp_path / "own.csv")], "train", 300, max_length=128)
+    firsts, seen = {"a.csv": (0, 0), "b.csv": (0, 100), "own.csv": (1, 200)}, 0
+    for split in SPLITS:
+        store = module.store(split)
+        assert len(store.sources) == len(store)
+        for row in range(len(store)):
+            texts = store.texts(row)
+            number, first = firsts[texts["source"]]
+            assert store.sources[row] == number
+            assert (texts["question"], texts["answer"]) == consultation(first + texts["row"])
+            seen += 1
+    assert seen == 150
+
+
+def test_every_source_has_columns_of_its_own(cache: Path, consultations: Callable[..., Path], tmp_path: Path) -> None:
+    with (tmp_path / "b.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("asked", "output"), *map(consultation, range(100, 130))])
+    with (tmp_path / "c.jsonl").open("w", encoding="utf-8") as file:
+        for question, answer in map(consultation, range(200, 230)):
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            file.write(json.dumps({"chat": messages}) + "\n")
+    entries: list[Any] = [
+        str(consultations(30, "a.csv")),
+        {"path": str(tmp_path / "b.csv"), "question_column": "asked"},
+        {"path": str(tmp_path / "c.jsonl"), "messages_column": "chat", "weight": 0.5},
+    ]
+    module = DialogueDataModule(entries, "train", 300, max_length=128)
+    kept = [module.store(split).texts(row) for split in SPLITS for row in range(len(module.store(split)))]
+    expected = sorted(map(consultation, [*range(30), *range(100, 130), *range(200, 230)]))
+    assert sorted((texts["question"], texts["answer"]) for texts in kept) == expected
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [{"path": "a.csv", "weight": 0}, {"path": "b.csv", "weight": 0}],
+        [{"path": "a.csv", "weight": -1}],
+        [{"path": "a.csv", "weight": float("nan")}],
+        [{"path": "a.csv", "weight": True}],
+        [{"path": "a.csv", "weight": "2"}],
+        [{"path": "a.csv", "weights": 2}],
+        [{"weight": 2}],
+        [{"path": "a.csv", "question_column": 3}],
+        ["a.csv", 3],
+    ],
+)
+def test_sources_that_cannot_be(entries: list[Any]) -> None:
+    with pytest.raises(InputError):
+        DialogueDataModule(entries)
+
+
+def test_hyperparameters_are_plain_data(mixed: Callable[..., DialogueDataModule]) -> None:
+    module = mixed(0.5, 2, rules={"cut_answer": True})
+    stored = yaml.safe_load(yaml.safe_dump(dict(module.hparams)))
+    assert stored == json.loads(json.dumps(dict(module.hparams)))
+    assert [entry["weight"] for entry in stored["source"]] == [0.5, 2]
+    again = DialogueDataModule(**stored)
+    assert again.recipe == module.recipe
+    assert rows_of(training(again)) == rows_of(training(module))
+
+
+def test_sources_of_a_config_file_reach_training_and_come_back_from_its_checkpoint(tmp_path: Path) -> None:
+    tables = [str(tiny.table(tmp_path / f"{name}.csv", seed=seed)) for seed, name in enumerate("ab")]
+    content = tiny.settings(tmp_path, max_epochs=1, callbacks=[])
+    content["data"]["source"] = [tables[0], {"path": tables[1], "weight": 2.0}]
+    content["samples"] = {"questions": 0}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    status, _, err = tiny.command("fit", "--config", tmp_path / "two.yaml", cwd=tmp_path)
+    assert status == 0, err
+    run = tmp_path / "lightning_logs" / "two" / "version_0"
+    saved = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert saved["data"]["source"] == content["data"]["source"]
+    stored = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    module = DialogueDataModule(**content["data"])
+    assert stored["global_step"] == len(module.epoch_plan(0))  # the weights' own number of batches
+    assert module.prepared.cached
+    status, _, err = tiny.command("validate", "--ckpt_path", run / "checkpoints" / "last.ckpt", cwd=tmp_path)
+    assert status == 0, err

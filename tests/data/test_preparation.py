@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import random
 import select
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
@@ -22,9 +27,11 @@ from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data import preparation, store, tables
 from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.pool import Pool
 from lightning_med.data.preparation import Prepared, prepare
-from lightning_med.data.recipe import Recipe
+from lightning_med.data.recipe import Recipe, content_digest
 from lightning_med.data.report import print_report, write_report
+from lightning_med.data.sources import Source
 from lightning_med.data.splits import SPLITS
 from lightning_med.data.spool import Spool
 from lightning_med.data.tokens import ANSWER, PROMPT, QUESTION, store_tokenizer, train_tokenizer
@@ -184,6 +191,72 @@ def test_moved_file_is_found_again(cache: Path, consultations: Callable[..., Pat
     moved = prepare(recipe(consultations(name="elsewhere/consultations.csv")))
     assert moved.cached
     assert moved.fingerprint == first.fingerprint
+
+
+def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
+    """A setting that is added one day is in it, or this test says so."""
+    sources = (Source("a.csv", "input", "output"),)
+    others: dict[str, Any] = {
+        "vocab_size": 300,
+        "system_prompt": "Be kind. ",
+        "max_length": 127,
+        "eval_max_length": 257,
+        "test_fraction": 0.11,
+        "val_fraction": 0.06,
+        "rules": {**recipe("a.csv").rules, "cut_answer": True},
+        "private_data": False,
+        "near_duplicates": False,
+        "on_bad_row": "drop",
+        "seed": 43,
+    }
+    first = replace(recipe("a.csv"), sources=sources)
+    assert {field.name for field in fields(Recipe)} == {"sources", "tokenizer", *others}
+    prints = [first.fingerprint(b"content", None)]
+    assert prints[0] == replace(first).fingerprint(b"content", None)
+    prints += [replace(first, **{name: other}).fingerprint(b"content", None) for name, other in others.items()]
+    for change in (
+        {"question_column": "asked"},
+        {"answer_column": "replied"},
+        {"messages_column": "input"},
+        {"group_column": "patient"},
+    ):
+        prints.append(replace(first, sources=(replace(sources[0], **change),)).fingerprint(b"content", None))
+    prints += [first.fingerprint(b"other", None), first.fingerprint(b"content", "rules of a tokenizer")]
+    prints.append(first.fingerprint(b"content", "Rules of a tokenizer"))
+    assert len(set(prints)) == len(prints)
+    for change in ({"path": "/elsewhere/b.csv"}, {"weight": 3.0}):
+        assert replace(first, sources=(replace(sources[0], **change),)).fingerprint(b"content", None) == prints[0]
+    assert replace(first, tokenizer="/elsewhere").fingerprint(b"content", None) == prints[0]  # its rules count
+
+
+def test_digest_is_of_every_byte_of_every_file_in_its_place(tmp_path: Path) -> None:
+    def digest(
+        *contents: bytes, names: str = "abc", under: str = "data", numbers: tuple[int, ...] = (0, 0, 0)
+    ) -> bytes:
+        files = [tmp_path / under / f"{name}.csv" for name in names[: len(contents)]]
+        for file, content in zip(files, contents, strict=True):
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+        return content_digest(list(zip(numbers, files, strict=False)))
+
+    content = bytes(range(256)) * 5_000  # more than is read at once
+    whole = digest(content, b"b")
+    assert whole == digest(content, b"b", under="moved")
+    others = [digest(content[:at] + b"!" + content[at + 1 :], b"b") for at in (0, 1 << 20, len(content) - 1)]
+    others += [digest(content + b"b", b""), digest(content[:-1], b"b"), digest(b"b", content), digest(content)]
+    others += [digest(content, b"b", names="xbc"), digest(content, b"b", numbers=(0, 1))]
+    assert len({whole, *others}) == 1 + len(others)
+
+
+def test_renamed_column_and_regrouped_rows_are_another_preparation(cache: Path, tmp_path: Path) -> None:
+    rows = [(*consultation(number), str(number % 9)) for number in range(60)]
+    one = write(tmp_path / "notes.csv", rows, ("input", "output", "patient"))
+    made = [prepare(recipe(one)), prepare(recipe(one, group_column="patient"))]
+    made.append(
+        prepare(recipe(write(tmp_path / "notes.csv", rows, ("asked", "output", "patient")), question_column="asked"))
+    )
+    assert not any(prepared.cached for prepared in made)
+    assert len({prepared.fingerprint for prepared in made}) == 3
 
 
 def test_report_counts(cache: Path, tmp_path: Path) -> None:
@@ -425,6 +498,47 @@ def test_private_data_that_is_kept_is_in_no_report(cache: Path, private_rows: Pa
     assert any(opening["count"] >= 10 for opening in prepared.report["openings"])
 
 
+def test_private_data_of_any_column_and_turn_reaches_no_file(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Conversations, their later turns, identity numbers, patients' own numbers; with processes side by side."""
+    monkeypatch.setattr(preparation, "_SMALL", 0)
+    monkeypatch.setattr(preparation, "cores", lambda: 2)
+    monkeypatch.setattr(tables, "CHUNK", 25)
+    secrets = ("zelda.okonkwo", "078-05-1121", "312-867-5309", "Okonkwo", "Zelda", "MRN-7788", "raw-key-55")
+    with (tmp_path / "chats.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(100):
+            (asked, replied), (again, at_last) = consultation(number), consultation(200 + number)
+            texts = [asked, f"Hello Zelda Okonkwo, {replied}"]
+            texts += [f"{again} My SSN is 078-05-1121.", f"{at_last} Call me at 312-867-5309."]
+            texts += [f"Mail zelda.okonkwo@example.org, please. {asked}", f"{replied} Regards, Dr. Zelda Okonkwo."]
+            messages: Any = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]
+            messages = messages if number % 20 else [{"role": "Zelda Okonkwo", "content": texts[0]}]
+            file.write(json.dumps({"chat": messages, "patient": f"MRN-7788{number % 40}", "raw-key-55": 1}) + "\n")
+    source = {"path": str(tmp_path / "chats.jsonl"), "messages_column": "chat", "group_column": "patient"}
+    settings: dict[str, Any] = {"max_length": 512, "on_bad_row": "drop"}
+    prepared = prepare(DialogueDataModule([source], "train", 400, **settings).recipe)
+    assert prepared.report["bad_rows"] == 5
+    assert prepared.report["rows_out"] == 95
+    write_report(prepared, tmp_path / "report")
+    said = words_under(cache, prepared.tokenizer) + words_under(tmp_path / "report")
+    assert "hurts since" in said
+    assert [secret for secret in secrets if secret.lower() in said.lower()] == []
+    for kind in ("EMAIL", "PHONE", "NATIONAL_ID"):
+        assert prepared.report["private"][kind] == 95
+        assert f"[{kind}]" in said
+
+
+def test_private_data_that_is_kept_is_in_no_sample(cache: Path, private_rows: Path, tmp_path: Path) -> None:
+    """The file that people pass around is masked whatever the setting; the tables for audit are what is learned."""
+    prepared = prepare(recipe(private_rows, private_data=False, rules={"cut_answer": True, "html": True}))
+    write_report(prepared, tmp_path / "report")
+    sample = (tmp_path / "report" / "sample.csv").read_text(encoding="utf-8")
+    assert not [secret for secret in PRIVATE if secret in sample]
+    assert sample.count("[EMAIL]") >= 20
+    assert "jane.roe@example.org" in str(pq.read_table(tmp_path / "report" / "train.parquet").to_pydict())
+
+
 # What goes wrong
 
 
@@ -486,6 +600,46 @@ def test_file_that_may_not_be_read(
     with pytest.raises(InputError) as caught:
         prepare(recipe(path))
     assert str(path) in caught.value.what
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no UTF-8"])
+def test_damaged_report_names_the_folder_to_delete(
+    cache: Path, consultations: Callable[..., Path], damage: str
+) -> None:
+    folder = prepare(recipe(consultations())).folder
+    path = folder / "report.json"
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"\xff" + content)
+    with pytest.raises(InputError) as caught:
+        prepare(recipe(consultations()))
+    assert str(folder) in caught.value.what
+    shutil.rmtree(folder)  # as it says
+    assert not prepare(recipe(consultations())).cached
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_damaged_tokens_name_the_folder_to_delete(cache: Path, consultations: Callable[..., Path], kept: float) -> None:
+    prepared = prepare(recipe(consultations()))
+    tokens = prepared.folder / "train.arrow"
+    tokens.write_bytes(tokens.read_bytes()[: int(kept * tokens.stat().st_size)])
+    with pytest.raises(InputError, match=prepared.fingerprint):
+        prepared.store("train")
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_tokenizer_names_the_folder_to_delete(
+    cache: Path, consultations: Callable[..., Path], damage: str
+) -> None:
+    folder = prepare(recipe(consultations())).folder
+    content = (folder / "tokenizer.txt").read_bytes()
+    (folder / "tokenizer.txt").unlink()
+    if damage == "cut":
+        (folder / "tokenizer.txt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError) as caught:
+        prepare(recipe(consultations()))
+    assert str(folder) in caught.value.what
 
 
 CODE = """
@@ -570,6 +724,188 @@ def test_number_of_processes_changes_no_byte(
     assert tables_of(one.folder) == tables_of(two.folder)
     assert one.report == two.report
     assert one.fingerprint == two.fingerprint
+
+
+def test_number_of_processes_changes_no_byte_of_conversations_and_several_sources(
+    consultations: Callable[..., Path], private_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process counts, and what it replaces, comes back in the order of the rows too."""
+    monkeypatch.setattr(tables, "CHUNK", 15)
+    monkeypatch.setattr(preparation, "_SMALL", 0)
+    with (tmp_path / "chats.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(0, 300, 3):
+            told = map(consultation, range(300 + number, 301 + number + number % 4))
+            messages = [
+                {"role": role, "content": text}
+                for pair in told
+                for role, text in zip(("user", "assistant"), pair, strict=True)
+            ]
+            row = {"chat": messages if number % 10 else "damaged", "patient": f"{number % 30}"}
+            file.write(json.dumps(row) + "\n")
+    chats = {"path": str(tmp_path / "chats.jsonl"), "messages_column": "chat", "group_column": "patient", "weight": 2}
+    entries = [str(private_rows), chats, str(consultations(40, first=700))]
+    settings: dict[str, Any] = {"rules": {"cut_answer": True}, "on_bad_row": "drop", "max_length": 256}
+    module = DialogueDataModule(entries, "train", 400, **settings)
+    made = []
+    for processes in (1, 2):
+        monkeypatch.setattr(preparation, "cores", lambda processes=processes: processes)
+        made.append(prepare(module.recipe, str(tmp_path / str(processes))))
+    one, two = made
+    assert tables_of(one.folder) == tables_of(two.folder)
+    assert one.report == two.report
+    assert one.report["bad_rows"] == 10
+    assert {texts["source"] for texts, *_ in everything(one)["train"]} == set(one.report["files"])
+
+
+PATIENCE = 60.0  # seconds for what takes one or two
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a process as the leader of a session; at the end none of them is left, whatever went wrong."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*command: object, **options: Any) -> subprocess.Popen[str]:
+        process = subprocess.Popen([*map(str, command)], text=True, start_new_session=True, **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        for left in of_session(process.pid):
+            left.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], Any], process: subprocess.Popen[Any]) -> Any:
+    """Waits for a condition while a process runs; returns what it gave."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        assert process.poll() is None, "it ended too soon"
+        time.sleep(0.005)
+    raise AssertionError("it did not come to that")
+
+
+def of_session(leader: int) -> list[psutil.Process]:
+    """All processes of a session that still run, whoever their parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def assert_all_end(leader: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while left := of_session(leader):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
+
+
+STAGES = {
+    "begun": "",  # wherever it is when its folder appears
+    "read": "stop(preparation, 'grouped')",
+    "written": "stop(preparation, 'sync')",  # all files are there, under their temporary name
+    "renamed": "stop(preparation, 'restore_tokenizer')",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_any_stage_leaves_nothing_that_is_believed(
+    cache: Path, consultations: Callable[..., Path], tmp_path: Path, begin: Callable[..., Any], stage: str
+) -> None:
+    """All its processes at once, as where memory runs out or a machine is switched off."""
+    code = (
+        "import signal\n"
+        "preparation._SMALL, preparation.cores = 0, lambda: 2\n"
+        "def stop(module, name):\n"
+        "    setattr(module, name, lambda *_: (print('there', flush=True), signal.pause()))\n"
+        f"{STAGES[stage]}\n"
+        "preparation.prepare(recipe)\n"
+    )
+    source = consultations(600)
+    process = begin(sys.executable, "-c", CODE + code, source, stdout=subprocess.PIPE)
+    if STAGES[stage]:
+        assert process.stdout.readline() == "there\n"
+    (name,) = until(lambda: cache.is_dir() and left_in(cache), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE)
+    assert_all_end(process.pid)
+    assert name.startswith(".") == (stage != "renamed")
+    assert left_in(cache) == [name]
+    again = prepare(recipe(source))
+    assert again.cached == (stage == "renamed")
+    assert left_in(cache) == [again.fingerprint]
+    assert tables_of(again.folder) == tables_of(prepare(recipe(source), str(tmp_path / "undisturbed")).folder)
+    assert prepare(recipe(source)).cached
+
+
+COMMAND = """
+import sys
+from lightning_med.cli import main
+from lightning_med.data import preparation, tables
+preparation._SMALL, preparation.cores, tables.CHUNK = 0, lambda: 2, 200
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "whole_group", "at_work"),
+    [
+        ("SIGTERM", False, False),
+        ("SIGTERM", False, True),
+        ("SIGTERM", True, True),  # as a batch system sends it
+        ("SIGINT", True, True),  # as a terminal sends it
+    ],
+)
+def test_signal_ends_the_command_and_takes_all_with_it(
+    cache: Path,
+    consultations: Callable[..., Path],
+    tmp_path: Path,
+    begin: Callable[..., Any],
+    name: str,
+    whole_group: bool,
+    at_work: bool,
+) -> None:
+    argv = (
+        "prepare",
+        "--data.source",
+        consultations(20_000),
+        "--data.tokenizer",
+        "train",
+        "--output",
+        tmp_path / "out",
+    )
+    with (tmp_path / "said").open("w") as said:
+        process = begin(sys.executable, "-c", COMMAND, *argv, stdout=said, stderr=said, cwd=tmp_path)
+    until(lambda: list(cache.glob(".*-*")), process)
+    if at_work:  # both its processes live, and have brought something
+        until(lambda: len(of_session(process.pid)) > 2, process)
+        until(lambda: any(path.stat().st_size > 20_000 for path in cache.glob(".*/spool/texts.arrow")), process)
+    (os.killpg if whole_group else os.kill)(process.pid, signal.Signals[name])
+    status, text = process.wait(PATIENCE), (tmp_path / "said").read_text()
+    assert status == 128 + signal.Signals[name], text
+    if name == "SIGTERM":  # what SIGINT makes of the pool's processes has a test of its own
+        assert "Traceback" not in text
+    assert left_in(cache) == []
+    assert_all_end(process.pid)
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupt_from_the_terminal_is_for_the_command_to_answer() -> None:
+    """A terminal sends SIGINT to all processes at once; those of the pool end with the command, and say nothing."""
+    with Pool(2) as pool:
+        assert list(pool.ordered(abs, range(-4, 0))) == [4, 3, 2, 1]
+        workers = [psutil.Process(pid) for pid in pool._executor._processes]
+        assert len(workers) == 2
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+        psutil.wait_procs(workers, timeout=1)
+        assert list(pool.ordered(abs, range(-4, 0))) == [4, 3, 2, 1]
 
 
 def test_mistake_is_told_from_another_process_too(
