@@ -1,7 +1,7 @@
 """Tables that people open in a spreadsheet: a cell that reads as a formula is disarmed, and can be armed again.
 
-A spreadsheet runs what begins with `=`, `+`, `-` or `@`, also with a tab or a line's end before it or in full width (OWASP,
-CSV Injection); an apostrophe before it makes it text.
+A spreadsheet runs what begins with `=`, `+`, `-` or `@`, also in full width or behind a tab or a line's end (OWASP, CSV
+Injection); an apostrophe before it makes it text.
 """
 
 from __future__ import annotations
