@@ -31,18 +31,29 @@ _SURNAMES = few(
     "wilson morton cooper best bright wall ball may march brook church temple walker miller"
 )
 
+KIN = (
+    "mother|father|mom|mum|dad|wife|husband|son|daughter|brother|sister|partner|fiancee?|girlfriend|boyfriend|friend|cousin"
+    "|uncle|aunt|niece|nephew|grandmother|grandfather|grandson|granddaughter|child|kid|baby|relative|patient"
+)
 _TITLED = re.compile(
     rf"(?<![{L}'’])(?P<title>Mrs?|Ms|Miss|Mx|Mister|Dr|Prof|Professor|Doctor|MRS?|DR|PROF|MISS|mrs?|ms|dr|prof)"
     rf"(?:\.|(?![{L}'’])){GAP}{{0,2}}(?=[{L}])"
 )
 _DETERMINED = re.compile(r"(?i:\b(?:the|my|an?|his|her|our|your|their|another|this|that|family|any|good))\s+\Z")
 _INTRODUCED = re.compile(
-    rf"(?<![{L}'’])(?i:(?:my|his|her|patient(?:'?s)?|baby(?:'?s)?|son(?:'?s)?|daughter(?:'?s)?|full|first|last|real)\s?name"
+    rf"(?<![{L}'’])(?i:(?:my|his|her|(?:{KIN})(?:['’]?s)?|full|first|last|real)\s?name"
     rf"(?:['’]?s(?![{L}])|{GAP}s(?![{L}]))?{GAP}*(?:(?:is|iz)(?![{L}])|[:=-])?|(?<![^\n.;,]){GAP}?name{GAP}*[:=]|call{GAP}me|myself)"
     rf"{GAP}{{0,3}}[:-]?{GAP}{{0,2}}{TITLE}"
 )
 _I_AM = re.compile(rf"(?<![{L}'’])(?i:i{GAP}am|i['’ ]?m|iam|this{GAP}is|here{GAP}is)\s{{1,3}}{TITLE}")
-_NEXT = re.compile(rf"\s?(?:[,.(!\n\d\x00]|\Z)|{GAP}+(?i:from|and|here|age|aged|an?|i|im|my)(?![{L}])")
+_NEXT = re.compile(
+    rf"\s?(?:[,.(!\n\d\x00]|\Z)|{GAP}+(?i:from|and|here|age|aged|an?|i|im|my)(?![{L}])|{GAP}+in{GAP}+(?=[A-Z])"
+)
+_FULL = re.compile(
+    rf"(?P<first>[A-Z][a-z]+)(?:{GAP}(?P<last>[A-Z][{L}'’-]+)(?=\s?(?:[,.!\n]|\Z))|(?={GAP}(?:from|in){GAP}+[A-Z]))"
+)
+_OF_KIN = re.compile(rf"(?<![{L}'’])(?i:{KIN}),?{GAP}{{1,2}}(?=[A-Z])")
+_KIN_WORDS = KIN.replace("fiancee?", "fianc").split("|")
 
 
 def read(text: str, at: int, sure: bool, titled: bool = False) -> int:
@@ -125,6 +136,25 @@ def said_to_be(text: str, low: str) -> Iterator[tuple[int, int]]:
         end = read(text, at, bool(cue["title"]), bool(cue["title"]))
         if end > at and (cue["title"] or _NEXT.match(text, end)):
             yield at, end
+        elif cue[0][0] in "Ii" and (whole := _full(text, at)):
+            yield whole
+
+
+def _full(text: str, at: int) -> tuple[int, int] | None:
+    """ "Zuri Fanta.", "Zuri from Lagos": no given names that are known, but no English either."""
+    found = _FULL.match(text, at)
+    if not found or any(word and is_ordinary(word) for word in found.group("first", "last")):
+        return None
+    return found.span()
+
+
+def of_kin(text: str, low: str) -> Iterator[tuple[int, int]]:
+    """ "My wife Kavita": a given name."""
+    for place in places(low, _KIN_WORDS):
+        cue = _OF_KIN.match(text, place)
+        end = read(text, cue.end(), False) if cue else 0
+        if cue and end > cue.end():
+            yield cue.end(), end
 
 
 def titled(text: str, low: str) -> Iterator[tuple[int, int]]:

@@ -39,7 +39,7 @@ _COUNTED = re.compile(
     r"[^\d\n.;]{0,25}\Z",
     re.IGNORECASE,
 )
-_SSN = re.compile(r"(?:\bssn?\b|social\s+security)[^\d\n]{0,25}\Z", re.IGNORECASE)
+_SSN = re.compile(r"(?:\bssn?\b|social\s+(?:security|is|number|no|#))[^\d\n]{0,25}\Z", re.IGNORECASE)
 _NHS = re.compile(r"\bnhs\b[^\d\n]{0,25}\Z", re.IGNORECASE)
 _AADHAAR = re.compile(r"\b(?:aadh?aa?r|adhaa?r|uidai|uid)\b[^\d\n]{0,25}\Z", re.IGNORECASE)
 _CUES = {"call": _CALL, "counted": _COUNTED, "ssn": _SSN, "nhs": _NHS, "aadhaar": _AADHAAR}

@@ -43,10 +43,12 @@ _SIGNED_WORDS = (
         "take care",
         "love",
         "signed",
+        "best,",
     ),
 )
+_BEST = r"(?:(?<=[.!?]\s)|(?<=\n))[Bb]est(?=,)"  # where a sentence begins with it
 _SIGNED = re.compile(
-    rf"(?<![{L}'’])(?:(?P<strong>(?i:{STRONG}))|(?i:{WEAK}))(?:(?![{L}'’])|(?=[A-Z]))(?P<apart>[\s,.:;!&~*–—-]{{0,8}}){TITLE}"
+    rf"(?<![{L}'’])(?:(?P<strong>(?i:{STRONG}))|(?i:{WEAK})|{_BEST})(?:(?![{L}'’])|(?=[A-Z]))(?P<apart>[\s,.:;!&~*–—-]{{0,8}}){TITLE}"
 )
 _TAIL = re.compile(rf"(?P<apart>[.!?,;\n–—-])\s{{0,3}}{TITLE}(?=[^\n]{{1,50}}\Z)")
 _THANKS = re.compile(r"(?i:thank|thx)[^.!?,;\n–—-]*[.!?,;\n–—-][\s.!?,;–—-]*\Z")
@@ -143,7 +145,8 @@ def _read_signed(text: str, cue: re.Match[str]) -> int:
             or (text[at].isupper() and _degree(text, end))
         )
     else:
-        fits = (known and text[at].isupper()) or (last and (text[at].isupper() or end - at > 2))
+        upper = text[at].isupper()
+        fits = (known and upper) or (last and (upper or end - at > 2)) or (upper and _degree(text, end))
     return end if fits else at
 
 

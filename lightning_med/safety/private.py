@@ -101,7 +101,7 @@ def _names(text: str) -> Iterator[_Hit]:
     low = lowered(text)
     for name in (*phrases.greeted(text, low), *phrases.signed(text, low)):
         yield name.start, name.end, "NAME", name.cut
-    for search in (names.introduced, names.said_to_be, names.titled):
+    for search in (names.introduced, names.said_to_be, names.of_kin, names.titled):
         for start, end in search(text, low):
             yield start, end, "NAME", None
 

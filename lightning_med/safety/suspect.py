@@ -9,6 +9,7 @@ from __future__ import annotations
 from string import ascii_lowercase, ascii_uppercase
 
 from lightning_med.safety import addresses, links, numbers
+from lightning_med.safety.names import KIN
 from lightning_med.safety.phrases import HELLO, STRONG, WEAK
 from lightning_med.safety.scan import OTHER, other_than
 from lightning_med.safety.vocabulary import given_names
@@ -44,8 +45,9 @@ _NAMES = (
     rf"(?:^|[^A-Za-z'’])(?:(?:(?:{_POLITE}|{_TITLED}|{_CALLED}){_GAPS}(?:{_TITLE})?|{_SIGNED}|(?i:mister|miss|professor|doctor){_GAP}+){_UPPER}"
     rf"|{_POLITE}{_GAPS}{_LOWER}{_WORD}*(?:{_GAP}+{_WORD}+)?{_ENDS}"
     rf"|(?:{_POLITE}|{_I_AM}|{_CALLED}){_GAPS}(?:{_TITLE}[A-Za-z{OTHER}]|[A-Z]\.)"
-    rf"|(?:{_POLITE}|{_TITLED}|{_I_AM}|{_CALLED}){_GAPS}(?:{_GIVEN})(?:[^a-z]|$))"
-    rf"|(?i:(?:my|his|her|patient(?:'?s)?|baby(?:'?s)?|son(?:'?s)?|daughter(?:'?s)?|full|first|last|real)\s?name|name{_GAP}*[:=])"
+    rf"|(?:{_POLITE}|{_TITLED}|{_I_AM}|{_CALLED}|(?i:{KIN})){_GAPS}(?:{_GIVEN})(?:[^a-z]|$)"
+    rf"|(?i:i{_GAP}am|i['’ ]?m|iam)\s+[A-Z][a-z]+{_GAP}(?:[A-Z]|(?:from|in){_GAP}+[A-Z])|[.!?\s][Bb]est,{_GAPS}[A-Z])"
+    rf"|(?i:(?:my|his|her|(?:{KIN})(?:['’]?s)?|full|first|last|real)\s?name|name{_GAP}*[:=])"
     rf"|(?i:thank|thx)[^.!?,;\n–—-]*[.!?,;\n–—-][\s.!?,;–—-]*(?:{_CAPITAL}(?:{_GAP}+{_CAPITAL}){{0,3}}|{_WORD}+(?:{_GAP}+{_WORD}+)?){_STOPS}"
     rf"|(?:\n|(?:^|[^A-Za-z0-9])[–—-])\s*{_CAPITAL}(?:{_GAP}+{_CAPITAL}){{0,3}}{_STOPS}"
 )

@@ -134,6 +134,14 @@ HELD = [
     ("I am Dr. Smith and", "NAME", "Smith"),
     ("this is Dr Patel here", "NAME", "Patel"),
     ("i'm sarah, 25", "NAME", "sarah"),
+    ("My father's name is Mohammed Gowda.", "NAME", "Mohammed Gowda"),
+    ("I am Rebecca in Ohio", "NAME", "Rebecca"),
+    ("I am Ayodele Abdallah, your doctor", "NAME", "Ayodele Abdallah"),
+    ("I am Zuri from Leeds", "NAME", "Zuri"),
+    ("My wife Kavita has", "NAME", "Kavita"),
+    ("It hurts. Best, Agnieszka Aziz", "NAME", "Agnieszka Aziz"),
+    ("No fainting. Thank you, Isla Moreno, MD", "NAME", "Isla Moreno"),
+    ("My social is 670518591.", "NATIONAL_ID", "670518591"),
     ("saw Dr Patel yesterday", "NAME", "Patel"),
     ("Mrs. O'Brien said", "NAME", "O'Brien"),
 ]
@@ -143,7 +151,8 @@ FREE = """take 500 mg twice|BP 120/80 mmHg|platelets 150000-450000 /cmm|WBC 4000
 120 130 140 110 98 76|60000 units|70000-90000|250 350 4000|glucose 98 110 145 180 210|ICD E11.9 F32.1|1:1000
 10-15-20 days|cycle 28 30 31 29|weight 150 160 170 180|platelets 92345-81234|hCG was 612 845 1400|WBC 4500 5500 6500 7230
 hcg 2345 6789 1238|hcg 2065550142 mIU|contact lens 2345678|ring finger 1234567|I reach 5000 6000 steps|40 Lipitor Per My Dr
-vitamin b12 206 555 0142|platelet count is 250000|count 4500000|viral load 1200000 copies
+vitamin b12 206 555 0142|I am Type Diabetic.|I am Indian from Delhi|my mother May I ask|my son Will has fever
+my husband Viagra|which of them is best, Crocin|I like the social is 4 times|the medicine's name is Lantus|I am On Thyronorm, and|platelet count is 250000|count 4500000|viral load 1200000 copies
 HCG 1500-2000|FSH 7.5 LH 5.3|TSH 0.5-5.0 (4.5)|1000000 sperm per ml|100-110-120|0.5 0.25 0.75 1.25|1234567 IU
 call 911|pain.In the|doctor.me|e.g. this|word.Next|etc.in|luck.in case|B12 1MG|call 2 doctors|my email address is hidden
 2 miles down the road|10 mg dr|5 st tall|I live at 5000 feet|3 hour road trip|L4 L5 S1
