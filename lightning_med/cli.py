@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lightning-med: {error}", file=sys.stderr)
         return 2
     except Interrupted as signal:
+        print(f"lightning-med: stopped by {signal}.", file=sys.stderr)
         return signal.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as `head` does

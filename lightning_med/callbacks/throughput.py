@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import lightning as L
+import numpy as np
 
 from lightning_med.console import say
 from lightning_med.model.optimization import stepped
@@ -54,8 +55,9 @@ class Forecast(L.Callback):
         parameters = sum(p.numel() for p in pl_module.parameters())
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self._first, self._total = trainer.global_step, pl_module.total_steps
+        rows = np.concatenate(data.epoch_plan(0))  # as often as the sources' weights say
         say(
-            f"{len(data.store('train')):,} consultations, {int(data.store('train').lengths.sum()):,} tokens an epoch;"
+            f"{len(rows):,} consultations, {int(data.store('train').lengths[rows].sum()):,} tokens an epoch;"
             f" {self._total - self._first:,} steps; {parameters / 1e6:.1f} M weights:"
             f" {parameters * 16 / 2**30:.2f} GiB with gradients and optimizer, beside a batch's activations;"
             f" {parameters * 24 / 2**30:.2f} GiB of disk for two checkpoints.",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lightning_med.data import near_duplicates as near
 from lightning_med.data.cleaning import Example, clean
@@ -41,6 +42,7 @@ class Chunk:
         rows: `[conversations]`, int64, their row in the source.
         digests: `[conversations, 2]`, uint64, of all their text.
         questions: `[conversations]`, uint64, what spellings of one question share.
+        origins: `[conversations]`, uint64, of the question as it was read: no cleaning setting changes it.
         patients: `[conversations]`, uint64, of the group column; 0 where it is empty or there is none.
         answers: `[conversations]`, uint64, of an answer long enough to betray a common origin, else 0.
         shingles: Their sets' hashes end to end, and sizes; see `near_duplicates.Words`.
@@ -52,6 +54,7 @@ class Chunk:
     rows: np.ndarray
     digests: np.ndarray
     questions: np.ndarray
+    origins: np.ndarray
     patients: np.ndarray
     answers: np.ndarray
     shingles: tuple[np.ndarray, np.ndarray]
@@ -73,7 +76,7 @@ def worked(frame: pd.DataFrame, steps: Steps) -> Chunk:
     rows_in = len(frame) if "turn" not in frame else int((frame["turn"] == 0).sum())
     if "turn" in frame:
         frame = frame.assign(turns=frame.groupby("row")["turn"].transform("size"))
-    done = clean(frame, steps.rules, steps.mask)
+    done = clean(frame.assign(origin=_origins(frame["question"])), steps.rules, steps.mask)
     frame = done.frame
     texts = pa.RecordBatch.from_arrays([pa.array(frame[name], pa.large_string()) for name in TEXTS.names], schema=TEXTS)
     whole = frame if "turn" not in frame else _joined(frame)
@@ -90,6 +93,7 @@ def worked(frame: pd.DataFrame, steps: Steps) -> Chunk:
             np.uint64,
         ).reshape(-1, 2),
         asked.keys(),
+        whole["origin"].to_numpy(np.uint64),
         _hashes(whole["group"].tolist()) if "group" in whole else np.zeros(len(whole), np.uint64),
         np.where(replied.lengths >= MIN_ANSWER, replied.keys(), np.uint64(0)),
         asked.shingles() if steps.near else (np.empty(0, np.uint64), np.zeros(len(whole), np.int64)),
@@ -112,9 +116,16 @@ def _joined(frame: pd.DataFrame) -> pd.DataFrame:
         "turns": "sum",
         "first": "first",
         "replied": "first",
+        "origin": "first",
         **({"group": "first"} if "group" in frame else {}),
     }
     return frame.groupby("row", sort=False).agg(columns).reset_index()
+
+
+def _origins(questions: pd.Series) -> np.ndarray:
+    """`[rows]`, uint64, of their letters and digits as they stand in the source."""
+    texts = pa.array(questions, pa.large_string(), from_pandas=True)
+    return _hashes(pc.replace_substring_regex(pc.utf8_lower(texts), r"[^\pL\pN]+", "").to_pylist())
 
 
 def _digest(text: str, size: int) -> list[int]:

@@ -30,9 +30,11 @@ def switched(settings: dict[str, bool]) -> dict[str, bool]:
         if name not in rules:
             raise InputError(f"there is no cleaning rule {name!r}.", f"The rules: {', '.join(rules)}.")
         if not isinstance(on, bool):
-            raise InputError(f"cleaning rule {name}: {on!r} is neither true nor false.")
+            raise InputError(
+                f"cleaning rule {name}: {on!r} is neither true nor false.", f"Write --data.rules.{name} true."
+            )
         if name in ALWAYS and not on:
-            raise InputError(f"the rule {name!r} cannot be switched off: such a row has nothing to learn.")
+            raise InputError(f"the rule {name!r} cannot be switched off.", "Such a row has nothing to learn.")
         rules[name] = on
     return rules
 

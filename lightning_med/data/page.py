@@ -122,18 +122,24 @@ def _splits(report: Report) -> str:
 
 def _groups(report: Report) -> str:
     largest = ", ".join(number(size) for size in report.get("largest_groups") or []) or NONE
+    sources = (report.get("recipe") or {}).get("sources") or []
+    patient = " or come from the same patient" * any((source or {}).get("group_column") for source in sources)
     alike = f" (likeness {number(JACCARD)} or more, where 1 is the same)"
     return facts(
         [
-            ("Groups", number(report.get("groups")), "Different questions, near copies counted as one."),
-            ("Leaks joined", number(report.get("leaks_joined")), "Rows that ask what an earlier row asks, or nearly."),
+            ("Groups", number(report.get("groups")), f"Questions that are alike{patient} are one."),
+            (
+                "Leaks joined",
+                number(report.get("leaks_joined")),
+                f"Rows that ask what an earlier row asks, or nearly{patient}.",
+            ),
             ("Near copies", number(report.get("near_pairs")), f"Pairs of questions that differ by little{alike}."),
             (
                 "Groups moved",
                 number(report.get("moved_groups")),
                 "Joined to a group in another split than their own draw said.",
             ),
-            ("Largest groups", largest, "Rows that share one question."),
+            ("Largest groups", largest, f"Rows that ask alike{patient}."),
         ]
     )
 

@@ -44,6 +44,8 @@ class Pool:
             self._executor = ProcessPoolExecutor(
                 self._processes, initializer=_follow, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
             )
+            with _deaf():
+                self._executor.submit(_nothing)  # starts all processes
         return self
 
     def __exit__(
@@ -72,12 +74,25 @@ class Pool:
             yield waiting.popleft().result()
 
 
-def _follow(parent: Connection) -> None:
-    """Ends this process with its parent, when the other end of a pipe is closed, and by nothing else.
+def _nothing() -> None:
+    pass
 
-    A terminal's Ctrl-C reaches it too and is the parent's to answer; loky's own processes would wait for work for ever.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started here never hears a terminal's Ctrl-C, which is for its parent to answer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _follow(parent: Connection) -> None:
+    """Ends this process when the other end of a pipe is closed; loky's own would wait for work for ever."""
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
         InputError: A source, its columns, the tokenizer or a setting is wrong.
     """
     files = [(number, file) for number, source in enumerate(recipe.sources) for file in sources.resolve(source.path)]
+    twice = [str(file) for file, times in Counter(file.resolve() for _, file in files).items() if times > 1]
+    if twice:
+        raise InputError(f"{twice[0]} is named twice by --data.source.", "To show its rows twice an epoch: weight: 2.")
     content = content_digest(files)
     root = cache_root(cache_dir)
     try:
@@ -172,7 +176,7 @@ def _build(recipe: Recipe, files: Files, tokenizer: str | None, folder: Path, te
         sets = spool.shingles().select(kept) if recipe.near_duplicates else None
         questions, patients = read.questions[kept], read.patients[kept]
         groups = grouped(questions, patients, read.answers[kept], sets)
-        keys = np.where(patients != 0, patients, questions)
+        keys = np.where(patients != 0, patients, read.origins[kept])
         del sets
         give_back_freed_memory()
         sides, moved = assign(groups, keys, recipe.seed, recipe.test_fraction, recipe.val_fraction)

@@ -23,7 +23,7 @@ from lightning_med.data.statistics import Openings
 from lightning_med.safety import private
 
 Tell = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
-_ARRAYS = ("turns", "rows", "digests", "questions", "patients", "answers")
+_ARRAYS = ("turns", "rows", "digests", "questions", "origins", "patients", "answers")
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Rows:
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     digests: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.uint64))
     questions: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    origins: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     patients: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     answers: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     rows_in: Counter[int] = field(default_factory=Counter)  # by file

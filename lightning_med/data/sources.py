@@ -74,13 +74,15 @@ def _source(entry: dict[str, Any], common: dict[str, str | None]) -> Source:
         raise InputError(f"{what}.", f"Its fields: {', '.join(known)}.")
     own = {name: value for name, value in entry.items() if name in _COLUMNS}
     if not all(value is None or isinstance(value, str) for value in own.values()):
-        raise InputError(f"{entry['path']}: a column's name is text.")
+        raise InputError(f"{entry['path']}: a column's name is text.", "Put it in quotes.")
     columns = {**common, **own}
     if "messages_column" not in own and {"question_column", "answer_column"} & own.keys():
         columns["messages_column"] = None
     weight = entry.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1000:
-        raise InputError(f"{entry['path']}: weight {weight!r} is no number from 0 to 1000.")
+        raise InputError(
+            f"{entry['path']}: weight {weight!r} is no number from 0 to 1000.", "1 shows its rows once an epoch."
+        )
     source = Source(path=entry["path"], weight=float(weight), **columns)
     named = list(source.columns.values())
     if len(set(named)) < len(named):
@@ -109,7 +111,9 @@ def resolve(path: str) -> list[Path]:
         return _tables(place, path)
     if place.is_file():
         if place.suffix.lower() not in tables.SUFFIXES:
-            raise InputError(f"{path} is not a table that can be read.", f"Known endings: {_endings()}.")
+            raise InputError(
+                f"{path} is not a table that can be read.", f"Known endings: {_endings()}; save or unpack it as one."
+            )
         return [place]
     found = sorted(Path(p) for p in glob.glob(str(place), recursive=True) if _is_table(Path(p)))
     if not found:
@@ -123,7 +127,7 @@ def resolve(path: str) -> list[Path]:
 def names(files: list[Path]) -> list[str]:
     """What each file is called in what we write: its name, and its folder's where two share one; no whole path."""
     common = Counter(file.name for file in files)
-    return [file.name if common[file.name] == 1 else f"{file.parent.name}/{file.name}" for file in files]
+    return [file.name if common[file.name] == 1 else f"{file.absolute().parent.name}/{file.name}" for file in files]
 
 
 def read(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:

@@ -96,7 +96,7 @@ def assign(
 
     Args:
         groups: What belongs together.
-        keys: `[rows]`, uint64, of the rows' questions, or patients.
+        keys: `[rows]`, uint64, of the rows' questions as they were read, or of their patients.
         seed: Chooses the sides.
         test_fraction, val_fraction: Shares of the groups.
 

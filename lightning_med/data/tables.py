@@ -140,18 +140,21 @@ def _check_columns(path: Path, columns: Columns, found: list[str]) -> None:
         if name in found:
             raise InputError(f"{path} has {found.count(name)} columns named {name!r}.", "Rename all but one.")
         near = difflib.get_close_matches(name.lower(), [f.lower() for f in found], n=1)
-        guess = next((f for f in found if near and f.lower() == near[0]), None)
-        if len(found) == 1 and ";" in found[0]:
-            raise InputError(f"{path}: its cells seem to be separated by ';'.", "Save it with commas, or as TSV.")
+        guess = next((f for f in found if near and f.lower() == near[0]), "NAME")
+        for sign, called in {";": "';'", "\t": "tabs", "|": "'|'"}.items():
+            if len(found) == 1 and sign in found[0]:
+                mend = "Name it .tsv." if sign == "\t" else "Save it with commas, or as TSV."
+                raise InputError(f"{path}: its cells seem to be separated by {called}.", mend)
         if path.suffix.lower() in (".csv", ".tsv") and any("@" in name or name.count(" ") > 5 for name in found):
             raise InputError(
                 f"{path}: its first line reads like a row, not like a header.",
                 f"Write a line before it: {','.join(columns.values())}",
             )
-        listed = ", ".join(str(f)[:60] for f in found[:12]) + (f", … ({len(found):,} in all)" * (len(found) > 12))
+        shown = [f if f == f.strip() else repr(f) for f in map(str, found)]  # a space at its end is seen
+        listed = ", ".join(f[:60] for f in shown[:12]) + (f", … ({len(found):,} in all)" * (len(found) > 12))
         raise InputError(
             f"{path} has no column {name!r}. It has: {listed or 'none'}.",
-            f"Name yours: --data.{option} {guess if guess is not None else 'NAME'}",
+            f"Name yours: --data.{option} {guess if guess == guess.strip() else repr(guess)}",
         )
 
 

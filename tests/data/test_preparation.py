@@ -309,6 +309,35 @@ def test_bad_rows_are_counted_and_the_others_keep_their_numbers(cache: Path, tmp
     assert all((texts["question"], texts["answer"]) == rows[texts["row"]] for texts in kept)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rules": {"chat_doctor": False}},
+        {"rules": {"whitespace": False, "html": False, "glued_sentences": False}},
+        {"private_data": False},
+    ],
+)
+def test_a_cleaning_setting_moves_no_row(cache: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Runs that differ in it are compared on the same test rows."""
+    rows = [
+        (f"Dear Mrs Smith,  I  have <b>pain</b> in place {number}.My mail is a{number}@example.org", answer)
+        for number, (_, answer) in enumerate(map(consultation, range(80)))
+    ]
+    source = write(tmp_path / "notes.csv", rows)
+
+    def sides(**settings: Any) -> dict[int, str]:
+        prepared = prepare(DialogueDataModule(str(source), "train", 300, near_duplicates=False, **settings).recipe)
+        return {texts["row"]: split for split in SPLITS for texts, *_ in everything(prepared)[split]}
+
+    assert sides() == sides(**changes)
+
+
+def test_a_file_named_twice_is_an_error(cache: Path, consultations: Callable[..., Path]) -> None:
+    source = consultations()
+    with pytest.raises(InputError, match="named twice"):
+        prepare(DialogueDataModule([str(source), {"path": str(source), "weight": 2}], "train", 300).recipe)
+
+
 def test_no_question_stands_on_two_sides_and_every_row_on_one(cache: Path, tmp_path: Path) -> None:
     rows = [(question, f"{answer} {again}") for again in range(3) for question, answer in map(consultation, range(50))]
     shouted = [(question.upper(), f"{answer} 9") for question, answer in map(consultation, range(50))]

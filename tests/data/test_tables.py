@@ -122,6 +122,21 @@ def test_text_behind_a_closing_quote_is_refused(tmp_path: Path) -> None:
 # Rows that are bad: each is one of many good ones
 
 
+@pytest.mark.parametrize(("sign", "what"), [("\t", "tabs"), (";", "';'"), ("|", "'|'")])
+def test_cells_separated_by_another_sign(tmp_path: Path, sign: str, what: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"input{sign}output\nI cough.{sign}Rest.\n")
+    assert f"separated by {what}" in refusal(path).what
+
+
+def test_a_space_in_a_columns_name_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id, input,output\n1,I cough.,Rest.\n")
+    error = refusal(path)
+    assert "It has: id, ' input', output." in error.what
+    assert error.mend.endswith("--data.question_column ' input'")
+
+
 @pytest.mark.parametrize("policy", ["error", "drop"])
 def test_a_record_of_several_lines_is_never_dropped_as_one_row(tmp_path: Path, policy: str) -> None:
     """A quote left open and closed rows later: what it swallowed may be whole rows."""
