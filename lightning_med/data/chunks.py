@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lightning_med.data import near_duplicates as near
 from lightning_med.data.cleaning import Example, clean
@@ -21,6 +20,7 @@ from lightning_med.data.cleaning import Example, clean
 TEXTS = pa.schema({"question": pa.large_string(), "answer": pa.large_string()})
 MIN_ANSWER = 31  # words of an answer that two different questions do not share by chance
 _OPENING = 5  # words
+_SIGNS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Chunk:
         questions: `[conversations]`, uint64, what spellings of one question share.
         origins: `[conversations]`, uint64, of the question as it was read: no cleaning setting changes it.
         patients: `[conversations]`, uint64, of the group column; 0 where it is empty or there is none.
-        answers: `[conversations]`, uint64, of an answer long enough to betray a common origin, else 0.
+        answers: `[conversations]`, uint64, of an answer long enough to betray a common origin, else 0; all 0 where no
+            near-duplicates are looked for.
         shingles: Their sets' hashes end to end, and sizes; see `near_duplicates.Words`.
         rows_in: Rows read.
     """
@@ -83,7 +84,10 @@ def worked(frame: pd.DataFrame, steps: Steps) -> Chunk:
     questions = (whole["first"] if "first" in whole else whole["question"]).tolist()
     asked = near.Words.of(pa.array(questions, pa.large_string()))
     answers = whole["replied"] if "replied" in whole else whole["answer"]
-    replied = near.Words.of(pa.array(answers, pa.large_string()))
+    long = np.zeros(len(whole), np.uint64)
+    if steps.near:
+        replied = near.Words.of(pa.array(answers, pa.large_string()))
+        long = np.where(replied.lengths >= MIN_ANSWER, replied.keys(), np.uint64(0))
     return Chunk(
         texts,
         whole["turns"].to_numpy(np.int32) if "turns" in whole else np.ones(len(whole), np.int32),
@@ -95,7 +99,7 @@ def worked(frame: pd.DataFrame, steps: Steps) -> Chunk:
         asked.keys(),
         whole["origin"].to_numpy(np.uint64),
         _hashes(whole["group"].tolist()) if "group" in whole else np.zeros(len(whole), np.uint64),
-        np.where(replied.lengths >= MIN_ANSWER, replied.keys(), np.uint64(0)),
+        long,
         asked.shingles() if steps.near else (np.empty(0, np.uint64), np.zeros(len(whole), np.int64)),
         rows_in,
         done.counts,
@@ -123,9 +127,10 @@ def _joined(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _origins(questions: pd.Series) -> np.ndarray:
-    """`[rows]`, uint64, of their letters and digits as they stand in the source."""
-    texts = pa.array(questions, pa.large_string(), from_pandas=True)
-    return _hashes(pc.replace_substring_regex(pc.utf8_lower(texts), r"[^\pL\pN]+", "").to_pylist())
+    """`[rows]`, uint64, of the questions as they stand in the source, case and ASCII's spaces and signs left out."""
+    bare = (text.lower().encode("utf-8", "surrogatepass").translate(None, _SIGNS) for text in questions.fillna(""))
+    digests = (blake2b(text, digest_size=8).digest() for text in bare)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
 
 def _digest(text: str, size: int) -> list[int]:

@@ -52,8 +52,9 @@ _NEXT = re.compile(
 _FULL = re.compile(
     rf"(?P<first>[A-Z][a-z]+)(?:{GAP}(?P<last>[A-Z][{L}'’-]+)(?=\s?(?:[,.!\n]|\Z))|(?={GAP}(?:from|in){GAP}+[A-Z]))"
 )
-_OF_KIN = re.compile(rf"(?<![{L}'’])(?i:{KIN}),?{GAP}{{1,2}}(?=[A-Z])")
-_KIN_WORDS = KIN.replace("fiancee?", "fianc").split("|")
+_OF_KIN = re.compile(
+    rf"(?<![{L}'’])(?i:(?:(?:my|our|his|her){GAP}(?:[\w-]{{1,10}}{GAP}){{0,3}})(?:{KIN})|patient),?{GAP}{{1,2}}(?=[A-Z])"
+)
 
 
 def read(text: str, at: int, sure: bool, titled: bool = False) -> int:
@@ -149,8 +150,8 @@ def _full(text: str, at: int) -> tuple[int, int] | None:
 
 
 def of_kin(text: str, low: str) -> Iterator[tuple[int, int]]:
-    """ "My wife Kavita": a given name."""
-    for place in places(low, _KIN_WORDS):
+    """ "My wife Kavita", "our 5 year old son Jay": a given name."""
+    for place in places(low, ("my ", "our ", "his ", "her ", "patient ")):
         cue = _OF_KIN.match(text, place)
         end = read(text, cue.end(), False) if cue else 0
         if cue and end > cue.end():

@@ -139,6 +139,7 @@ HELD = [
     ("I am Ayodele Abdallah, your doctor", "NAME", "Ayodele Abdallah"),
     ("I am Zuri from Leeds", "NAME", "Zuri"),
     ("My wife Kavita has", "NAME", "Kavita"),
+    ("our 5 year old son Jay fell", "NAME", "Jay"),
     ("It hurts. Best, Agnieszka Aziz", "NAME", "Agnieszka Aziz"),
     ("No fainting. Thank you, Isla Moreno, MD", "NAME", "Isla Moreno"),
     ("My social is 670518591.", "NATIONAL_ID", "670518591"),
