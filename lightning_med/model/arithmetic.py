@@ -1,0 +1,92 @@
+"""What training must compute, and what the machine can: their quotient is the model FLOP utilisation.
+
+Counted is what the loss on the answers needs, forward and backward, however it is got: the body for every real token,
+attention inside each consultation, the output layer for the answers' tokens. No padding, no recomputation, no update.
+Utilisation as in Chowdhery et al., PaLM, 2022 (appendix B), against a peak measured on this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+_SECONDS = 0.5  # a shape is timed for so long, after one run to warm up
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Multiplications and additions of a model, forward and backward.
+
+    Attributes:
+        body: Per token: its matrices beside the output layer.
+        attention: Per square of a consultation's length: causal attention reads half of it.
+        head: Per answer's token: the output layer.
+    """
+
+    body: int
+    attention: int
+    head: int
+
+    @classmethod
+    def of(cls, network: PreTrainedModel) -> Arithmetic:
+        """Of any causal model of transformers with plain matrices."""
+        matrices = [m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))]
+        weights = sum(weight.numel() for weight in matrices)
+        output = network.get_output_embeddings().weight
+        config = network.config
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        # Two products of two operations an element over half of the square, and twice as much backward.
+        attention = 6 * config.num_hidden_layers * config.num_attention_heads * width
+        return cls(6 * weights, attention, 6 * output.numel())
+
+    def step(self, tokens: int, squares: int, answers: int) -> int:
+        """Operations of a batch.
+
+        Args:
+            tokens: Real tokens, the prompt's included.
+            squares: Sum of the squares of the consultations' lengths.
+            answers: Tokens that are learned.
+        """
+        return self.body * tokens + self.attention * squares + self.head * answers
+
+
+def gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of the fastest product of the model's own shapes, measured: about a second on a processor.
+
+    Args:
+        network: Gives the shapes: 2,048 tokens through the widest matrix of the body and through the output layer.
+        device, dtype: Where and in what.
+    """
+    output = network.get_output_embeddings().weight
+    wide = max(
+        (m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))), key=torch.Tensor.numel
+    )
+    body = (wide.shape[0], wide.shape[1]) if wide.shape[0] < wide.shape[1] else (wide.shape[1], wide.shape[0])
+    return max(
+        _measured(2048, inner, outer, device, dtype) for inner, outer in (body, (output.shape[1], output.shape[0]))
+    )
+
+
+def _measured(rows: int, inner: int, outer: int, device: torch.device, dtype: torch.dtype) -> float:
+    left = torch.randn(rows, inner, device=device, dtype=dtype)
+    right = torch.randn(inner, outer, device=device, dtype=dtype)
+    result = torch.empty(rows, outer, device=device, dtype=dtype)
+    torch.mm(left, right, out=result)
+    _wait(device)
+    runs, start = 0, time.perf_counter()
+    while time.perf_counter() - start < _SECONDS:
+        for _ in range(1 if device.type == "cpu" else 50):
+            torch.mm(left, right, out=result)
+            runs += 1
+        _wait(device)
+    return 2 * rows * inner * outer * runs / (time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
