@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, Pretraine
 from lightning_med.errors import InputError
 from lightning_med.hub import fetched, reaching
 from lightning_med.model import attention
+from lightning_med.model.layers import quicken
 from lightning_med.model.loss import answer_nll
 
 _ATTENTION_DROPOUT = ("attn_pdrop", "attention_dropout")  # GPT-2's name for it, and most others'
@@ -40,7 +41,7 @@ def from_base(base: str, attention_dropout: float) -> PreTrainedModel:
     head = network.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.bias is not None or getattr(config, "final_logit_softcapping", None):
         raise InputError(f"{base}: its output layer is not a plain linear one.", "GPT-2, Llama and their kin have one.")
-    return network.train()
+    return quicken(network.train())
 
 
 def from_scratch(
@@ -122,9 +123,10 @@ def _inputs(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build(config: PretrainedConfig) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_config(
+    network = AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation=attention.NAME, trust_remote_code=False
-    ).train()
+    )
+    return quicken(network.train())
 
 
 def _set_dropout(config: PretrainedConfig, probability: float) -> None:
