@@ -7,7 +7,7 @@ import ctypes
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-_KEEP = 1 << 30
+_KEEP, _NEVER = 1 << 30, -1
 
 
 def keep_freed_memory() -> None:
@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEEP)
-        mallopt(_M_TRIM_THRESHOLD, _KEEP)
+        mallopt(_M_TRIM_THRESHOLD, _NEVER)
 
 
 def give_back_freed_memory() -> None:

@@ -115,10 +115,11 @@ def _to_gradient(logits: Tensor, targets: Tensor, importance: Tensor | None, nll
     Args:
         importance: `None` where no gradient is wanted: the logits are left as they are.
     """
-    rows = _CACHED if logits.device.type == "cpu" else len(logits)
-    for start in range(0, len(logits), rows):
-        part = slice(start, start + rows)
-        exact = logits[part].to(torch.float32, copy=True)
+    rows = min(_CACHED if logits.device.type == "cpu" else len(logits), len(logits))
+    buffer = torch.empty(rows, logits.shape[1], dtype=torch.float32, device=logits.device)
+    for start in range(0, len(logits), rows or 1):
+        part = slice(start, min(start + rows, len(logits)))
+        exact = buffer[: part.stop - start].copy_(logits[part])
         target = targets[part, None]
         chosen, highest = exact.gather(1, target), exact.amax(1, keepdim=True)
         total = exact.sub_(highest).exp_().sum(1, keepdim=True)
@@ -126,4 +127,4 @@ def _to_gradient(logits: Tensor, targets: Tensor, importance: Tensor | None, nll
         if importance is not None:
             share = importance[part, None]
             exact.mul_(share / total).scatter_add_(1, target, -share)
-            logits[part] = exact.to(logits.dtype)
+            logits[part].copy_(exact)
