@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import timedelta
 from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 
 from lightning_med.console import say
+from lightning_med.model.arithmetic import Arithmetic, gemm_peak
 from lightning_med.model.optimization import stepped
 
 
 class Throughput(L.Callback):
-    """Logs `train/tokens_per_second`: tokens of questions and answers, no prompt, no padding, validation left out."""
+    """Logs, at each interval, validation left out:
+
+    - `train/tokens_per_second`: tokens of questions and answers; no prompt, no padding.
+    - `train/utilisation`: the arithmetic that the loss needs over time and this machine's peak; see `arithmetic`.
+    - `train/data_wait`: the share of time in which the loop waited for its next batch.
+    - `train/peak_memory_gib`: of this process on a processor, of the tensors on a GPU.
+    """
 
     def __init__(self) -> None:
-        self._tokens, self._seconds, self._since = 0, 0.0, 0.0
+        self._tokens, self._work, self._seconds, self._since = 0, 0, 0.0, 0.0
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._arithmetic = Arithmetic.of(pl_module.network)
+        self._peak = gemm_peak(pl_module.network, pl_module.device, _computing(trainer))
         self._since = time.perf_counter()  # a fit that goes on in mid-epoch has no epoch's start
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -37,10 +48,36 @@ class Throughput(L.Callback):
         now = time.perf_counter()
         self._seconds, self._since = self._seconds + now - self._since, now
         self._tokens += len(batch["targets"])
+        lengths = trainer.datamodule.store("train").lengths[batch["rows"]]  # type: ignore[attr-defined]
+        learned = len(batch["targets"]) if pl_module.hparams.get("question_weight") else batch["answers"]
+        self._work += self._arithmetic.step(int(lengths.sum()), int((lengths**2).sum()), learned)
         if not stepped(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        pl_module.log("train/tokens_per_second", self._tokens / max(self._seconds, 1e-9), prog_bar=True)
-        self._tokens, self._seconds = 0, 0.0
+        seconds = max(self._seconds, 1e-9)
+        loader: Any = trainer.train_dataloader
+        values = {
+            "utilisation": self._work / seconds / self._peak,
+            "data_wait": loader.waited / seconds,
+            "peak_memory_gib": _peak_memory(pl_module.device) / 2**30,
+        }
+        pl_module.log_dict({f"train/{name}": value for name, value in values.items()})
+        pl_module.log("train/tokens_per_second", self._tokens / seconds, prog_bar=True)
+        self._tokens, self._work, self._seconds, loader.waited = 0, 0, 0.0, 0.0
+
+
+def _computing(trainer: L.Trainer) -> torch.dtype:
+    """What matrices are multiplied in."""
+    precision = str(trainer.precision)
+    return torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # Windows has none
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Forecast(L.Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,9 +106,31 @@ class Onward(Sampler[int]):
         return iter(range(self.done, self.total))
 
 
-def loader(batches: Batches, done: int = 0, num_workers: int = 0) -> DataLoader[Batch]:
+class Loader(DataLoader[Batch]):
+    """A loader that knows how long it was waited for.
+
+    Attributes:
+        waited: Seconds that the loop stood still for a batch, since someone last set it to 0.
+    """
+
+    waited = 0.0
+
+    def __iter__(self) -> Any:
+        batches = super().__iter__()
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - start
+            yield batch
+
+
+def loader(batches: Batches, done: int = 0, num_workers: int = 0) -> Loader:
     """A loader over prepared batches. No state lives in its workers: a batch is a function of its index."""
-    return DataLoader(
+    return Loader(
         batches,
         batch_size=None,
         sampler=Onward(len(batches), done),

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-_SECONDS = 0.5  # a shape is timed for so long, after one run to warm up
+_SECONDS, _RUNS = 0.4, 400  # a shape is timed for so long, or so often, after one run to warm up
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def _measured(rows: int, inner: int, outer: int, device: torch.device, dtype: to
     torch.mm(left, right, out=result)
     _wait(device)
     runs, start = 0, time.perf_counter()
-    while time.perf_counter() - start < _SECONDS:
-        for _ in range(1 if device.type == "cpu" else 50):
+    while runs < _RUNS and time.perf_counter() - start < _SECONDS:
+        for _ in range(1 if device.type == "cpu" else 50):  # a wait for a GPU costs more than a product
             torch.mm(left, right, out=result)
             runs += 1
         _wait(device)

@@ -53,6 +53,7 @@ SCALARS = [
         f"train/{name}"
         for name in ("loss", "perplexity", "bits_per_byte", "tokens", "gradient_norm", "tokens_per_second")
     ),
+    *(f"train/{name}" for name in ("utilisation", "data_wait", "peak_memory_gib")),
     *(f"val/{name}" for name in ("loss", "perplexity", "bits_per_byte", "tokens")),
 ]
 
