@@ -29,7 +29,7 @@ from lightning_med.callbacks.settings import SaveSettings
 from lightning_med.callbacks.signals import Signals
 from lightning_med.callbacks.throughput import Forecast, Throughput
 from lightning_med.console import quieten
-from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.module import DialogueDataModule, check_accumulation
 from lightning_med.data.report import print_report, write_report
 from lightning_med.errors import InputError
 from lightning_med.files import writable_folder, write_whole
@@ -126,6 +126,9 @@ class MedCLI(LightningCLI):
         if self.subcommand == "fit" and 0 in (trainer.max_epochs, trainer.max_steps):
             raise InputError("0 epochs or steps train nothing.", "Give --trainer.max_epochs or --trainer.max_steps.")
         fractions = {"validate": "val_fraction", "test": "test_fraction", "predict": "test_fraction"}
+        if self.subcommand == "fit":
+            data = self.config[self.subcommand].data
+            check_accumulation(data.tokens_per_step, trainer.accumulate_grad_batches)
         name = fractions.get(self.subcommand or "")
         if name and not self.config[self.subcommand].data[name]:
             raise InputError(f"{self.subcommand}: {name} is 0, so there is no row to take.", f"Give --data.{name} 0.1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -38,6 +39,55 @@ def plan(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndarray
         if first >= len(order):
             return np.split(order, starts[1:])
         starts.append(first)
+
+
+def parts(tokens: int, budget: int, longest: int) -> int:
+    """Batches into which `dealt` surely cuts so many tokens without going over the budget.
+
+    Dealt out evenly, the fullest batch holds at most `(tokens - longest) / parts + longest` (Graham, 1969). A budget
+    below two of the longest rows counts as two: each batch must get a row.
+    """
+    return 1 if tokens <= budget else -(-(tokens - longest) // max(budget - longest, longest))
+
+
+def plan_steps(lengths: np.ndarray, budget: int, order: np.ndarray, step: int, longest: int) -> list[np.ndarray]:
+    """Rows cut into optimizer steps, and these into batches: `parts(step, …)` each, the last step maybe fewer.
+
+    A step's rows depend on `order` and `step` alone, so that the machine's memory does not change what is learned.
+
+    Args:
+        lengths: `[rows]`, tokens of each row.
+        budget: Tokens a batch may hold; it gets no more than that, or than twice `longest` where that is more.
+        order: Row numbers, usually a permutation.
+        step: Tokens a step may hold, at least `longest`; it falls short of it by less than its next row, the last of
+            all by what is missing.
+        longest: Tokens no row has more of.
+
+    Returns:
+        Row numbers of each batch, none empty.
+    """
+    usual = parts(step, budget, longest)
+    steps = plan(lengths, step, order)
+    batches: list[np.ndarray] = []
+    for rows in steps[:-1]:
+        batches += dealt(rows, lengths, usual)
+    for rows in steps[-1:]:
+        batches += dealt(rows, lengths, parts(int(lengths[rows].sum()), budget, longest))
+    return batches
+
+
+def dealt(rows: np.ndarray, lengths: np.ndarray, count: int) -> list[np.ndarray]:
+    """Rows in so many parts of nearly equal tokens: the longest first, each to the part that has least."""
+    if count == 1:
+        return [rows]
+    owner = np.empty(len(rows), dtype=np.int64)
+    filled = [(0, part) for part in range(count)]
+    sizes = lengths[rows]
+    for place in np.argsort(-sizes, kind="stable"):
+        tokens, part = filled[0]
+        owner[place] = part
+        heapq.heapreplace(filled, (tokens + int(sizes[place]), part))
+    return [rows[owner == part] for part in range(count)]
 
 
 def shuffled(rows: int, seed: int, epoch: int) -> np.ndarray:

@@ -9,7 +9,9 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
+from lightning_med.console import say
 from lightning_med.data import batches as B
+from lightning_med.data import budget
 from lightning_med.data.cleaning import switched
 from lightning_med.data.preparation import Prepared, prepare
 from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
@@ -43,7 +45,11 @@ class DialogueDataModule(L.LightningDataModule):
         eval_max_length: The same for validation and test, where whole answers count; the model's context is the limit.
         test_fraction: Share of the questions held back for `test` and `predict`.
         val_fraction: Share of all questions held back for validation, taken out of training's part.
-        batch_tokens: Tokens a batch holds; memory grows with it, and a GPU wants it as large as fits.
+        batch_tokens: Tokens a batch holds; memory grows with it, and a GPU wants it as large as fits. `auto` measures
+            once what fits, 80 % of a GPU's free memory or 25 % of the machine's, says so, and keeps to it.
+        tokens_per_step: Tokens of an optimizer step, by default those of a batch. A step takes the rows that fit,
+            whatever `batch_tokens` is, in equally many batches each, and its loss is the mean over its learned
+            tokens. It sets the trainer's `accumulate_grad_batches`.
         pad_to_max_length: Pad rows to `max_length` as the usual recipes do; the same loss, several times slower.
         num_workers: Processes that build batches; 0 is enough where the model is not very fast.
         rules: Cleaning rules to switch on or off by name, for instance `{cut_answer: true, apostrophes: false}`.
@@ -69,7 +75,8 @@ class DialogueDataModule(L.LightningDataModule):
         eval_max_length: int = 1024,
         test_fraction: float = 0.1,
         val_fraction: float = 0.05,
-        batch_tokens: int = 8192,
+        batch_tokens: int | Literal["auto"] = 8192,
+        tokens_per_step: int | None = None,
         pad_to_max_length: bool = False,
         num_workers: int = 0,
         rules: dict[str, bool] | None = None,
@@ -92,10 +99,15 @@ class DialogueDataModule(L.LightningDataModule):
                 f"eval_max_length {eval_max_length} is below max_length {max_length}.",
                 f"Give --data.eval_max_length {max_length} or more.",
             )
-        if batch_tokens < max_length:
+        if batch_tokens != "auto" and batch_tokens < max_length:
             raise InputError(
                 f"batch_tokens {batch_tokens} cannot hold one consultation of max_length {max_length}.",
                 f"Give --data.batch_tokens {max_length} or more, or a shorter --data.max_length.",
+            )
+        if tokens_per_step is not None and tokens_per_step < max_length:
+            raise InputError(
+                f"tokens_per_step {tokens_per_step} cannot hold one consultation of max_length {max_length}.",
+                f"Give --data.tokens_per_step {max_length} or more, or a shorter --data.max_length.",
             )
         self.save_hyperparameters(logger=False)
         columns = {
@@ -120,13 +132,18 @@ class DialogueDataModule(L.LightningDataModule):
             seed=seed,
         )
         self.prompt = Prompt(system_prompt)
-        self.batch_tokens, self.seed, self.num_workers, self.cache_dir = batch_tokens, seed, num_workers, cache_dir
+        self.seed, self.num_workers, self.cache_dir = seed, num_workers, cache_dir
+        self.tokens_per_step = tokens_per_step
+        self._batch_tokens = batch_tokens
+        self._window: int | None = None  # what this module gave to the trainer
         self.padded = max_length if pad_to_max_length else None
         self.tokenizer_text: str | None = None  # a checkpoint's own, where one is loaded
         self._prepared: Prepared | None = None
         self._stores: dict[str, TokenStore] = {}
 
     def prepare_data(self) -> None:
+        if self.trainer is not None and self.trainer.state.fn == "fit":
+            check_accumulation(self.tokens_per_step, self.trainer.accumulate_grad_batches, self._window)
         self._prepared = prepare(self.recipe, self.cache_dir, self.tokenizer_text)
 
     def setup(self, stage: str | None = None) -> None:
@@ -155,6 +172,45 @@ class DialogueDataModule(L.LightningDataModule):
             self._stores[split] = self.prepared.store(split)
         return self._stores[split]
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens a batch holds; where they are `auto`, measured at first use, with a trainer and its network.
+
+        Raises:
+            InputError: They are `auto`, and there is no network to measure.
+        """
+        if self._batch_tokens == "auto":
+            network = getattr(getattr(self.trainer, "lightning_module", None), "model", None)
+            if self.trainer is None or network is None:
+                raise InputError(
+                    "batch_tokens auto measures a network, and there is none yet.",
+                    "Give --data.batch_tokens a number, or the data to a trainer with a DialogueLM.",
+                )
+            strategy, length = self.trainer.strategy, self.recipe.max_length
+            found = budget.measured(
+                network, strategy.root_device, self.trainer.precision_plugin.forward_context, length
+            )
+            # One number for all ranks: they must agree on the batches.
+            self._keep_batch_tokens(strategy.broadcast(found.tokens))
+            say(f"batch_tokens auto: {found}.", self.trainer)
+        return int(self._batch_tokens)
+
+    @property
+    def window(self) -> int:
+        """Batches of an optimizer step."""
+        if self.tokens_per_step is not None:
+            return B.parts(self.tokens_per_step, self.batch_tokens, self.recipe.max_length)
+        return 1 if self.trainer is None else int(self.trainer.accumulate_grad_batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._batch_tokens == "auto" else {"batch_tokens": self._batch_tokens}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Another measurement would cut other batches, and the place in the epoch is counted in them.
+        if self._batch_tokens == "auto" and self.trainer is not None and self.trainer.state.fn == "fit":
+            self._keep_batch_tokens(max(int(state_dict["batch_tokens"]), self.recipe.max_length))
+            say(f"batch_tokens auto: {self.batch_tokens:,}, as in the checkpoint.", self.trainer)
+
     def epoch_plan(self, epoch: int) -> list[np.ndarray]:
         """Rows of each training batch of an epoch, a function of (seed, epoch) alone."""
         store = self.store("train")
@@ -166,17 +222,20 @@ class DialogueDataModule(L.LightningDataModule):
                 raise InputError(
                     f"The sources' weights leave no training row in epoch {epoch}.", "Raise the weight of one."
                 )
-        return self._plan(store, order)
+        if self.tokens_per_step is None:
+            return self._plan(store, order)
+        lengths, longest = self._lengths(store), self.recipe.max_length
+        return B.plan_steps(lengths, self.batch_tokens, order, self.tokens_per_step, longest)
 
     def train_dataloader(self) -> DataLoader[B.Batch]:
         # Batches are cut by tokens, so their number differs by one or two from epoch to epoch: each has its own loader.
-        done, epoch, window = 0, 0, 1
+        epoch, window, done = 0, self.window, 0
         if self.trainer is not None:
             self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
-            epoch, window = self.trainer.current_epoch, self.trainer.accumulate_grad_batches
-            progress = self.trainer.fit_loop.epoch_loop.batch_progress
-            # A checkpoint of an epoch's last batch goes on with the whole next epoch.
-            done = progress.current.ready if self._resuming and not progress.is_last_batch else 0
+            if self.tokens_per_step is not None:
+                check_accumulation(self.tokens_per_step, self.trainer.accumulate_grad_batches, self._window)
+                self._window = self.trainer.accumulate_grad_batches = window  # the loops read it at every batch
+            epoch, done = self.trainer.current_epoch, self._done(window)
         return self._loader("train", self.epoch_plan(epoch), window, done)
 
     def val_dataloader(self) -> DataLoader[B.Batch]:
@@ -196,9 +255,39 @@ class DialogueDataModule(L.LightningDataModule):
     def _resuming(self) -> bool:
         return self.trainer is not None and self.trainer.fit_loop.restarting
 
+    def _done(self, window: int) -> int:
+        """Batches of this epoch that a resumed fit has behind it.
+
+        A checkpoint written in the middle of a step, by a validation for instance, has lost what the step had
+        accumulated: the trainer is set back to the step's first batch.
+        """
+        assert self.trainer is not None
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        # A checkpoint of an epoch's last batch goes on with the whole next epoch.
+        if not self._resuming or progress.is_last_batch:
+            return 0
+        lost = progress.current.ready % window
+        for counts in (progress.current, progress.total) if lost else ():
+            counts.ready -= lost
+            counts.started -= lost
+            counts.processed -= lost
+            counts.completed -= lost
+        return int(progress.current.ready)
+
+    def _keep_batch_tokens(self, tokens: int) -> None:
+        """Settles `auto`, also in what a run and its checkpoints say of their settings."""
+        self._batch_tokens = self.hparams["batch_tokens"] = tokens
+        settings = getattr(getattr(self.trainer, "lightning_module", None), "settings", {})
+        if "data" in settings:
+            settings["data"]["batch_tokens"] = tokens
+
     def _plan(self, store: TokenStore, order: np.ndarray) -> list[np.ndarray]:
+        return B.plan(self._lengths(store), self.batch_tokens, order)
+
+    def _lengths(self, store: TokenStore) -> np.ndarray:
+        """Tokens that each row takes in a batch."""
         width = self._width(store)
-        return B.plan(store.lengths if width is None else np.full(len(store), width), self.batch_tokens, order)
+        return store.lengths if width is None else np.full(len(store), width)
 
     def _width(self, store: TokenStore) -> int | None:
         """The common length of padded batches: `max_length`, or that of a longer row of validation or test."""
@@ -212,3 +301,22 @@ class DialogueDataModule(L.LightningDataModule):
             plan = self._plan(store, np.arange(len(store)))
         pad_id = self.prepared.tokenizer.pad_token_id
         return B.loader(B.Batches(store, plan, window, self._width(store), pad_id), done, self.num_workers)
+
+
+def check_accumulation(tokens_per_step: int | None, accumulate_grad_batches: int, own: int | None = None) -> None:
+    """Refuses two ways of saying how long a step is.
+
+    Args:
+        tokens_per_step: `None` where it is not given.
+        accumulate_grad_batches: The trainer's.
+        own: What the data module itself gave to the trainer, in an earlier epoch or fit.
+
+    Raises:
+        InputError: Both are given.
+    """
+    if tokens_per_step is not None and accumulate_grad_batches not in (1, own):
+        raise InputError(
+            f"tokens_per_step {tokens_per_step} and accumulate_grad_batches {accumulate_grad_batches} both say how long"
+            " an optimizer step is.",
+            "Give one: --data.tokens_per_step, or --trainer.accumulate_grad_batches.",
+        )

@@ -175,7 +175,8 @@ class DialogueLM(L.LightningModule):
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole fit."""
-        return total_steps(self.trainer, len(self.trainer.datamodule.epoch_plan(0)))  # type: ignore[attr-defined]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return total_steps(self.trainer, len(data.epoch_plan(0)), data.window)
 
     def on_train_start(self) -> None:
         factor = warmup_cosine(self.total_steps, self.hparams["warmup_fraction"])

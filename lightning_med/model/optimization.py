@@ -38,15 +38,15 @@ def warmup_cosine(total: int, warmup_fraction: float) -> Callable[[int], float]:
     return factor
 
 
-def total_steps(trainer: Trainer, batches: int) -> int:
-    """Optimizer steps of a fit whose first epoch has so many batches.
+def total_steps(trainer: Trainer, batches: int, window: int) -> int:
+    """Optimizer steps of a fit whose first epoch has so many batches, `window` of them a step.
 
     Not the trainer's `estimated_stepping_batches`: that loads the training data before a resumed run knows where it
     stood.
     """
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
-    steps = math.ceil(batches / trainer.accumulate_grad_batches)
+    steps = math.ceil(batches / window)
     ends = [steps * trainer.max_epochs] if trainer.max_epochs and trainer.max_epochs > 0 else []
     if trainer.max_steps > 0:
         ends.append(trainer.max_steps)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data import store as stores
-from lightning_med.data.batches import Batches, Onward, flat, loader, pad, plan, shuffled, weighted
+from lightning_med.data.batches import Batches, Onward, flat, loader, pad, parts, plan, plan_steps, shuffled, weighted
 from lightning_med.data.shards import Coding, Shard, encoded
 from lightning_med.data.store import TokenStore
 from lightning_med.data.tokens import ANSWER, PROMPT, QUESTION, store_tokenizer
@@ -119,6 +119,39 @@ def test_plan_takes_every_row_once_within_the_budget(lengths: list[int], budget:
         assert tokens[rows].sum() <= budget or len(rows) == 1
     for rows, after in pairwise(planned):
         assert tokens[rows].sum() + tokens[after[0]] > budget  # full: the next row had no room
+
+
+@given(st.lists(st.integers(1, 60), max_size=150), st.integers(60, 300), st.integers(60, 900), st.integers(0, 5))
+def test_steps_take_every_row_once_in_equally_many_batches(
+    lengths: list[int], budget: int, step: int, seed: int
+) -> None:
+    tokens, order = np.array(lengths, dtype=np.int64), shuffled(len(lengths), seed, 0)
+    planned = plan_steps(tokens, budget, order, step, 60)
+    assert sorted(row for rows in planned for row in rows) == list(range(len(lengths)))
+    assert all(len(rows) and tokens[rows].sum() <= max(budget, 120) for rows in planned)
+    window = parts(step, budget, 60)
+    made = [planned[first : first + window] for first in range(0, len(planned), window)]
+    expected = plan(tokens, step, order)  # a step's rows, whatever a batch holds
+    assert [sorted(np.concatenate(batches)) for batches in made] == [sorted(rows) for rows in expected]
+
+
+@pytest.mark.parametrize(
+    ("budget", "step"), [(8192, 65_536), (8192, 100_000), (4096, 32_768), (1024, 8192), (600, 4000)]
+)
+def test_a_step_is_dealt_out_evenly(budget: int, step: int) -> None:
+    tokens = np.random.default_rng(0).integers(40, 513, 3000)
+    planned = plan_steps(tokens, budget, shuffled(3000, 1, 0), step, 512)
+    window = parts(step, budget, 512)
+    sizes = np.array([tokens[rows].sum() for rows in planned])
+    assert sizes.max() <= max(budget, 1024)
+    whole = sizes[: len(sizes) // window * window].reshape(-1, window)[:-1]
+    assert step - 512 < whole.sum(1).min() <= whole.sum(1).max() <= step
+    assert (np.ptp(whole, axis=1) <= 512).all()
+
+
+@pytest.mark.parametrize(("step", "expected"), [(512, 1), (8192, 1), (8193, 2), (65_536, 9)])
+def test_batches_of_a_step(step: int, expected: int) -> None:
+    assert parts(step, 8192, 512) == expected
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from lightning_med import DialogueDataModule
 from lightning_med.data.splits import SPLITS
-from lightning_med.data.tokens import QUESTION
+from lightning_med.data.tokens import ANSWER, QUESTION
 from lightning_med.errors import InputError
 from tests import tiny
 from tests.conftest import consultation
@@ -41,14 +41,16 @@ def training(
     module: DialogueDataModule, epoch: int = 0, window: int = 1, restarting_at: int | None = None
 ) -> list[Any]:
     """The batches of an epoch, as a trainer in that epoch is given them."""
-    ready = SimpleNamespace(
-        batch_progress=SimpleNamespace(is_last_batch=False, current=SimpleNamespace(ready=restarting_at or 0))
-    )
+    done = restarting_at or 0
+    counts = [SimpleNamespace(ready=done, started=done, processed=done, completed=done) for _ in range(2)]
+    progress = SimpleNamespace(is_last_batch=False, current=counts[0], total=counts[1])
     module.trainer = SimpleNamespace(  # type: ignore[assignment]
         current_epoch=epoch,
         accumulate_grad_batches=window,
         reload_dataloaders_every_n_epochs=0,
-        fit_loop=SimpleNamespace(restarting=restarting_at is not None, epoch_loop=ready),
+        fit_loop=SimpleNamespace(
+            restarting=restarting_at is not None, epoch_loop=SimpleNamespace(batch_progress=progress)
+        ),
     )
     return list(module.train_dataloader())
 
@@ -83,10 +85,78 @@ def test_seed_decides_the_order_and_the_split(data: Callable[..., DialogueDataMo
 def test_resumed_epoch_goes_on_where_it_stopped(data: Callable[..., DialogueDataModule]) -> None:
     module = data()
     whole = training(module, epoch=1, window=2)
-    rest = training(module, epoch=1, window=2, restarting_at=3)
-    assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[3:]]
+    rest = training(module, epoch=1, window=2, restarting_at=4)
+    assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[4:]]
     for name in ("window_answers", "window_questions"):
-        assert [batch[name] for batch in rest] == [batch[name] for batch in whole[3:]]
+        assert [batch[name] for batch in rest] == [batch[name] for batch in whole[4:]]
+
+
+@pytest.mark.parametrize("settings", [{}, {"tokens_per_step": 1024}])
+def test_epoch_resumed_in_mid_step_does_the_step_anew(
+    data: Callable[..., DialogueDataModule], settings: dict[str, Any]
+) -> None:
+    """What it had accumulated is gone."""
+    window = 1 if settings else 3
+    whole, module = training(data(**settings), epoch=1, window=window), data(**settings)
+    assert module.tokens_per_step is None or module.window == 3
+    rest = training(module, epoch=1, window=window, restarting_at=5)
+    assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[3:]]
+    progress = module.trainer.fit_loop.epoch_loop.batch_progress  # type: ignore[union-attr]
+    assert set(vars(progress.current).values()) == set(vars(progress.total).values()) == {3}
+
+
+# Tokens of a step
+
+
+def steps_of(module: DialogueDataModule, epoch: int = 0) -> list[list[int]]:
+    """The rows of each optimizer step."""
+    batches = training(module, epoch)
+    window = module.trainer.accumulate_grad_batches  # type: ignore[union-attr]
+    return [sorted(rows_of(batches[first : first + window])) for first in range(0, len(batches), window)]
+
+
+def test_tokens_per_step_make_the_same_steps_whatever_a_batch_holds(data: Callable[..., DialogueDataModule]) -> None:
+    lengths = data().store("train").lengths
+    made = [data(tokens_per_step=1536, batch_tokens=tokens) for tokens in (128, 512, 600, 1536, 8192)]
+    steps = [[steps_of(module, epoch) for epoch in range(2)] for module in made]
+    assert all(other == steps[0] for other in steps)
+    sizes = [int(lengths[rows].sum()) for rows in steps[0][0]]
+    assert len(sizes) > 3
+    assert all(1536 - 128 < size <= 1536 for size in sizes[:-1])
+    assert [module.window for module in made] == [11, 4, 3, 1, 1]
+    for module in made[1:]:
+        assert max(batch["input_ids"].numel() for batch in training(module)) <= module.batch_tokens
+
+
+def test_tokens_per_step_count_padding_as_a_batch_does(data: Callable[..., DialogueDataModule]) -> None:
+    module = data(tokens_per_step=1100, pad_to_max_length=True)
+    assert {len(rows) for rows in steps_of(module)[:-1]} == {1100 // 128}
+    assert max(batch["input_ids"].numel() for batch in training(module)) <= 512
+
+
+def test_tokens_per_step_below_a_batch_are_the_batch(data: Callable[..., DialogueDataModule]) -> None:
+    small, plain = data(tokens_per_step=300, batch_tokens=512), data(batch_tokens=300)
+    assert [batch["rows"] for batch in training(small)] == [batch["rows"] for batch in training(plain)]
+    assert small.window == 1
+
+
+def test_every_batch_knows_the_targets_of_its_step(data: Callable[..., DialogueDataModule]) -> None:
+    module = data(tokens_per_step=1024)
+    batches, store = training(module), module.store("train")
+    steps = steps_of(module)
+    for place, batch in enumerate(batches):
+        rows = steps[place // module.window]
+        assert batch["window_answers"] == store.targets[ANSWER][rows].sum()
+        assert batch["window_questions"] == store.targets[QUESTION][rows].sum()
+
+
+def test_two_ways_to_say_how_long_a_step_is_are_refused(data: Callable[..., DialogueDataModule]) -> None:
+    module = data(tokens_per_step=1024)
+    with pytest.raises(InputError, match="accumulate_grad_batches 2") as caught:
+        training(module, window=2)
+    assert caught.value.mend
+    training(module)
+    training(module, window=module.window)  # its own: the next epoch of the same fit
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -205,6 +275,7 @@ def test_cache_dir_wins_over_the_environment(cache: Path, tmp_path: Path, consul
         ({"test_fraction": 1.0, "val_fraction": 0.0}, "nothing to train on"),
         ({"test_fraction": float("nan")}, "test_fraction nan"),
         ({"max_length": 512, "batch_tokens": 511}, "batch_tokens 511"),
+        ({"max_length": 512, "tokens_per_step": 511}, "tokens_per_step 511"),
         ({"max_length": 512, "eval_max_length": 400}, "eval_max_length 400"),
     ],
 )
