@@ -16,9 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
+from measuring import apart, corpus, machine
 
 from lightning_med.arguments import Parser
 from lightning_med.console import working
@@ -35,7 +32,7 @@ from lightning_med.files import write_whole
 
 LENGTH = 512  # tokens a row, of the notebook's way and of its steps in ours
 WAYS = ("notebook", "same_steps", "cold", "cached")
-_LOOK = 0.1  # seconds between two looks at the memory
+_PACKAGES = ("pandas", "pyarrow", "datasets", "transformers", "tokenizers", "tiktoken")
 
 
 def notebook(data: str, tokenizer: str, folder: Path) -> Callable[[], int]:
@@ -106,50 +103,10 @@ def measured(name: str, data: str, tokenizer: str, folder: Path) -> dict[str, An
         InputError: It failed; the message holds what it said last.
     """
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, __file__, "--way", name, "--data", data, "--tokenizer", tokenizer, "--folder", folder]
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        child = psutil.Popen(
-            [str(part) for part in command], stdout=out, stderr=errors, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-        )
-        peak = 0
-        while child.poll() is None:
-            peak = max(peak, _memory(child))
-            time.sleep(_LOOK)
-        out.seek(0)
-        errors.seek(0)
-        if child.returncode:
-            raise InputError(f"{name} failed:\n{errors.read()[-2000:].strip()}")
-        found = json.loads(out.read().splitlines()[-1])
+    options = ["--way", name, "--data", data, "--tokenizer", tokenizer, "--folder", folder]
+    found, peak = apart(name, [__file__, *options])
     disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {**found, "rows_per_second": found["rows"] / found["seconds"], "peak_memory_bytes": peak, "disk_bytes": disk}
-
-
-def _memory(process: psutil.Process) -> int:
-    total = 0
-    try:
-        for member in [process, *process.children(recursive=True)]:
-            total += member.memory_full_info().pss
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        pass  # it ended while we looked
-    return total
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    from importlib.metadata import version
-
-    names = ("pandas", "pyarrow", "datasets", "transformers", "tokenizers", "tiktoken")
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.is_file() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    return {
-        "cpu": cpu or platform.machine(),
-        "cores": len(psutil.Process().cpu_affinity() or []),
-        "memory": memory,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }
 
 
 def table(found: dict[str, Any]) -> str:
@@ -172,8 +129,8 @@ def benchmark(given: argparse.Namespace) -> None:
     """Measures every way on one corpus and writes the figures."""
     with tempfile.TemporaryDirectory() as name, working("Measuring") as tell:
         folder = Path(name)
-        data = _corpus(given, folder, tell)
-        found: dict[str, Any] = {"machine": machine(), "rows": given.rows, "synthetic": given.data is None}
+        data, given.rows = corpus(given.data, given.rows, given.tokenizer, folder, tell)
+        found: dict[str, Any] = {"machine": machine(_PACKAGES), "rows": given.rows, "synthetic": given.data is None}
         for number, kind in enumerate(WAYS):
             tell(kind, number, len(WAYS))
             place = "cold" if kind == "cached" else kind
@@ -182,29 +139,6 @@ def benchmark(given: argparse.Namespace) -> None:
     print(f"{given.rows:,} {'synthetic ' if given.data is None else ''}rows; {json.dumps(found['machine'])}\n")
     print(table(found))
     print(f"\nfigures: {given.json}")
-
-
-def _corpus(given: argparse.Namespace, folder: Path, tell: Callable[[str, int, int], None]) -> str:
-    path = folder / "corpus.csv"
-    tell("making the corpus", 0, 0)
-    if given.data is None:
-        script = Path(__file__).with_name("make_corpus.py")
-        options = ["--rows", str(given.rows), "--output", str(path), "--truth", str(folder / "truth.jsonl")]
-        made = subprocess.run(
-            [sys.executable, script, *options, "--tokenizer", given.tokenizer], capture_output=True, text=True
-        )
-        if made.returncode:
-            raise InputError(f"the corpus was not made:\n{made.stderr[-2000:].strip()}")
-        return str(path)
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(given.data, nrows=given.rows, usecols=["input", "output"])
-    except (ValueError, OSError) as error:
-        raise InputError(f"--data {given.data}: {error}", "A CSV with columns input and output is wanted.") from error
-    given.rows = len(frame)
-    frame.to_csv(path, index=False)
-    return str(path)
 
 
 def main(argv: list[str]) -> int:
