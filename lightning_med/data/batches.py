@@ -195,6 +195,7 @@ def flat(store: TokenStore, rows: np.ndarray) -> Batch:
     Returns:
         `input_ids`, `position_ids`: `[1, tokens]`, int64; positions restart with each consultation.
         `boundaries`: tokens before each consultation and after the last, a list of `rows + 1` numbers.
+        `offsets`: the same as a tensor, int32.
         With the entries of `_targets`, places counted in the flat row.
     """
     ids = [store.input_ids(row) for row in rows]
@@ -204,6 +205,7 @@ def flat(store: TokenStore, rows: np.ndarray) -> Batch:
         "input_ids": torch.from_numpy(np.concatenate(ids).astype(np.int64))[None],
         "position_ids": torch.from_numpy(positions)[None],
         "boundaries": boundaries.tolist(),
+        "offsets": torch.from_numpy(boundaries.astype(np.int32)),
         **_targets(store, rows, ids, boundaries[:-1]),
     }
 

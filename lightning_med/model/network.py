@@ -118,8 +118,9 @@ def nll(network: PreTrainedModel, batch: dict[str, Any], question_weight: float 
 def _inputs(batch: dict[str, Any]) -> dict[str, Any]:
     if "boundaries" not in batch:
         return {name: batch[name] for name in ("input_ids", "attention_mask")}
-    names = ("input_ids", "position_ids", "boundaries")
-    return {"attention_mask": attention.flat_mask(), **{name: batch[name] for name in names}}
+    documents = attention.Documents(batch["boundaries"], batch["offsets"])
+    names = ("input_ids", "position_ids")
+    return {"attention_mask": attention.flat_mask(), "documents": documents, **{name: batch[name] for name in names}}
 
 
 def _build(config: PretrainedConfig) -> PreTrainedModel:

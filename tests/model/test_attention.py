@@ -1,0 +1,136 @@
+"""Attention inside each consultation, by each of its ways."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from lightning_med.model import attention
+from lightning_med.model.attention import Documents, attend
+
+BOUNDARIES = [0, 5, 6, 17]
+HEADS, SIZE = 4, 8
+
+
+def documents() -> Documents:
+    return Documents(BOUNDARIES, torch.tensor(BOUNDARIES, dtype=torch.int32))
+
+
+def tensors(key_heads: int = HEADS) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(1, heads, BOUNDARIES[-1], SIZE, requires_grad=True) for heads in (HEADS, key_heads, key_heads)]
+
+
+def apart(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Each consultation in a call of its own; `[1, tokens, heads, size]`."""
+    repeat = query.shape[1] // key.shape[1]
+    key, value = (tensor.repeat_interleave(repeat, 1) for tensor in (key, value))
+    parts = [
+        scaled_dot_product_attention(query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], is_causal=True, scale=scaling)
+        for a, b in pairwise(BOUNDARIES)
+    ]
+    return torch.cat(parts, 2).transpose(1, 2)
+
+
+def gradients(output: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    torch.manual_seed(1)
+    return list(
+        torch.autograd.grad(output, inputs, torch.randn(output.shape))
+    )  # not randn_like: it would follow the strides
+
+
+def check(output: Tensor, inputs: list[Tensor], scaling: float | None = None) -> None:
+    expected = apart(*inputs, scaling)
+    torch.testing.assert_close(output, expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(gradients(output, inputs), gradients(expected, inputs), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", [None, 0.3])
+@pytest.mark.parametrize("key_heads", [HEADS, 2])
+def test_a_consultation_sees_itself_alone(key_heads: int, scaling: float | None) -> None:
+    inputs = tensors(key_heads)
+    check(attend(torch.nn.Module(), *inputs, None, scaling=scaling, documents=documents())[0], inputs, scaling)
+
+
+def test_with_dropout_the_output_is_right_on_average() -> None:
+    inputs = tensors()
+    outputs = [attend(torch.nn.Module(), *inputs, None, 0.2, documents=documents())[0] for _ in range(3000)]
+    mean = torch.stack(outputs).mean(0)
+    assert not torch.equal(outputs[0], outputs[1])
+    torch.testing.assert_close(mean, apart(*inputs, None), atol=0.15, rtol=0)
+
+
+def kernel(calls: list[dict[str, Any]], release: str) -> Any:
+    """A stand-in for torch's kernel, which needs a card: the arguments as a release has them, the result by SDPA."""
+
+    def compute(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float | None, **said: Any) -> Tensor:
+        calls.append(said)
+        assert starts.dtype == torch.int32
+        parts = [
+            scaled_dot_product_attention(
+                *(t[a:b].transpose(0, 1)[None] for t in (q, k, v)), is_causal=True, scale=scale
+            )[0].transpose(0, 1)
+            for a, b in pairwise(starts.tolist())
+        ]
+        return torch.cat(parts)
+
+    def early(q: Any, k: Any, v: Any, cu_seq_q: Any, cu_seq_k: Any, max_q: int, max_k: int, is_causal: bool) -> Tensor:
+        return compute(q, k, v, cu_seq_q, None, longest=(max_q, max_k), causal=is_causal)
+
+    def late(
+        q: Any,
+        k: Any,
+        v: Any,
+        cu_seq_q: Any,
+        cu_seq_k: Any,
+        max_q: int,
+        max_k: int,
+        *,
+        scale: float | None = None,
+        window_size: tuple[int, int] = (-1, -1),
+    ) -> Tensor:
+        return compute(q, k, v, cu_seq_q, scale, longest=(max_q, max_k), causal=window_size == (-1, 0))
+
+    return early if release == "2.10" else late
+
+
+@pytest.mark.parametrize("release", ["2.10", "2.11"])
+@pytest.mark.parametrize("scaling", [None, 0.3])
+def test_the_varlen_kernel_is_given_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, release: str, scaling: float | None
+) -> None:
+    module, calls = ModuleType("varlen"), []  # type: ignore[var-annotated]
+    module.varlen_attn = kernel(calls, release)  # type: ignore[attr-defined]
+    monkeypatch.setitem(__import__("sys").modules, "torch.nn.attention.varlen", module)
+    monkeypatch.setattr(attention, "varlen_serves", lambda query: True)
+    monkeypatch.setattr(attention, "_on_processor", lambda query: False)
+    attention.varlen.cache_clear()
+    try:
+        inputs = tensors(2)
+        output = attend(torch.nn.Module(), *inputs, None, scaling=scaling, documents=documents())[0]
+        check(output, inputs, scaling)
+        assert calls == [{"longest": (11, 11), "causal": True}]
+        attend(torch.nn.Module(), *inputs, None, 0.1, documents=documents())  # it has no dropout
+        assert len(calls) == 1
+    finally:
+        attention.varlen.cache_clear()
+
+
+def test_the_varlen_kernel_of_this_torch_has_known_arguments() -> None:
+    import inspect
+
+    from torch.nn.attention.varlen import varlen_attn
+
+    known = list(inspect.signature(varlen_attn).parameters)
+    assert known[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
+    assert {"window_size", "is_causal"} & set(known)
+
+
+def test_a_processor_is_not_served_by_the_varlen_kernel() -> None:
+    assert not attention.varlen_serves(torch.empty(1, 1, 1, SIZE, dtype=torch.bfloat16))
