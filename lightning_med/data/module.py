@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from lightning_med.console import say
 from lightning_med.data import batches as B
-from lightning_med.data import budget
 from lightning_med.data.cleaning import switched
 from lightning_med.data.preparation import Prepared, prepare
 from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
@@ -22,7 +21,7 @@ from lightning_med.data.store import TokenStore
 from lightning_med.data.tokens import Encoder
 from lightning_med.errors import InputError, check
 
-PREDICTED_AT_ONCE = 32  # questions answered side by side
+PREDICTED_AT_ONCE = {"cpu": 32, "cuda": 256}  # questions answered side by side; a GPU hardly notices more of them
 
 
 class DialogueDataModule(L.LightningDataModule):
@@ -180,18 +179,15 @@ class DialogueDataModule(L.LightningDataModule):
             InputError: They are `auto`, and there is no network to measure.
         """
         if self._batch_tokens == "auto":
-            network = getattr(getattr(self.trainer, "lightning_module", None), "model", None)
-            if self.trainer is None or network is None:
+            module: Any = getattr(self.trainer, "lightning_module", None)
+            if self.trainer is None or getattr(module, "model", None) is None:
                 raise InputError(
                     "batch_tokens auto measures a network, and there is none yet.",
                     "Give --data.batch_tokens a number, or the data to a trainer with a DialogueLM.",
                 )
-            strategy, length = self.trainer.strategy, self.recipe.max_length
-            found = budget.measured(
-                network, strategy.root_device, self.trainer.precision_plugin.forward_context, length
-            )
+            found = module.budget(self.recipe.max_length)
             # One number for all ranks: they must agree on the batches.
-            self._keep_batch_tokens(strategy.broadcast(found.tokens))
+            self._keep_batch_tokens(self.trainer.strategy.broadcast(found.tokens))
             say(f"batch_tokens auto: {found}.", self.trainer)
         return int(self._batch_tokens)
 
@@ -248,7 +244,9 @@ class DialogueDataModule(L.LightningDataModule):
         """The test questions with their references, those of like length together so that little is padded."""
         store = self.store("test")
         order = np.argsort(store.targets[B.QUESTION], kind="stable")
-        groups = [order[i : i + PREDICTED_AT_ONCE] for i in range(0, len(order), PREDICTED_AT_ONCE)]
+        device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
+        size = PREDICTED_AT_ONCE.get(device, PREDICTED_AT_ONCE["cpu"])
+        groups = [order[i : i + size] for i in range(0, len(order), size)]
         return DataLoader([[store.texts(row) for row in group] for group in groups], batch_size=None)  # type: ignore[arg-type]
 
     @property

@@ -168,6 +168,7 @@ def _full(rows: int, length: int, device: torch.device) -> dict[str, Any]:
         "input_ids": torch.zeros_like(places)[None],
         "position_ids": position[None],
         "boundaries": list(range(0, rows * length + 1, length)),
+        "offsets": torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=device),
         "predict_at": predict_at,
         "targets": torch.zeros_like(predict_at),
         "answers": len(predict_at),

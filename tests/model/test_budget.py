@@ -12,10 +12,10 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_med.data import budget
 from lightning_med.data.batches import flat
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.errors import InputError
+from lightning_med.model import budget
 from lightning_med.model import network as net
 from lightning_med.model.module import DialogueLM
 from tests import tiny
