@@ -27,3 +27,9 @@ class ProgressBar(RichProgressBar):
             for name, short in _SHOWN.items()
             if name in metrics
         }
+
+    def on_predict_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any, **kwargs: Any) -> None:
+        super().on_predict_batch_end(trainer, pl_module, *args, **kwargs)
+        if self.progress is not None and self.predict_progress_bar_id is not None:
+            what = f"{self.predict_description} ({pl_module.pace})"
+            self.progress.update(self.predict_progress_bar_id, description=what)

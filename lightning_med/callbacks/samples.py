@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lightning_med.console import above_bar
 from lightning_med.errors import check
-from lightning_med.model.generation import Decoding, answer
+from lightning_med.model.generation import Decoding, Pace, answer
 
 
 class SampleAnswers(L.Callback):
@@ -42,18 +42,18 @@ class SampleAnswers(L.Callback):
         training = pl_module.network.training
         pl_module.network.eval()
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
-            answers = answer(
-                pl_module.network,
-                data.encoder,
-                [str(text["question"]) for text in texts],
-                Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size),
-                self.max_seconds,
+            decoding = Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size)
+            questions, pace = [str(text["question"]) for text in texts], Pace()
+            answers = pace.timed(
+                data.encoder.tokenizer,
+                lambda: answer(pl_module.network, data.encoder, questions, decoding, self.max_seconds),
             )
         pl_module.network.train(training)
-        self._show(trainer, texts, answers)
+        self._show(trainer, texts, answers, pace)
 
-    def _show(self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str]) -> None:
-        table = Table(title=f"Sample answers at step {trainer.global_step}", show_lines=True, title_justify="left")
+    def _show(self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str], pace: Pace) -> None:
+        title = f"Sample answers at step {trainer.global_step}, {pace}"
+        table = Table(title=title, show_lines=True, title_justify="left")
         for name in ("question", "reference", "answer"):
             table.add_column(name, overflow="fold", ratio=1)
         for number, (text, given) in enumerate(zip(texts, answers, strict=True)):

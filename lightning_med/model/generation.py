@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +53,24 @@ class Decoding:
             pad_token_id=tokenizer.pad_token_id,
             **sampling,
         )
+
+
+class Pace:
+    """Tokens of answers a second, over all that was timed."""
+
+    def __init__(self) -> None:
+        self._tokens, self._seconds = 0, 0.0
+
+    def timed(self, tokenizer: PreTrainedTokenizerFast, generate: Callable[[], list[str]]) -> list[str]:
+        """Generates answers and counts what they say."""
+        start = time.perf_counter()
+        answers = generate()
+        self._seconds += time.perf_counter() - start
+        self._tokens += sum(map(len, tokenizer(answers, add_special_tokens=False)["input_ids"]))
+        return answers
+
+    def __str__(self) -> str:
+        return f"{self._tokens / max(self._seconds, 1e-9):,.0f} tokens/s"
 
 
 def answer(
