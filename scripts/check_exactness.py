@@ -91,7 +91,7 @@ def measured(data: DialogueDataModule, ours: PreTrainedModel, steps: int, tell: 
             found[name] = max(found[name], value)
         for name, mine, theirs in zip(("bf16_loss", "bf16_gradients"), *strays, strict=True):
             found[name] = max(found[name], mine / max(theirs, 1e-4 if name == "bf16_loss" else 1e-12))
-    optimizers = [adamw(network, 5e-4, 0.01, fused=False) for network in (ours, plain)]
+    optimizers = [adamw(network, 5e-4, 0.01) for network in (ours, plain)]
     for number, batch in enumerate(batches[1:]):
         tell("optimizer steps", number, steps)
         losses = []

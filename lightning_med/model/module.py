@@ -18,7 +18,8 @@ from lightning_med.console import say
 from lightning_med.data.tokens import store_tokenizer
 from lightning_med.errors import InputError, check
 from lightning_med.model import network as net
-from lightning_med.model.generation import Decoding, answer
+from lightning_med.model.budget import Budget, measured
+from lightning_med.model.generation import Decoding, Pace, answer
 from lightning_med.model.metrics import AnswerLikelihood
 from lightning_med.model.optimization import adamw, hold_to_settings, stepped, total_steps, warmup_cosine
 
@@ -37,6 +38,8 @@ class DialogueLM(L.LightningModule):
         warmup_fraction: Share of the steps in which the rate rises, before it falls in a half cosine to zero.
         question_weight: Weight of the questions' tokens in the loss; 0 skips their logits, 1 learns them as answers.
         attention_dropout: Dropout on attention weights; above 0 it costs speed. Other dropout is the base's own.
+        compile: Compile the network with torch.compile, once for all lengths of batches; a minute at the start of each
+            command, which long runs on a GPU may win back.
         max_new_tokens: Longest answer, in tokens.
         temperature: 0 for the likeliest answer, above 0 for a sampled one.
         top_p: Where sampled: among tokens that together have this probability.
@@ -52,6 +55,7 @@ class DialogueLM(L.LightningModule):
         warmup_fraction: float = 0.05,
         question_weight: float = 0.0,
         attention_dropout: float = 0.0,
+        compile: bool = False,
         max_new_tokens: int = 200,
         temperature: float = 0.0,
         top_p: float = 0.9,
@@ -72,6 +76,7 @@ class DialogueLM(L.LightningModule):
         self.checkpoint: str | None = None  # the one to be loaded, where the command knows it
         self.results: dict[str, float] = {}  # the last evaluation's, in float64
         self.measured_at = 0  # the step of those results
+        self.pace = Pace()  # of predict
         self._started = False  # the network stands as it was before any fine-tuning
         self._untuned: list[PreTrainedModel] = []  # in a list, so that it is no part of the state
         self._likelihood = {part: AnswerLikelihood() for part in ("train", "val", "test", "base")}
@@ -92,6 +97,8 @@ class DialogueLM(L.LightningModule):
             self.model = net.from_text(ckpt.card(ckpt.read(self.checkpoint))["network"])
         else:
             self._started = True
+        if self.hparams["compile"]:
+            self.model.base_model.compile(dynamic=True)  # in place: the names of the weights stay
         limit = net.context_length(self.model)
         longest = self.trainer.datamodule.longest  # type: ignore[attr-defined]
         if longest > limit:
@@ -128,6 +135,11 @@ class DialogueLM(L.LightningModule):
             raise RuntimeError("The network is built by a trainer or by DialogueLM.load_from_checkpoint.")
         return self.model
 
+    def budget(self, max_length: int) -> Budget:
+        """The tokens of a training batch that fit here, in the trainer's precision; see `model.budget`."""
+        plugin, device = self.trainer.precision_plugin, self.trainer.strategy.root_device
+        return measured(self.network, device, plugin.forward_context, max_length)
+
     # ------------------------------------------------------------------ training
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -144,12 +156,17 @@ class DialogueLM(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            # The trainer leaves this to a fused optimizer, which would do it after the clipping. The scaler knows that
+            # it is done, and its step then only looks whether all numbers are finite.
+            scaler.unscale_(optimizer)
+        parameters = list(self.network.parameters())
+        self._gradient_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), gradient_clip_val, self._gradient_norm)
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
         elif gradient_clip_val:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         # The point is a mean over all tokens since the last one, and the only place where the step waits for a number.
@@ -166,9 +183,7 @@ class DialogueLM(L.LightningModule):
         return max(int(getattr(self.trainer, "log_every_n_steps", 1)), 1)
 
     def configure_optimizers(self) -> Any:
-        # The fused kernel unscales float16 gradients itself, which forbids clipping before it.
-        fused = self.trainer.precision != "16-mixed"
-        optimizer = adamw(self.network, self.hparams["lr"], self.hparams["weight_decay"], fused)
+        optimizer = adamw(self.network, self.hparams["lr"], self.hparams["weight_decay"])
         schedule = LambdaLR(optimizer, warmup_cosine(self.total_steps, self.hparams["warmup_fraction"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -226,7 +241,8 @@ class DialogueLM(L.LightningModule):
 
     def predict_step(self, batch: list[dict[str, Any]], batch_idx: int) -> list[dict[str, Any]]:
         encoder = self.trainer.datamodule.encoder  # type: ignore[attr-defined]
-        answers = answer(self.network, encoder, [str(row["question"]) for row in batch], self.decoding)
+        questions = [str(row["question"]) for row in batch]
+        answers = self.pace.timed(encoder.tokenizer, lambda: answer(self.network, encoder, questions, self.decoding))
         return [
             {
                 "row": row["row"],

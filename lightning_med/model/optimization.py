@@ -12,13 +12,13 @@ from torch.optim import AdamW
 from lightning_med.console import say
 
 
-def adamw(network: nn.Module, lr: float, weight_decay: float, fused: bool) -> AdamW:
-    """AdamW (Loshchilov & Hutter, 2019) that decays matrices and leaves norms and biases alone."""
+def adamw(network: nn.Module, lr: float, weight_decay: float) -> AdamW:
+    """AdamW (Loshchilov & Hutter, 2019), fused, that decays matrices and leaves norms and biases alone."""
     groups = [
         {"params": [p for p in network.parameters() if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in network.parameters() if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=fused)
+    return AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
 
 
 def warmup_cosine(total: int, warmup_fraction: float) -> Callable[[int], float]:

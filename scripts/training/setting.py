@@ -133,7 +133,7 @@ class Setting:
 
     def optimizer(self, network: nn.Module) -> tuple[torch.optim.AdamW, LambdaLR]:
         """The same AdamW and the same course of its rate as ours, fused."""
-        optimizer = adamw(network, self.lr, self.weight_decay, fused=True)
+        optimizer = adamw(network, self.lr, self.weight_decay)
         return optimizer, LambdaLR(optimizer, warmup_cosine(self.total, _WARMUP_FRACTION))
 
     def module_settings(self) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from lightning_med.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from lightning_med.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.tokens import ANSWER, QUESTION
 from lightning_med.errors import InputError
@@ -122,6 +123,37 @@ def test_an_epoch_sees_each_row_once(folder: Path, tmp_path: Path, data: Dialogu
     for rows in epochs:
         assert sorted(rows) == list(range(len(data.store("train"))))
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_a_scaled_gradient_is_clipped_at_its_own_size(folder: Path, tmp_path: Path, clip: float | None) -> None:
+    """float16 with a scaler, on the processor: the same course as in float32, with accumulation."""
+
+    class Norms(L.Callback):
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def on_before_zero_grad(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
+            if pl_module._gradient_norm is not None:
+                self.seen.append(float(pl_module._gradient_norm))
+
+    settings: dict[str, Any] = {"max_epochs": 1, "accumulate_grad_batches": 2, "gradient_clip_val": clip}
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    plugins = [WholeCheckpointIO(), MixedPrecision("16-mixed", "cpu", scaler)]
+    norms = Norms(), Norms()
+    exact, _ = fit(folder, tmp_path, callbacks=[norms[0]], **settings)
+    half, _ = fit(folder, tmp_path, callbacks=[norms[1]], precision=None, plugins=plugins, **settings)
+    assert len(norms[0].seen) > 1
+    assert norms[1].seen == pytest.approx(norms[0].seen, rel=0.02)
+    assert tiny.relative_l2(tiny.weights(half), tiny.weights(exact)) < 0.01
+
+
+def test_a_scaled_gradient_that_overflows_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    plugins = [WholeCheckpointIO(), MixedPrecision("16-mixed", "cpu", scaler)]
+    model, steps = fit(folder, tmp_path, max_steps=2, gradient_clip_val=1.0, precision=None, plugins=plugins)
+    assert all(torch.equal(weight, steps.weights[0][name]) for name, weight in tiny.weights(model.network).items())
+    assert scaler.get_scale() == 2.0**38
 
 
 def test_clipping_bounds_the_gradient(folder: Path, tmp_path: Path) -> None:
