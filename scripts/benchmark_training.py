@@ -30,6 +30,7 @@ from statistics import median
 from typing import Any
 
 from measuring import apart, corpus, machine
+from training.picture import draw
 from training.setting import Clock, Setting, held_back_loss
 
 from lightning_med.arguments import Parser
@@ -172,6 +173,7 @@ def _checked(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--prompt", action="store_true", help="with the system prompt before every consultation")
     parser.add_argument("--only", metavar="NAMES", help=f"some of {','.join(CONTENDERS)}; default: all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="where a picture of them goes, for instance a PNG")
     parser.add_argument("--contender", choices=(_PEAK, *CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
@@ -196,6 +198,8 @@ def _checked(argv: list[str]) -> argparse.Namespace:
         if name not in CONTENDERS:
             raise InputError(f"--only {name}: there is no such contender.", f"There are {', '.join(CONTENDERS)}.")
     needed = {library for name in given.only for library in CONTENDERS[name][1]} | {"psutil"}
+    if given.picture:
+        needed.add("matplotlib")
     missing = sorted(library for library in needed if find_spec(library) is None)
     if missing:
         raise InputError(
@@ -214,6 +218,8 @@ def main(argv: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             found = race(given, Path(folder))
         write_whole(given.json, json.dumps(found, indent=2) + "\n")
+        if given.picture:
+            draw(found, [name for name in CONTENDERS if name in found], given.picture)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
