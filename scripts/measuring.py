@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # of the extra `bench`: imported where it is used, so that a 
     import psutil
 
 _LOOK = 0.1  # seconds between two looks at the memory
+_REST = 50  # but no less than so many times what a look took: it walks all pages, and the cores are not ours to spend
 
 
 def apart(name: str, command: Sequence[object]) -> tuple[dict[str, Any], int]:
@@ -30,8 +31,8 @@ def apart(name: str, command: Sequence[object]) -> tuple[dict[str, Any], int]:
         command: The script and its options.
 
     Returns:
-        What it printed last, read as JSON; and the highest sum of PSS over it and its children, looked at ten times a
-        second until it ended, or until `watched_until` where it told such a time.
+        What it printed last, read as JSON; and the highest sum of PSS over it and its children, looked at up to
+        ten times a second until it ended, or until `watched_until` where it told such a time.
 
     Raises:
         InputError: It failed; the message holds what it said last.
@@ -45,8 +46,9 @@ def apart(name: str, command: Sequence[object]) -> tuple[dict[str, Any], int]:
         try:
             seen = []
             while child.poll() is None:
-                seen.append((time.time(), _memory(child)))
-                time.sleep(_LOOK)
+                looked = time.time()
+                seen.append((looked, _memory(child)))
+                time.sleep(max(_LOOK, _REST * (time.time() - looked)))
         finally:
             if child.poll() is None:
                 child.kill()
