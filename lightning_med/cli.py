@@ -21,6 +21,7 @@ VERBS = {
     "prepare": (_TRAINER, "the data alone: clean, split, tokenize into the cache, report"),
     "export": ("lightning_med.export", "turn a checkpoint into a Hugging Face folder"),
     "respond": ("lightning_med.respond", "answer one question with an exported model"),
+    "triage": ("lightning_med.triage", "the safety verdict on a message, as JSON"),
 }
 _HELP = """usage: lightning-med VERB [options]
 

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_med.arguments import Parser
-from lightning_med.data.prompts import DISCLAIMER, Prompt
+from lightning_med.data.prompts import Prompt
 from lightning_med.data.texts import mend_whitespace
 from lightning_med.errors import InputError
 from lightning_med.export import SETTINGS
+from lightning_med.safety import Guarded, Verdict, guard, triage
+from lightning_med.safety.advice import notice
+from lightning_med.safety.review import DISCLAIMER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,40 +28,68 @@ if TYPE_CHECKING:
 MODEL_VARIABLE = "LIGHTNING_MED_MODEL"
 
 
+UNCHECKED = "unchecked"
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer and how it came about.
 
     Attributes:
         question: As it was asked.
-        answer: What to show.
-        raw: What the model wrote.
-        disclaimer: What must stand beside the answer wherever a person reads it.
+        answer: What to show: guarded, the disclaimer at its end.
+        raw: What the model wrote; empty where it was not asked.
+        level, category: Of the verdict on the question; `unchecked` where safety is off.
+        guard: What the guard did, and how often.
+        advice: Fixed words for a question of danger; they stand in `answer` too.
     """
 
     question: str
     answer: str
     raw: str
-    disclaimer: str = DISCLAIMER
+    level: str
+    category: str
+    guard: dict[str, int]
+    advice: str
+
+    @classmethod
+    def of(cls, question: str, raw: str, guarded: Guarded) -> Answer:
+        verdict = guarded.verdict
+        return cls(question, guarded.answer, raw, verdict.level, verdict.category, guarded.actions, verdict.advice)
 
     def __str__(self) -> str:
-        return f"{self.answer}\n\n{self.disclaimer}"
+        return self.answer
 
 
 class Responder:
     """Answers questions with an exported model. For research and education, never a substitute for care.
+
+    A question of danger gets fixed advice and the model is not asked; whatever the model writes is guarded.
 
     Example:
         >>> responder = Responder.from_pretrained("lightning_logs/quickstart/version_0/export")
         >>> print(responder.respond("My tongue is sore, what can I do?"))
     """
 
-    def __init__(self, network: PreTrainedModel, encoder: Encoder, decoding: Decoding) -> None:
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        encoder: Encoder,
+        decoding: Decoding,
+        region: str | None = None,
+        safety: bool = True,
+    ) -> None:
         self.network, self.encoder, self.decoding = network.eval(), encoder, decoding
+        self.region, self.safety = region, safety
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Responder:
+    def from_pretrained(cls, folder: str | Path, region: str | None = None, safety: bool = True) -> Responder:
         """Loads an export, on the GPU if there is one.
+
+        Args:
+            folder: Of the export.
+            region: Whose emergency numbers the advice names, for instance `GB`; default: the locale's.
+            safety: `False` switches triage and guard off, and every answer says so.
 
         Raises:
             InputError: The folder is not an export of `lightning-med export`, or not a whole one.
@@ -88,7 +119,7 @@ class Responder:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"{folder} is not a whole export: {reason}", mend) from error
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return cls(network.to(device or "cpu"), encoder, decoding)
+        return cls(network.to(device or "cpu"), encoder, decoding, region, safety)
 
     def respond(self, question: str) -> Answer:
         """Answers one question; of a very long one the beginning counts.
@@ -104,14 +135,37 @@ class Responder:
         Raises:
             InputError: One of them is empty.
         """
+        mended = [_asked(question) for question in questions]
+        if not self.safety:
+            return [_unchecked(question, raw) for question, raw in zip(questions, self._written(mended), strict=True)]
+        verdicts = [triage(question, self.region) for question in questions]
+        answerable = [number for number, verdict in enumerate(verdicts) if verdict.answerable]
+        written = dict(zip(answerable, self._written([mended[number] for number in answerable]), strict=True))
+        return [
+            Answer.of(question, written.get(number, ""), guard(question, written.get(number, ""), self.region, verdict))
+            for number, (question, verdict) in enumerate(zip(questions, verdicts, strict=True))
+        ]
+
+    def _written(self, questions: list[str]) -> list[str]:
+        """What the model writes, unchecked."""
+        if not questions:
+            return []
         import torch
 
         from lightning_med.model.generation import answer
 
-        mended = [_asked(question) for question in questions]
         with torch.inference_mode():
-            raw = answer(self.network, self.encoder, mended, self.decoding)
-        return [Answer(question, text, text) for question, text in zip(questions, raw, strict=True)]
+            return answer(self.network, self.encoder, questions, self.decoding)
+
+
+def _unchecked(question: str, raw: str) -> Answer:
+    return Answer(question, f"{raw}\n\n{notice('off')}\n\n{DISCLAIMER}", raw, UNCHECKED, "", {}, "")
+
+
+def _alarm(question: str, region: str | None = None) -> Answer | None:
+    """The fixed answer to a question of danger, for which no model need be loaded; `None` for any other."""
+    verdict: Verdict = triage(question, region)
+    return None if verdict.answerable else Answer.of(question, "", guard(question, "", region, verdict))
 
 
 def _asked(question: str) -> str:
@@ -127,7 +181,7 @@ def _asked(question: str) -> str:
 
 
 def generate_response(question: str, model: str | Path | None = None) -> str:
-    """Answers a question, in one call.
+    """Answers a question, in one call; guarded, and with fixed advice where it speaks of danger.
 
     Args:
         question: The patient's words.
@@ -139,6 +193,9 @@ def generate_response(question: str, model: str | Path | None = None) -> str:
     Raises:
         InputError: No model is found, or the question is empty.
     """
+    _asked(question)
+    if alarm := _alarm(question):
+        return str(alarm)
     folder = Path(model or os.environ.get(MODEL_VARIABLE) or _newest_export())
     return str(_loaded(str(folder), _stamp(folder)).respond(question))
 
@@ -170,13 +227,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--model", help=f"an export's folder; else ${MODEL_VARIABLE}, else the newest under lightning_logs"
     )
-    parser.add_argument("--json", action="store_true", help="print question, answer, raw and disclaimer as JSON")
+    parser.add_argument("--json", action="store_true", help="print all that is known of the answer as JSON")
+    parser.add_argument("--region", help="whose emergency numbers to name, for instance GB (default: the locale's)")
+    parser.add_argument("--safety", choices=("on", "off"), default="on", help="off: check neither question nor answer")
     parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")
     given = parser.parse_args(argv[1:])
     content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
     question = content.decode("utf-8", "replace")
     _asked(question)  # before the model is loaded
-    responder = Responder.from_pretrained(given.model or os.environ.get(MODEL_VARIABLE) or _newest_export())
-    answer = responder.respond(question)
+    answer = _alarm(question, given.region) if given.safety == "on" else None
+    if answer is None:
+        folder = given.model or os.environ.get(MODEL_VARIABLE) or _newest_export()
+        answer = Responder.from_pretrained(folder, given.region, given.safety == "on").respond(question)
     print(json.dumps(asdict(answer), ensure_ascii=False) if given.json else answer)
     return 0

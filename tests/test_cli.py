@@ -207,7 +207,7 @@ def test_test_validate_and_predict_write_into_the_run(run: Path, tmp_path: Path,
     assert validation["val/perplexity"] > 1
     rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     assert rows
-    assert {"row", "source", "question", "reference", "answer", "raw"} <= set(rows[0])
+    assert {"row", "source", "question", "reference", "answer", "raw", "level", "category", "guard"} == set(rows[0])
 
 
 def test_output_says_where_results_go(run: Path, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med import Responder, generate_response
-from lightning_med.data.prompts import DISCLAIMER
+from lightning_med import Responder, generate_response, respond
 from lightning_med.errors import InputError
 from lightning_med.export import SETTINGS
+from lightning_med.safety.review import DISCLAIMER, Guarded
 from tests import tiny
 
 QUESTION = "My tongue is sore, what can I do?"
@@ -47,9 +47,8 @@ def nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_an_answer_says_what_was_asked_and_what_must_stand_beside_it(responder: Responder) -> None:
     given_answer = responder.respond(QUESTION)
     assert given_answer.question == QUESTION
-    assert given_answer.disclaimer == DISCLAIMER
-    assert str(given_answer).endswith(DISCLAIMER)
-    assert given_answer.answer in str(given_answer)
+    assert given_answer.answer.endswith(DISCLAIMER)
+    assert str(given_answer) == given_answer.answer
 
 
 def test_the_same_question_gets_the_same_answer(exported: Path, responder: Responder) -> None:
@@ -170,8 +169,9 @@ def test_no_model_at_all_says_how_to_make_one() -> None:
     assert "lightning-med fit" in raised.value.mend
 
 
-def test_a_folder_exported_anew_is_read_anew(exported: Path, tmp_path: Path) -> None:
+def test_a_folder_exported_anew_is_read_anew(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shutil.copytree(exported, tmp_path / "model")
+    monkeypatch.setattr(respond, "guard", lambda question, raw, *_: Guarded(raw, {}))
     before = generate_response(QUESTION, folder)
     settings = json.loads((folder / SETTINGS).read_text())
     settings["decoding"]["max_new_tokens"] = 1
@@ -197,7 +197,7 @@ def test_json_holds_the_parts(exported: Path, responder: Responder) -> None:
     status, out, _ = tiny.command("respond", "--model", exported, "--json", "Wo tut es weh? Überall. 😀")
     assert status == 0
     content: dict[str, Any] = json.loads(out)
-    assert set(content) >= {"question", "answer", "raw", "disclaimer"}
+    assert set(content) >= {"question", "answer", "raw", "level", "category", "guard", "advice"}
     assert content["question"] == "Wo tut es weh? Überall. 😀"
     assert "😀" in out  # readable as it is
     assert len(out.splitlines()) == 1

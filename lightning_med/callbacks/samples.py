@@ -13,6 +13,8 @@ from rich.table import Table
 from lightning_med.console import above_bar
 from lightning_med.errors import check
 from lightning_med.model.generation import Decoding, Pace, answer
+from lightning_med.safety import guard
+from lightning_med.safety.review import DISCLAIMER
 
 
 class SampleAnswers(L.Callback):
@@ -54,12 +56,14 @@ class SampleAnswers(L.Callback):
     def _show(self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str], pace: Pace) -> None:
         title = f"Sample answers at step {trainer.global_step}, {pace}"
         table = Table(title=title, show_lines=True, title_justify="left")
-        for name in ("question", "reference", "answer"):
+        for name in ("question", "reference", "raw answer", "guarded answer"):
             table.add_column(name, overflow="fold", ratio=1)
         for number, (text, given) in enumerate(zip(texts, answers, strict=True)):
             question, reference = str(text["question"]), str(text["answer"])
-            table.add_row(*(_short(cell) for cell in (question, reference, given)))
-            parts = {"Question": question, "Reference": reference, f"Answer at step {trainer.global_step}": given}
+            shown = guard(question, given).answer.removesuffix(DISCLAIMER).rstrip()
+            table.add_row(*(_short(cell) for cell in (question, reference, given, shown)))
+            step = f"at step {trainer.global_step}"
+            parts = {"Question": question, "Reference": reference, f"Answer {step}": given, f"Guarded {step}": shown}
             page = "\n\n".join(f"**{title}**\n\n{content}" for title, content in parts.items())
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):

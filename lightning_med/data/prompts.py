@@ -18,12 +18,10 @@ from dataclasses import dataclass
 SYSTEM_PROMPT = (
     "You are a caring doctor. Answer with empathy and clear, safe advice, and say when to seek care in person."
 )
-DISCLAIMER = (
-    "This answer was written by a language model for research and education. It is not medical advice and never a"
-    " substitute for care. If you are worried, see a doctor; in an emergency, call your emergency number now."
-)
 PATIENT, DOCTOR = "Patient:", "Doctor:"
+QUOTED = "> "  # stands before a role's marker that a person typed at a line's start, so that it opens no turn
 _TURN = re.compile(rf"\n\s*(?:{PATIENT}|{DOCTOR})")
+_MARKER = re.compile(rf"(?<=\n)([^\S\n]*)(?={PATIENT}|{DOCTOR})")
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,9 @@ class Prompt:
         doctor.
         """
         system = self.system.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+        outside = (
+            f"| trim | replace('\\n{PATIENT}', '\\n{QUOTED}{PATIENT}') | replace('\\n{DOCTOR}', '\\n{QUOTED}{DOCTOR}')"
+        )
         return (
             "{%- if messages and messages[0].role == 'system' %}"
             "{%- set system = messages[0].content | trim %}{%- set turns = messages[1:] %}"
@@ -66,12 +67,19 @@ class Prompt:
             "{{- system }}"
             "{%- for turn in turns %}"
             "{%- if system or not loop.first %}{{- '\\n\\n' }}{%- endif %}"
-            f"{{%- if turn.role == 'user' %}}{{{{- '{PATIENT} ' + (turn.content | trim) }}}}"
-            f"{{%- elif turn.role == 'assistant' %}}{{{{- '{DOCTOR} ' + (turn.content | trim) + eos_token }}}}"
+            f"{{%- if turn.role == 'user' %}}{{{{- '{PATIENT} ' + (turn.content {outside}) }}}}"
+            f"{{%- elif turn.role == 'assistant' %}}{{{{- '{DOCTOR} ' + (turn.content {outside}) + eos_token }}}}"
             "{%- else %}{{- raise_exception('Roles are system (first), user and assistant.') }}{%- endif %}"
             "{%- endfor %}"
             f"{{%- if add_generation_prompt %}}{{{{- '\\n\\n{DOCTOR}' }}}}{{%- endif %}}"
         )
+
+
+def without_roles(text: str) -> str:
+    """A text from outside in which no line opens a role: such a marker is quoted."""
+    if PATIENT not in text and DOCTOR not in text:
+        return text
+    return _MARKER.sub(rf"\g<1>{QUOTED}", text)
 
 
 def first_turn(text: str) -> str:

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from lightning_med.data.chat_doctor import CHAT_DOCTOR, mend_chat_doctor
 from lightning_med.data.texts import mend_whitespace
+from lightning_med.safety.review import unsafe_advice
 
 COLUMNS = ("question", "answer")
 MIN_WORDS = 5  # of an answer that teaches anything
@@ -253,6 +254,11 @@ def has_lost_words(frame: pd.DataFrame) -> np.ndarray:
     return matching(frame["question"], CHAT_DOCTOR) | matching(frame["answer"], CHAT_DOCTOR)
 
 
+def has_unsafe_advice(frame: pd.DataFrame) -> np.ndarray:
+    """An answer that talks a patient out of care, or abuses, by the rules that guard a model's answers."""
+    return matching(frame["answer"], unsafe_advice())
+
+
 _SUSPECT_WHITESPACE = rf"^ | $|  |[{_SPACES}]"
 
 RULES = (
@@ -297,5 +303,12 @@ RULES = (
     Rule("too_short", "drops", True, f"an answer under {MIN_WORDS} words", condemn=is_too_short),
     Rule("cut_answer", "drops", False, "an answer that stops in mid-sentence", condemn=is_cut),
     Rule("lost_words", "drops", False, "“Chat Doctor” where words are gone", condemn=has_lost_words),
+    Rule(
+        "unsafe_advice",
+        "drops",
+        False,
+        "advice against seeking care, or abuse, in an answer",
+        condemn=has_unsafe_advice,
+    ),
 )
 DUPLICATE = "duplicate"  # needs all rows, so it is no function of a frame

@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lightning_med.data import bpe
-from lightning_med.data.prompts import Prompt
+from lightning_med.data.prompts import Prompt, without_roles
 from lightning_med.errors import InputError
 from lightning_med.files import write_whole
 from lightning_med.hub import fetched, reaching
@@ -184,7 +184,7 @@ class Encoder:
     """Encodes consultations and questions under one prompt and one length.
 
     Text from outside is encoded with special tokens split into ordinary ones: nothing a person types can become a
-    control token.
+    control token, and no line of it opens a role.
 
     Args:
         tokenizer: With an `eos_token`.
@@ -231,7 +231,8 @@ class Encoder:
             turns: The exchanges of each conversation; by default each is one of its own. Of a conversation too long,
                 the exchanges that fit are kept.
         """
-        texts = [f" {text}" for text in questions + answers]
+        answers = list(map(without_roles, answers))
+        texts = [f" {text}" for text in (*map(without_roles, questions), *answers)]
         ids = self._swift.ids(texts) if self._swift else list(map(np.array, self._ids(texts)))
         exchanges = list(zip(ids, ids[len(questions) :], answers, strict=False))
         if turns is None:
@@ -250,7 +251,11 @@ class Encoder:
 
     def encode_question(self, question: str, room: int) -> list[int]:
         """The ids of a prompt that ends where the answer begins, its question cut to `room` tokens."""
-        return [*self._opening.tolist(), *self._ids([f" {question}"])[0][: max(room, 1)], *self._handover.tolist()]
+        return [
+            *self._opening.tolist(),
+            *self._ids([f" {without_roles(question)}"])[0][: max(room, 1)],
+            *self._handover.tolist(),
+        ]
 
     @property
     def frame(self) -> int:

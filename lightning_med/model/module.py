@@ -22,6 +22,7 @@ from lightning_med.model.budget import Budget, measured
 from lightning_med.model.generation import Decoding, Pace, answer
 from lightning_med.model.metrics import AnswerLikelihood
 from lightning_med.model.optimization import adamw, hold_to_settings, stepped, total_steps, warmup_cosine
+from lightning_med.safety import guard
 
 
 class DialogueLM(L.LightningModule):
@@ -243,17 +244,7 @@ class DialogueLM(L.LightningModule):
         encoder = self.trainer.datamodule.encoder  # type: ignore[attr-defined]
         questions = [str(row["question"]) for row in batch]
         answers = self.pace.timed(encoder.tokenizer, lambda: answer(self.network, encoder, questions, self.decoding))
-        return [
-            {
-                "row": row["row"],
-                "source": row["source"],
-                "question": row["question"],
-                "reference": row["answer"],
-                "answer": text,
-                "raw": text,
-            }
-            for row, text in zip(batch, answers, strict=True)
-        ]
+        return [_predicted(row, text) for row, text in zip(batch, answers, strict=True)]
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -289,3 +280,19 @@ class DialogueLM(L.LightningModule):
         prepared = data.prepared
         ckpt.check_same("tokenizer", stored["tokenizer"] == store_tokenizer(prepared.tokenizer))
         ckpt.check_same("system prompt", stored["system_prompt"] == data.prompt.system)
+
+
+def _predicted(row: dict[str, Any], raw: str) -> dict[str, Any]:
+    """A line of predictions: the model is asked even where its answer will not be shown, so that both can be judged."""
+    guarded = guard(str(row["question"]), raw)
+    return {
+        "row": row["row"],
+        "source": row["source"],
+        "question": row["question"],
+        "reference": row["answer"],
+        "answer": guarded.answer,
+        "raw": raw,
+        "level": guarded.verdict.level,
+        "category": guarded.verdict.category,
+        "guard": guarded.actions,
+    }

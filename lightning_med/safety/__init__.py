@@ -1,1 +1,24 @@
-"""What keeps a patient's consultation out of harm's way before a model learns from it."""
+"""What stands before and after a model: `triage` on a message, `guard` on an answer; and private data.
+
+No network, no language model, nothing heavy imported: usable alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["Guarded", "Verdict", "guard", "triage"]
+
+if TYPE_CHECKING:
+    from lightning_med.safety.review import Guarded, guard
+    from lightning_med.safety.verdict import Verdict, triage
+
+_HOMES = {"Guarded": "review", "guard": "review", "Verdict": "verdict", "triage": "verdict"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

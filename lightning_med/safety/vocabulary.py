@@ -25,6 +25,44 @@ def given_names() -> frozenset[str]:
     return _read("given_names.txt")
 
 
+_DRUG = re.compile(
+    r"(?:cillin|mycin|micin|cycline|azole|pril|sartan|statin|olol|oxacin|azepam|azolam|profen|dipine|gliptin|gliflozin|formin|prazole|tidine"
+    r"|triptan|setron|cortisone|solone|onide|parin|xaban|vir|mab|nib|zosin|glitazone|barbital|caine|oxetine|opram|traline|cef\w{2,8}|zine)$"
+)
+_DISEASE = re.compile(
+    r"(?:itis|osis|a?emia|oma|opathy|algia|pnea|rrhea|rrhoea|uria|plegia|paresis|phobia|trophy|plasia|sclerosis|ectasis|iasis|cele|lithiasis)$"
+)
+_NO_DISEASE = frozenset(("diagnosis", "prognosis", "coma", "aroma", "diploma"))
+
+
+def is_drug(word: str) -> bool:
+    """Whether a word names a medicine or a class of them, by a list and by its ending."""
+    low = word.lower()
+    return low in _drugs() or (len(low) > 6 and bool(_DRUG.search(low)) and low not in ordinary_words())
+
+
+def is_disease(word: str) -> bool:
+    """Whether a word names a disease, by a list and by its ending."""
+    low = word.lower()
+    return low in _diseases() or (len(low) > 5 and bool(_DISEASE.search(low)) and low not in _NO_DISEASE)
+
+
+@cache
+def _drugs() -> frozenset[str]:
+    return _answers("drugs")
+
+
+@cache
+def _diseases() -> frozenset[str]:
+    return _answers("diseases")
+
+
+def _answers(name: str) -> frozenset[str]:
+    import yaml
+
+    return few(yaml.safe_load(Path(__file__).with_name("answers.yaml").read_text(encoding="utf-8"))[name])
+
+
 def few(words: str) -> frozenset[str]:
     """A handful of words, written as a sentence is."""
     return frozenset(words.split())
