@@ -1,0 +1,29 @@
+"""Whether a message is English: the rules know no other language."""
+
+from __future__ import annotations
+
+from lightning_med.safety.plain import foreign_letters, plain
+from lightning_med.safety.vocabulary import few, ordinary_words
+from lightning_med.safety.words import Word
+
+_FEWEST = 4  # words; fewer tell no language
+_KNOWN = 0.4  # share of English words below which a message is another language's
+_COMMON = few(
+    "i my me is am are was the a to and of in for it have has not you he she what do can with on how why when help"
+)
+
+
+def is_english(text: str, message: list[Word]) -> bool:
+    """Whether a message may be English; one of very few words may always be.
+
+    Args:
+        text: As it was typed.
+        message: Its words.
+    """
+    if foreign_letters(plain(text[:2000])) > 0.3:
+        return False
+    spoken = [word.text for word in message[:400] if word.text.isalpha()]
+    if len(spoken) < _FEWEST:
+        return True
+    known = sum(word in _COMMON or word in ordinary_words() for word in spoken)
+    return known / len(spoken) >= _KNOWN

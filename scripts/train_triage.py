@@ -1,0 +1,176 @@
+"""Trains the classifier of triage on the repository's examples, and chooses its thresholds.
+
+    python scripts/train_triage.py [--examples FOLDER] [--output FILE.safetensors]
+
+The examples were written by hand by language models in the roles of many people, and are no one's real words. The
+thresholds are such that the classifier alarms at no more of the ordinary examples, judged by models that have not seen
+them (five folds), than `ALARMS`, `URGENT` and `REFUSALS` say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+from torch import Tensor
+from torch.nn.functional import cross_entropy, embedding_bag
+
+from lightning_med.arguments import Parser
+from lightning_med.console import say, working
+from lightning_med.errors import InputError
+from lightning_med.safety import classifier
+from lightning_med.safety.rulebook import rulebook
+from lightning_med.safety.verdict import by_rules, reading
+
+HOME = Path(__file__).parent / "triage"
+FOLDS, DECAY, STEPS = 5, 3e-5, 80
+# Of ordinary examples and of look-alikes: how many the classifier may alarm at, ask care for, refuse.
+ALARMS, URGENT, REFUSALS = (0.015, 0.025), (0.06, 0.09), (0.004, 0.02)
+DANGER = ("emergency", "crisis")
+
+
+def load(folder: Path) -> list[dict[str, Any]]:
+    """The rows of every file of a folder, each with the file's name.
+
+    Raises:
+        InputError: There is none.
+    """
+    rows = [
+        {**json.loads(line), "file": path.stem}
+        for path in sorted(folder.glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    ]
+    if not rows:
+        raise InputError(f"{folder} holds no examples.", "Files of JSON Lines are wanted: text, level, category.")
+    return rows
+
+
+def _bags(found: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Feature numbers in one row, where each message begins, and the weight of each feature."""
+    sizes = torch.tensor([max(len(one), 1) for one in found])
+    numbers = torch.tensor([number for one in found for number in (one or [0])])
+    return numbers, sizes.cumsum(0) - sizes, sizes.float().rsqrt().repeat_interleave(sizes)
+
+
+def scores(found: list[list[int]], weights: Tensor, constants: Tensor) -> Tensor:
+    """`[messages, classes]`, before the softmax."""
+    numbers, starts, shares = _bags(found)
+    return embedding_bag(numbers, weights, starts, mode="sum", per_sample_weights=shares) + constants
+
+
+def trained(found: list[list[int]], labels: list[int], classes: int) -> tuple[Tensor, Tensor]:
+    """Weights `[features, classes]` and constants `[classes]` of a softmax regression with weight decay, by L-BFGS."""
+    weights = torch.zeros(classifier.BUCKETS, classes, requires_grad=True)
+    constants = torch.zeros(classes, requires_grad=True)
+    numbers, starts, shares = _bags(found)
+    wanted = torch.tensor(labels)
+    optimizer = torch.optim.LBFGS([weights, constants], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        found_scores = embedding_bag(numbers, weights, starts, mode="sum", per_sample_weights=shares) + constants
+        loss = cross_entropy(found_scores, wanted) + DECAY * weights.square().sum()
+        loss.backward()
+        return loss.item()
+
+    optimizer.step(closure)
+    return weights.detach(), constants.detach()
+
+
+def unseen(found: list[list[int]], labels: list[int], classes: int, tell: Any) -> np.ndarray:
+    """The chances `[messages, classes]` of each example by a model that has not seen it."""
+    fold = np.random.default_rng(0).integers(0, FOLDS, len(found))
+    chances = np.zeros((len(found), classes))
+    for number in range(FOLDS):
+        tell("folds", number, FOLDS)
+        seen, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        model = trained([found[i] for i in seen], [labels[i] for i in seen], classes)
+        chances[held] = scores([found[i] for i in held], *model).softmax(1).numpy()
+    return chances
+
+
+def threshold(values: np.ndarray, files: np.ndarray, shares: tuple[float, float]) -> float:
+    """The least chance that no more than these shares of ordinary examples and of look-alikes exceed."""
+    alike = files == "look_alikes"
+    parts = [(values[~alike], shares[0]), (values[alike], shares[1])]
+    return float(max(np.quantile(part, 1 - share) for part, share in parts if len(part)))
+
+
+def main(argv: list[str]) -> int:
+    """Returns the exit status."""
+    parser = Parser("train_triage", "Train the classifier of triage.")
+    parser.add_argument("--examples", type=Path, default=HOME / "examples")
+    parser.add_argument("--output", type=Path, default=classifier.PATH)
+    try:
+        given: argparse.Namespace = parser.parse_args(argv)
+        rows = [row for row in load(given.examples) if row["level"] != "urgent"]
+        with working("Triage") as tell:
+            tell("reading the examples", 0, 0)
+            rules = rulebook()
+            read = [reading(row["text"], rules) for row in rows]
+            by_rule = [by_rules(one, rules) for one in read]
+            found = [classifier.features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
+            names = [classifier.ORDINARY, *rules.categories]
+            labels = [names.index(row["category"]) if row["level"] != "ordinary" else 0 for row in rows]
+            chances = unseen(found, labels, len(names), tell)
+            tell("training", FOLDS, FOLDS)
+            weights, constants = trained(found, labels, len(names))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    level = np.array(["ordinary", *(category.level for category in rules.categories.values())])
+    files = np.array([row["file"].rstrip("_0123456789") for row in rows])
+    truth = np.array([row["level"] for row in rows])
+    danger, harm = chances[:, np.isin(level, DANGER)].sum(1), chances[:, level == "harmful"].sum(1)
+    usual = truth == "ordinary"
+    limits = {
+        "alarm": threshold(danger[usual], files[usual], ALARMS),
+        "urgent": threshold(danger[usual], files[usual], URGENT),
+        "harmful": threshold(harm[usual], files[usual], REFUSALS),
+    }
+    alarms = [any(given_level in DANGER for given_level, _ in ruled.values()) for ruled in by_rule]
+    report(truth, files, danger, harm, np.array(alarms), limits)
+    scale = weights.abs().amax(0) / 127
+    tensors = {
+        "weights": (weights / scale).round().to(torch.int8).numpy(),
+        "scale": scale.numpy(),
+        "constants": constants.numpy(),
+    }
+    told = {
+        "classes": " ".join(names),
+        "rules": classifier.rules_digest(),
+        **{k: f"{v:.4f}" for k, v in limits.items()},
+    }
+    given.output.write_bytes(save(tensors, told))
+    say(f"{given.output}: {given.output.stat().st_size / 2**20:.1f} MiB from {len(rows):,} examples")
+    return 0
+
+
+def report(
+    truth: np.ndarray,
+    files: np.ndarray,
+    danger: np.ndarray,
+    harm: np.ndarray,
+    alarms: np.ndarray,
+    limits: dict[str, float],
+) -> None:
+    """Prints what rules and classifier find among the examples, judged unseen by the classifier."""
+    say(f"thresholds: {limits}")
+    ours, urgent = (danger > limits["alarm"]) | alarms, (danger > limits["urgent"]) | alarms
+    for name in sorted(set(files)):
+        part = files == name
+        say(
+            f"{name:<14} {part.sum():>5}  alarm {ours[part].mean():.1%} (rules alone {alarms[part].mean():.1%})"
+            f"  urgent or above {urgent[part].mean():.1%}  harmful {(harm[part] > limits['harmful']).mean():.1%}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
