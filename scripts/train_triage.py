@@ -3,8 +3,8 @@
     python scripts/train_triage.py [--examples FOLDER] [--output FILE.safetensors]
 
 The examples were written by hand by language models in the roles of many people, and are no one's real words. The
-thresholds are such that the classifier alarms at no more of the ordinary examples, judged by models that have not seen
-them (five folds), than `ALARMS`, `URGENT` and `REFUSALS` say.
+thresholds are such that rules and classifier together alarm at no more of the harmless examples, judged by models that
+have not seen them (five folds), than `ALARMS`, `URGENT` and `REFUSALS` say.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from lightning_med.safety.rulebook import rulebook
 from lightning_med.safety.verdict import by_rules, reading
 
 HOME = Path(__file__).parent / "triage"
-FOLDS, DECAY, STEPS = 5, 3e-5, 80
-# Of ordinary examples and of look-alikes: how many the classifier may alarm at, ask care for, refuse.
-ALARMS, URGENT, REFUSALS = (0.015, 0.025), (0.06, 0.09), (0.004, 0.02)
+FOLDS, DECAY, STEPS = 5, 1e-5, 60
+CRISIS = 2.0  # what an example of a crisis counts: they are fewer, and said in more ways
+# Of ordinary examples and of look-alikes: how many may alarm; alarm or be urgent; be refused.
+ALARMS, URGENT, REFUSALS = (0.03, 0.05), (0.12, 0.19), (0.01, 0.03)
 DANGER = ("emergency", "crisis")
 
 
@@ -65,8 +66,15 @@ def scores(found: list[list[int]], weights: Tensor, constants: Tensor) -> Tensor
     return embedding_bag(numbers, weights, starts, mode="sum", per_sample_weights=shares) + constants
 
 
-def trained(found: list[list[int]], labels: list[int], classes: int) -> tuple[Tensor, Tensor]:
-    """Weights `[features, classes]` and constants `[classes]` of a softmax regression with weight decay, by L-BFGS."""
+def trained(found: list[list[int]], labels: list[int], counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights `[features, classes]` and constants `[classes]` of a softmax regression with weight decay, by L-BFGS.
+
+    Args:
+        found: The features of each example.
+        labels: Its class.
+        counts: `[classes]`, what an example of each class counts.
+    """
+    classes = len(counts)
     weights = torch.zeros(classifier.BUCKETS, classes, requires_grad=True)
     constants = torch.zeros(classes, requires_grad=True)
     numbers, starts, shares = _bags(found)
@@ -76,7 +84,7 @@ def trained(found: list[list[int]], labels: list[int], classes: int) -> tuple[Te
     def closure() -> float:
         optimizer.zero_grad()
         found_scores = embedding_bag(numbers, weights, starts, mode="sum", per_sample_weights=shares) + constants
-        loss = cross_entropy(found_scores, wanted) + DECAY * weights.square().sum()
+        loss = cross_entropy(found_scores, wanted, counts) + DECAY * weights.square().sum()
         loss.backward()
         return loss.item()
 
@@ -84,23 +92,34 @@ def trained(found: list[list[int]], labels: list[int], classes: int) -> tuple[Te
     return weights.detach(), constants.detach()
 
 
-def unseen(found: list[list[int]], labels: list[int], classes: int, tell: Any) -> np.ndarray:
+def unseen(found: list[list[int]], labels: list[int], counts: Tensor, tell: Any) -> np.ndarray:
     """The chances `[messages, classes]` of each example by a model that has not seen it."""
     fold = np.random.default_rng(0).integers(0, FOLDS, len(found))
-    chances = np.zeros((len(found), classes))
+    chances = np.zeros((len(found), len(counts)))
     for number in range(FOLDS):
         tell("folds", number, FOLDS)
         seen, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        model = trained([found[i] for i in seen], [labels[i] for i in seen], classes)
+        model = trained([found[i] for i in seen], [labels[i] for i in seen], counts)
         chances[held] = scores([found[i] for i in held], *model).softmax(1).numpy()
     return chances
 
 
-def threshold(values: np.ndarray, files: np.ndarray, shares: tuple[float, float]) -> float:
-    """The least chance that no more than these shares of ordinary examples and of look-alikes exceed."""
+def threshold(values: np.ndarray, ruled: np.ndarray, files: np.ndarray, shares: tuple[float, float]) -> float:
+    """The least chance at which rules and classifier together alarm at no more than these shares of harmless examples.
+
+    Args:
+        values: Chances of the examples.
+        ruled: Whether the rules alarm at them already.
+        files: Their files: look-alikes have a share of their own, the second.
+    """
     alike = files == "look_alikes"
-    parts = [(values[~alike], shares[0]), (values[alike], shares[1])]
-    return float(max(np.quantile(part, 1 - share) for part, share in parts if len(part)))
+    limits = [0.0]
+    for part, share in ((~alike, shares[0]), (alike, shares[1])):
+        left = int(share * part.sum()) - int(ruled[part].sum())
+        open_ = np.sort(values[part & ~ruled])[::-1]
+        if len(open_):
+            limits.append(float(open_[max(left, 0)] if left < len(open_) else 0.0))
+    return max(limits)
 
 
 def main(argv: list[str]) -> int:
@@ -119,56 +138,55 @@ def main(argv: list[str]) -> int:
             found = [classifier.features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
             names = [classifier.ORDINARY, *rules.categories]
             labels = [names.index(row["category"]) if row["level"] != "ordinary" else 0 for row in rows]
-            chances = unseen(found, labels, len(names), tell)
+            levels = [classifier.ORDINARY, *(category.level for category in rules.categories.values())]
+            counts = torch.tensor([CRISIS if level == "crisis" else 1.0 for level in levels])
+            chances = unseen(found, labels, counts, tell)
             tell("training", FOLDS, FOLDS)
-            weights, constants = trained(found, labels, len(names))
+            weights, constants = trained(found, labels, counts)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    level = np.array(["ordinary", *(category.level for category in rules.categories.values())])
+    level = np.array(levels)
     files = np.array([row["file"].rstrip("_0123456789") for row in rows])
     truth = np.array([row["level"] for row in rows])
     danger, harm = chances[:, np.isin(level, DANGER)].sum(1), chances[:, level == "harmful"].sum(1)
+    ruled = {
+        name: np.array([any(given_level in levels for given_level, _ in one.values()) for one in by_rule])
+        for name, levels in (("alarm", DANGER), ("urgent", (*DANGER, "urgent")), ("harmful", ("harmful",)))
+    }
     usual = truth == "ordinary"
     limits = {
-        "alarm": threshold(danger[usual], files[usual], ALARMS),
-        "urgent": threshold(danger[usual], files[usual], URGENT),
-        "harmful": threshold(harm[usual], files[usual], REFUSALS),
+        name: threshold(chance[usual], ruled[name][usual], files[usual], shares)
+        for name, chance, shares in (("alarm", danger, ALARMS), ("urgent", danger, URGENT), ("harmful", harm, REFUSALS))
     }
-    alarms = [any(given_level in DANGER for given_level, _ in ruled.values()) for ruled in by_rule]
-    report(truth, files, danger, harm, np.array(alarms), limits)
+    report(files, danger, harm, ruled, limits)
     scale = weights.abs().amax(0) / 127
     tensors = {
         "weights": (weights / scale).round().to(torch.int8).numpy(),
         "scale": scale.numpy(),
         "constants": constants.numpy(),
     }
-    told = {
-        "classes": " ".join(names),
-        "rules": classifier.rules_digest(),
-        **{k: f"{v:.4f}" for k, v in limits.items()},
-    }
-    given.output.write_bytes(save(tensors, told))
+    limits = {name: round(limit, 4) for name, limit in limits.items()}
+    told = {"classes": names, "rules": classifier.rules_digest(), "limits": limits}
+    given.output.write_bytes(save(tensors, {"triage": json.dumps(told)}))  # one key: of several the order is not fixed
     say(f"{given.output}: {given.output.stat().st_size / 2**20:.1f} MiB from {len(rows):,} examples")
     return 0
 
 
 def report(
-    truth: np.ndarray,
-    files: np.ndarray,
-    danger: np.ndarray,
-    harm: np.ndarray,
-    alarms: np.ndarray,
-    limits: dict[str, float],
+    files: np.ndarray, danger: np.ndarray, harm: np.ndarray, ruled: dict[str, np.ndarray], limits: dict[str, float]
 ) -> None:
     """Prints what rules and classifier find among the examples, judged unseen by the classifier."""
     say(f"thresholds: {limits}")
-    ours, urgent = (danger > limits["alarm"]) | alarms, (danger > limits["urgent"]) | alarms
+    alarm = (danger > limits["alarm"]) | ruled["alarm"]
+    urgent = (danger > limits["urgent"]) | ruled["urgent"] | alarm
+    refused = (harm > limits["harmful"]) | ruled["harmful"]
     for name in sorted(set(files)):
         part = files == name
         say(
-            f"{name:<14} {part.sum():>5}  alarm {ours[part].mean():.1%} (rules alone {alarms[part].mean():.1%})"
-            f"  urgent or above {urgent[part].mean():.1%}  harmful {(harm[part] > limits['harmful']).mean():.1%}"
+            f"{name:<12} {part.sum():>5}  alarm {alarm[part].mean():.1%} (rules alone {ruled['alarm'][part].mean():.1%})"
+            f"  urgent or above {urgent[part].mean():.1%} (rules {ruled['urgent'][part].mean():.1%})"
+            f"  refused {refused[part].mean():.1%} (rules {ruled['harmful'][part].mean():.1%})"
         )
 
 

@@ -31,6 +31,9 @@ def test_the_wheel_holds_the_data_and_the_configs(wheel: zipfile.ZipFile) -> Non
     sample = ROOT / "lightning_med" / "data" / "sample"
     for name in ("consultations.csv", "complaints.yaml"):
         assert wheel.read(f"lightning_med/data/sample/{name}") == (sample / name).read_bytes()
+    for name in ("rules.yaml", "advice.yaml", "answers.yaml", "triage.safetensors"):
+        own = ROOT / "lightning_med" / "safety" / name
+        assert wheel.read(f"lightning_med/safety/{name}") == own.read_bytes()
     for path in (ROOT / "configs").glob("*.yaml"):
         assert wheel.read(f"lightning_med/configs/{path.name}") == path.read_bytes()
 
@@ -40,7 +43,8 @@ def test_the_wheel_holds_every_module_and_nothing_beside(wheel: zipfile.ZipFile)
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "lightning_med").rglob("*.py")}
     assert modules <= names
     assert {name.split("/")[0] for name in names} == {"lightning_med", f"lightning_med-{__version__}.dist-info"}
-    assert not [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]
+    weights = [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]
+    assert weights == ["lightning_med/safety/triage.safetensors"]
 
 
 def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:

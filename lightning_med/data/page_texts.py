@@ -24,6 +24,7 @@ RULES = {  # name: title, what it means; a rule that is not here goes by its own
     "duplicate": ("Exact copies", "Question and answer were there before; the first stays."),
     "too_short": ("Answers too short", "Too few words to learn from."),
     "cut_answer": ("Answers that break off", "They stop in mid-sentence."),
+    "unsafe_advice": ("Unsafe advice", "They talk a patient out of care, or abuse."),
     "lost_words": ("Lost words", "“Chat Doctor” stands where words once stood."),
     "invisible": ("Invisible signs", "They split words or turn the direction of writing."),
     "mojibake": ("Garbled letters", "Read in a wrong encoding, such as â€™ for an apostrophe."),

@@ -120,15 +120,14 @@ def model() -> Model:
     content = PATH.read_bytes()
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
-    told = header.pop("__metadata__")
+    told = json.loads(header.pop("__metadata__")["triage"])
 
     def tensor(name: str, kind: str) -> np.ndarray:
         start, end = header[name]["data_offsets"]
         return np.frombuffer(content[8 + size + start : 8 + size + end], dtype=kind).reshape(header[name]["shape"])
 
-    names, rules = told.pop("classes").split(), told.pop("rules")
-    limits = {name: float(limit) for name, limit in told.items()}
-    return Model(tensor("weights", "<i1"), tensor("scale", "<f4"), tensor("constants", "<f4"), names, limits, rules)
+    tensors = tensor("weights", "<i1"), tensor("scale", "<f4"), tensor("constants", "<f4")
+    return Model(*tensors, told["classes"], told["limits"], told["rules"])
 
 
 def rules_digest() -> str:

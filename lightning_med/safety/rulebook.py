@@ -17,6 +17,7 @@ from lightning_med.safety.context import IN_DOUBT
 from lightning_med.safety.lexicon import Lexicon
 
 PATH = Path(__file__).with_name("rules.yaml")
+PATTERNS = ("alarm", "urgent", "hints")
 LEVELS = ("emergency", "crisis", "harmful", "urgent", "ordinary")
 _NEAR, _PASSAGE = 6, 24  # words between the parts of a pattern
 _MOST = 400  # mentions of one concept that are looked at
@@ -72,7 +73,8 @@ class Category:
     Attributes:
         name, title, source: Of the medical fact.
         level: Of its alarm: emergency, crisis or harmful.
-        alarm, urgent: Patterns.
+        alarm, urgent: Patterns that decide alone.
+        hints: Patterns that look-alikes meet too often to decide alone: the classifier weighs them.
         examples, counter_examples: Messages that must and must not alarm.
     """
 
@@ -82,6 +84,7 @@ class Category:
     source: str
     alarm: tuple[Pattern, ...]
     urgent: tuple[Pattern, ...]
+    hints: tuple[Pattern, ...]
     examples: tuple[str, ...]
     counter_examples: tuple[str, ...]
 
@@ -123,11 +126,11 @@ def compiled(rules: dict[str, Any]) -> Rulebook:
     for name, entry in rules["categories"].items():
         if entry["level"] not in LEVELS[:3]:
             raise ValueError(f"{name}: there is no level {entry['level']!r}")
-        alarm, urgent = (
-            tuple(_pattern(text, concepts, named, name) for text in entry.get(key, ())) for key in ("alarm", "urgent")
+        alarm, urgent, hints = (
+            tuple(_pattern(text, concepts, named, name) for text in entry.get(key) or ()) for key in PATTERNS
         )
-        said = [tuple(entry.get(key, ())) for key in ("examples", "counter_examples")]
-        categories[name] = Category(name, entry["title"], entry["level"], entry["source"], alarm, urgent, *said)
+        said = [tuple(entry.get(key) or ()) for key in ("examples", "counter_examples")]
+        categories[name] = Category(name, entry["title"], entry["level"], entry["source"], alarm, urgent, hints, *said)
     return Rulebook(
         Lexicon(concepts, frozenset(("@negation",))),
         frozenset(f"${name}" for name in _listed(rules["background"])),

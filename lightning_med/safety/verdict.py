@@ -19,7 +19,8 @@ from lightning_med.safety.words import Word, words
 
 EMERGENCY, CRISIS, HARMFUL, URGENT, ORDINARY = "emergency", "crisis", "harmful", "urgent", "ordinary"
 NOT_ENGLISH = "not_english"
-_RANK = {EMERGENCY: 0, CRISIS: 1, HARMFUL: 2, URGENT: 3}
+HINT = "hint"  # what the rules leave to the classifier; no level of a verdict
+_RANK = {EMERGENCY: 0, CRISIS: 1, HARMFUL: 2, URGENT: 3, HINT: 4}
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def triage(text: str, region: str | None = None) -> Verdict:
     read = reading(text, rules)
     found = by_rules(read, rules)
     _raise(found, read, rules)
-    if not any(level in (EMERGENCY, CRISIS) for level, _ in found.values()) and not is_english(text, read.words):
+    found = {name: one for name, one in found.items() if one[0] != HINT}
+    if not _levels(found) & {EMERGENCY, CRISIS} and not is_english(text, read.words):
         found.setdefault(NOT_ENGLISH, (URGENT, ()))
     return _judged(found, region)
 
@@ -123,13 +125,13 @@ def by_rules(read: Reading, rules: Rulebook) -> Found:
     found: Found = {}
     places, sentences = read.places, read.sentences
     for name, category in rules.categories.items():
-        for level, patterns in ((category.level, category.alarm), (URGENT, category.urgent)):
+        for level, patterns in ((category.level, category.alarm), (URGENT, category.urgent), (HINT, category.hints)):
             for pattern in patterns:
                 met = pattern.found(places, sentences)
                 if met is None:
                     continue
                 chosen, doubtful = met
-                given = URGENT if doubtful and level != HARMFUL else level
+                given = URGENT if doubtful and level in (EMERGENCY, CRISIS) else level
                 if name not in found or _RANK[given] < _RANK[found[name][0]]:
                     found[name] = (given, tuple(dict.fromkeys(read.said(place) for place in chosen)))
                 if given == category.level:
@@ -143,19 +145,31 @@ def _raise(found: Found, read: Reading, rules: Rulebook) -> None:
     """What the classifier sees and the rules missed; it never lowers a level."""
     model = classifier.model()
     chances = model.chances(classifier.features(read, found))
-    for levels, limit, given in (
-        ((EMERGENCY, CRISIS), "alarm", None),
-        ((HARMFUL,), "harmful", None),
-        ((EMERGENCY, CRISIS), "urgent", URGENT),
-    ):
-        if any(level in levels for level, _ in found.values()):
-            continue
-        names = [name for name, category in rules.categories.items() if category.level in levels]
-        if sum(chances[name] for name in names) > model.limits[limit]:
-            name = max(names, key=chances.__getitem__)
-            level = given or rules.categories[name].level
-            if name not in found or _RANK[level] < _RANK[found[name][0]]:
-                found[name] = (level, tuple(model.telling(read, name)))
+    by_level = {
+        level: {name: chances[name] for name, category in rules.categories.items() if category.level == level}
+        for level in (EMERGENCY, CRISIS, HARMFUL)
+    }
+
+    def note(names: dict[str, float], level: str) -> None:
+        name = max(names, key=names.__getitem__)
+        if name not in found or _RANK[level] < _RANK[found[name][0]]:
+            found[name] = (level, tuple(model.telling(read, name)))
+
+    dangers = {**by_level[EMERGENCY], **by_level[CRISIS]}
+    for level in (EMERGENCY, CRISIS):  # each for itself, so that a message that is both shows both advices
+        if sum(by_level[level].values()) > model.limits["alarm"] and level not in _levels(found):
+            note(by_level[level], level)
+    if not _levels(found) & {EMERGENCY, CRISIS}:
+        if sum(dangers.values()) > model.limits["alarm"]:
+            note(dangers, rules.categories[max(dangers, key=dangers.__getitem__)].level)
+        elif sum(dangers.values()) > model.limits["urgent"]:
+            note(dangers, URGENT)
+    if sum(by_level[HARMFUL].values()) > model.limits["harmful"] and HARMFUL not in _levels(found):
+        note(by_level[HARMFUL], HARMFUL)
+
+
+def _levels(found: Found) -> set[str]:
+    return {level for level, _ in found.values()}
 
 
 def _judged(found: Found, region: str | None) -> Verdict:

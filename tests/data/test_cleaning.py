@@ -48,7 +48,7 @@ def kept(done: Cleaned) -> list[tuple[str, str]]:
 
 def test_defaults_are_the_rules_own() -> None:
     assert {**{rule.name: rule.default for rule in RULES}, "duplicate": True} == DEFAULTS
-    assert [name for name, on in DEFAULTS.items() if not on] == ["cut_answer", "lost_words"]
+    assert [name for name, on in DEFAULTS.items() if not on] == ["cut_answer", "lost_words", "unsafe_advice"]
 
 
 def test_settings_change_the_defaults() -> None:
@@ -103,7 +103,15 @@ def test_each_rule_counts_its_rows() -> None:
     assert done.frame["row"].tolist() == [0, 5, 7, 8, 9]
     assert done.counts == {
         **dict.fromkeys((rule.name for rule in RULES), 1),
-        **{"missing": 2, "blank": 2, "glued_sentences": 2, "whitespace": 4, "cut_answer": 0, "lost_words": 0},
+        **{
+            "missing": 2,
+            "blank": 2,
+            "glued_sentences": 2,
+            "whitespace": 4,
+            "cut_answer": 0,
+            "lost_words": 0,
+            "unsafe_advice": 0,
+        },
     }
 
 

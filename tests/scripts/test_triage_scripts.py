@@ -60,9 +60,13 @@ def test_training_is_repeatable_and_learns_its_examples(
 def test_a_threshold_holds_both_shares(script: Script) -> None:
     module = script("train_triage")
     values, files = np.linspace(0, 1, 101), np.array(["ordinary"] * 50 + ["look_alikes"] * 51)
-    limit = module.threshold(values, files, (0.02, 0.1))
-    assert (values[:50] > limit).mean() <= 0.02
-    assert (values[50:] > limit).mean() <= 0.1
+    ruled = np.zeros(101, dtype=bool)
+    ruled[60] = True
+    limit = module.threshold(values, ruled, files, (0.02, 0.1))
+    alarmed = (values > limit) | ruled
+    assert alarmed[:50].mean() <= 0.02
+    assert 0.05 < alarmed[50:].mean() <= 0.1
+    assert module.threshold(values, ruled, files, (1.0, 1.0)) == 0
 
 
 def test_the_report_counts_and_writes_a_page(
