@@ -29,8 +29,8 @@ print(Responder.from_pretrained("THIS_FOLDER").respond("My tongue is sore, what 
 ```
 
 With transformers alone: `pipeline("text-generation", "THIS_FOLDER")([{{"role": "user", "content": "…"}}])`; the chat
-template renders exactly what training saw. A bare pipeline does not protect against text that spells a special token
-(such as `{end}`) or a role: `Responder` does.
+template renders exactly what training saw. A bare pipeline checks neither question nor answer, and does not protect
+against text that spells a special token (such as `{end}`) or a role: `Responder` does.
 
 ## Data
 

@@ -15,8 +15,7 @@ from lightning_med.data.prompts import Prompt
 from lightning_med.data.texts import mend_whitespace
 from lightning_med.errors import InputError
 from lightning_med.export import SETTINGS
-from lightning_med.safety import Guarded, Verdict, guard, triage
-from lightning_med.safety.advice import notice
+from lightning_med.safety import Guarded, Verdict, advice, guard, triage
 from lightning_med.safety.review import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class Responder:
 
 
 def _unchecked(question: str, raw: str) -> Answer:
-    return Answer(question, f"{raw}\n\n{notice('off')}\n\n{DISCLAIMER}", raw, UNCHECKED, "", {}, "")
+    return Answer(question, f"{raw}\n\n{advice.notice('off')}\n\n{DISCLAIMER}", raw, UNCHECKED, "", {}, "")
 
 
 def _alarm(question: str, region: str | None = None) -> Answer | None:
@@ -235,6 +234,8 @@ def main(argv: list[str]) -> int:
     content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
     question = content.decode("utf-8", "replace")
     _asked(question)  # before the model is loaded
+    if given.region and advice.region_of(given.region) == advice.UNKNOWN:
+        raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.regions())}.")
     answer = _alarm(question, given.region) if given.safety == "on" else None
     if answer is None:
         folder = given.model or os.environ.get(MODEL_VARIABLE) or _newest_export()

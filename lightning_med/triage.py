@@ -11,12 +11,14 @@ from typing import Any
 from lightning_med.arguments import Parser
 from lightning_med.errors import InputError
 from lightning_med.files import write_whole
-from lightning_med.safety import triage
+from lightning_med.safety import advice, triage
 
 
 def judged(row: dict[str, Any], region: str | None) -> dict[str, Any]:
-    """A row with the verdict on its `text`; what else it held is kept."""
-    return {**row, **asdict(triage(row["text"], region))}
+    """A row with the verdict on its `text`; what else it held is kept, under `given_…` where it has a name of ours."""
+    found = asdict(triage(row["text"], region))
+    kept = {f"given_{name}" if name in found else name: value for name, value in row.items()}
+    return {**kept, **found}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -26,7 +28,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         InputError: It is not there, or a line is no object with a `text`.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: JSON may hold other line ends
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--input {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from error
     rows = []
@@ -35,7 +37,7 @@ def read(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: no JSON.", "One object a line, each with a text.") from error
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise InputError(f"{path}, line {number}: it has no text.", 'Write {"text": "My chest hurts."}')
@@ -57,13 +59,18 @@ def main(argv: list[str]) -> int:
         raise InputError("triage takes a TEXT or --input FILE.", 'lightning-med triage "My chest hurts."')
     if given.output and not given.input:
         raise InputError("--output goes with --input FILE.")
+    if given.region and advice.region_of(given.region) == advice.UNKNOWN:
+        raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.regions())}.")
     if given.input is None:
         text = sys.stdin.buffer.read().decode("utf-8", "replace") if given.text == "-" else given.text
-        print(json.dumps(asdict(triage(text, given.region)), ensure_ascii=False))
+        print(json.dumps(asdict(triage(text, given.region))))
         return 0
-    lines = [json.dumps(judged(row, given.region), ensure_ascii=False) + "\n" for row in read(given.input)]
+    lines = [json.dumps(judged(row, given.region)) + "\n" for row in read(given.input)]
     if given.output:
-        write_whole(given.output, "".join(lines))
+        try:
+            write_whole(given.output, "".join(lines))
+        except OSError as error:
+            raise InputError(f"--output {given.output}: {error.strerror}.") from error
         print(given.output)
     else:
         sys.stdout.writelines(lines)

@@ -90,13 +90,13 @@ def scores(found: list[tuple[str, str, str]], urgent: set[int]) -> dict[str, tup
     }
 
 
-def by_category(found: list[tuple[str, str, str]]) -> list[str]:
+def by_category(found: list[tuple[str, str, str]], urgent: set[int]) -> list[str]:
     """The confusion table in Markdown."""
     levels = ("emergency", "crisis", "urgent", "harmful", "ordinary")
     lines = [f"| set | category | messages | {' | '.join(levels)} | caught |", "|---|---|" + "---|" * (len(levels) + 2)]
     groups: dict[tuple[str, str], Counter[str]] = {}
-    for name, category, level in found:
-        if name in (*DANGERS, "harmful"):
+    for place, (name, category, level) in enumerate(found):
+        if name in (*DANGERS, "harmful") and place not in urgent:
             groups.setdefault((name, category), Counter())[level] += 1
     for (name, category), counts in groups.items():
         total = sum(counts.values())
@@ -129,7 +129,10 @@ def real(files: list[str], look: Path | None, tell: Any) -> list[str]:
 
     lines, alarms, silences = [], [], []
     for name in files:
-        questions = pd.read_csv(name, usecols=["input"])["input"].dropna().drop_duplicates().astype(str).tolist()
+        try:
+            questions = pd.read_csv(name, usecols=["input"])["input"].dropna().drop_duplicates().astype(str).tolist()
+        except ValueError as error:
+            raise InputError(f"--data {name}: {error}", "A CSV with a column input is wanted.") from error
         levels: Counter[str] = Counter()
         categories: Counter[str] = Counter()
         for number, question in enumerate(questions):
@@ -211,6 +214,7 @@ def page(
     speed: dict[str, float],
     data: list[str],
     answers: list[str],
+    urgent: set[int],
 ) -> str:
     """docs/safety.md: the words that stand in scripts/triage/safety.md, with the figures in their places."""
     first = json.loads(FIRST.read_text(encoding="utf-8")) if FIRST.is_file() else {}
@@ -227,7 +231,7 @@ def page(
     )
     parts = {
         "scores": lines,
-        "categories": by_category(found),
+        "categories": by_category(found, urgent),
         "latency": [told],
         "data": data or [_UNMEASURED],
         "answers": answers or [_UNMEASURED],
@@ -265,7 +269,7 @@ def main(argv: list[str]) -> int:
             data = real(given.data, given.look, tell)
             crises = [row["text"] for row in rows if row["file"].startswith("crisis")]
             answers = answered(given.model, crises, tell) if given.model else []
-        write_whole(given.output, page(found, figures, speed, data, answers))
+        write_whole(given.output, page(found, figures, speed, data, answers, urgent))
         if given.json:
             write_whole(given.json, json.dumps(figures, indent=2) + "\n")
     except InputError as error:

@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy, embedding_bag
 from lightning_med.arguments import Parser
 from lightning_med.console import say, working
 from lightning_med.errors import InputError
+from lightning_med.files import whole
 from lightning_med.safety import classifier
 from lightning_med.safety.rulebook import rulebook
 from lightning_med.safety.verdict import by_rules, reading
@@ -32,7 +33,7 @@ HOME = Path(__file__).parent / "triage"
 FOLDS, DECAY, STEPS = 5, 1e-5, 60
 CRISIS = 2.0  # what an example of a crisis counts: they are fewer, and said in more ways
 # Of ordinary examples and of look-alikes: how many may alarm; alarm or be urgent; be refused.
-ALARMS, URGENT, REFUSALS = (0.03, 0.05), (0.12, 0.19), (0.01, 0.03)
+ALARMS, URGENT, REFUSALS = (0.045, 0.06), (0.17, 0.25), (0.015, 0.045)
 DANGER = ("emergency", "crisis")
 
 
@@ -42,15 +43,29 @@ def load(folder: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: There is none.
     """
-    rows = [
-        {**json.loads(line), "file": path.stem}
-        for path in sorted(folder.glob("*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    ]
+    rows = []
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                row = json.loads(line)
+                rows.append(
+                    {"text": row["text"], "level": row["level"], "category": row["category"], "file": path.stem}
+                )
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}, line {number}: a text, a level and a category are wanted.") from error
     if not rows:
         raise InputError(f"{folder} holds no examples.", "Files of JSON Lines are wanted: text, level, category.")
     return rows
+
+
+def _label(row: dict[str, Any], names: list[str]) -> int:
+    if row["level"] in (classifier.ORDINARY, classifier.URGENT):
+        return names.index(row["level"])
+    if row["category"] not in names:
+        raise InputError(
+            f"{row['file']}: there is no category {row['category']!r}.", f"There are {', '.join(names[2:])}."
+        )
+    return names.index(row["category"])
 
 
 def _bags(found: list[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,16 +144,20 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--output", type=Path, default=classifier.PATH)
     try:
         given: argparse.Namespace = parser.parse_args(argv)
-        rows = [row for row in load(given.examples) if row["level"] != "urgent"]
+        rows = load(given.examples)
         with working("Triage") as tell:
             tell("reading the examples", 0, 0)
             rules = rulebook()
             read = [reading(row["text"], rules) for row in rows]
             by_rule = [by_rules(one, rules) for one in read]
             found = [classifier.features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
-            names = [classifier.ORDINARY, *rules.categories]
-            labels = [names.index(row["category"]) if row["level"] != "ordinary" else 0 for row in rows]
-            levels = [classifier.ORDINARY, *(category.level for category in rules.categories.values())]
+            names = [classifier.ORDINARY, classifier.URGENT, *rules.categories]
+            labels = [_label(row, names) for row in rows]
+            levels = [
+                classifier.ORDINARY,
+                classifier.URGENT,
+                *(category.level for category in rules.categories.values()),
+            ]
             counts = torch.tensor([CRISIS if level == "crisis" else 1.0 for level in levels])
             chances = unseen(found, labels, counts, tell)
             tell("training", FOLDS, FOLDS)
@@ -150,6 +169,7 @@ def main(argv: list[str]) -> int:
     files = np.array([row["file"].rstrip("_0123456789") for row in rows])
     truth = np.array([row["level"] for row in rows])
     danger, harm = chances[:, np.isin(level, DANGER)].sum(1), chances[:, level == "harmful"].sum(1)
+    care = danger + chances[:, level == classifier.URGENT].sum(1)
     ruled = {
         name: np.array([any(given_level in levels for given_level, _ in one.values()) for one in by_rule])
         for name, levels in (("alarm", DANGER), ("urgent", (*DANGER, "urgent")), ("harmful", ("harmful",)))
@@ -157,9 +177,9 @@ def main(argv: list[str]) -> int:
     usual = truth == "ordinary"
     limits = {
         name: threshold(chance[usual], ruled[name][usual], files[usual], shares)
-        for name, chance, shares in (("alarm", danger, ALARMS), ("urgent", danger, URGENT), ("harmful", harm, REFUSALS))
+        for name, chance, shares in (("alarm", danger, ALARMS), ("urgent", care, URGENT), ("harmful", harm, REFUSALS))
     }
-    report(files, danger, harm, ruled, limits)
+    report(files, danger, care, harm, ruled, limits)
     scale = weights.abs().amax(0) / 127
     tensors = {
         "weights": (weights / scale).round().to(torch.int8).numpy(),
@@ -168,26 +188,34 @@ def main(argv: list[str]) -> int:
     }
     limits = {name: round(limit, 4) for name, limit in limits.items()}
     told = {"classes": names, "rules": classifier.rules_digest(), "limits": limits}
-    given.output.write_bytes(save(tensors, {"triage": json.dumps(told)}))  # one key: of several the order is not fixed
+    content = save(tensors, {"triage": json.dumps(told)})  # one key: of several the order is not fixed
+    with whole(given.output) as path:
+        path.write_bytes(content)
     say(f"{given.output}: {given.output.stat().st_size / 2**20:.1f} MiB from {len(rows):,} examples")
     return 0
 
 
 def report(
-    files: np.ndarray, danger: np.ndarray, harm: np.ndarray, ruled: dict[str, np.ndarray], limits: dict[str, float]
+    files: np.ndarray,
+    danger: np.ndarray,
+    care: np.ndarray,
+    harm: np.ndarray,
+    ruled: dict[str, np.ndarray],
+    limits: dict[str, float],
 ) -> None:
     """Prints what rules and classifier find among the examples, judged unseen by the classifier."""
     say(f"thresholds: {limits}")
     alarm = (danger > limits["alarm"]) | ruled["alarm"]
-    urgent = (danger > limits["urgent"]) | ruled["urgent"] | alarm
+    urgent = (care > limits["urgent"]) | ruled["urgent"] | alarm
     refused = (harm > limits["harmful"]) | ruled["harmful"]
+    columns = ("alarm", "alarm", alarm), ("urgent or above", "urgent", urgent), ("refused", "harmful", refused)
     for name in sorted(set(files)):
         part = files == name
-        say(
-            f"{name:<12} {part.sum():>5}  alarm {alarm[part].mean():.1%} (rules alone {ruled['alarm'][part].mean():.1%})"
-            f"  urgent or above {urgent[part].mean():.1%} (rules {ruled['urgent'][part].mean():.1%})"
-            f"  refused {refused[part].mean():.1%} (rules {ruled['harmful'][part].mean():.1%})"
+        told = (
+            f"{what} {found[part].mean():.1%} (rules alone {ruled[key][part].mean():.1%})"
+            for what, key, found in columns
         )
+        say(f"{name:<12} {part.sum():>5}  {', '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -57,18 +57,22 @@ class Prompt:
         doctor.
         """
         system = self.system.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
-        outside = (
-            f"| trim | replace('\\n{PATIENT}', '\\n{QUOTED}{PATIENT}') | replace('\\n{DOCTOR}', '\\n{QUOTED}{DOCTOR}')"
-        )
+        opens = " or ".join(f"words.startswith('{marker}')" for marker in (PATIENT, DOCTOR))
+        quoted = f"line[:line | length - words | length] ~ '{QUOTED}' ~ words"
         return (
+            # As `without_roles`: no line of a person's text opens a role.
+            "{%- macro outside(text) %}{%- for line in (text | trim).split('\\n') %}{%- set words = line.lstrip() %}"
+            "{{- '' if loop.first else '\\n' }}"
+            f"{{{{- {quoted} if not loop.first and ({opens}) else line }}}}"
+            "{%- endfor %}{%- endmacro %}"
             "{%- if messages and messages[0].role == 'system' %}"
             "{%- set system = messages[0].content | trim %}{%- set turns = messages[1:] %}"
             f"{{%- else %}}{{%- set system = '{system}' %}}{{%- set turns = messages %}}{{%- endif %}}"
             "{{- system }}"
             "{%- for turn in turns %}"
             "{%- if system or not loop.first %}{{- '\\n\\n' }}{%- endif %}"
-            f"{{%- if turn.role == 'user' %}}{{{{- '{PATIENT} ' + (turn.content {outside}) }}}}"
-            f"{{%- elif turn.role == 'assistant' %}}{{{{- '{DOCTOR} ' + (turn.content {outside}) + eos_token }}}}"
+            f"{{%- if turn.role == 'user' %}}{{{{- '{PATIENT} ' + outside(turn.content) }}}}"
+            f"{{%- elif turn.role == 'assistant' %}}{{{{- '{DOCTOR} ' + outside(turn.content) + eos_token }}}}"
             "{%- else %}{{- raise_exception('Roles are system (first), user and assistant.') }}{%- endif %}"
             "{%- endfor %}"
             f"{{%- if add_generation_prompt %}}{{{{- '\\n\\n{DOCTOR}' }}}}{{%- endif %}}"

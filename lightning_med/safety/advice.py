@@ -27,9 +27,8 @@ def regions() -> tuple[str, ...]:
 
 def region_of(region: str | None = None) -> str:
     """A known region: the one that is named, else `$LIGHTNING_MED_REGION`, else the locale's; or `unknown`."""
-    if region is None:
-        region = os.environ.get(REGION_VARIABLE)
-    if region is None:
+    region = region or os.environ.get(REGION_VARIABLE)
+    if not region:
         region = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
         region = region.partition(".")[0].partition("@")[0].rpartition("_")[2] if "_" in region else ""
     known = _words()

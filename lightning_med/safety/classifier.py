@@ -1,7 +1,7 @@
 """A small linear classifier over words, concepts and pieces of words: it raises alarms that the rules missed.
 
-Softmax over the rules' categories and "ordinary", of hashed features (in the manner of Joulin et al., 2017). Its
-weights are trained by `scripts/train_triage.py` on the repository's examples and shipped as safetensors.
+Softmax over the rules' categories, "urgent" and "ordinary", of hashed features (in the manner of Joulin et al., 2017).
+Its weights are trained by `scripts/train_triage.py` on the repository's examples and shipped as safetensors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from zlib import crc32
 
+from lightning_med.safety.lexicon import FILLERS, SIGNS
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 PATH = Path(__file__).with_name("triage.safetensors")
 RULES = Path(__file__).with_name("rules.yaml")
 BUCKETS = 1 << 15
-ORDINARY = "ordinary"
+ORDINARY, URGENT = "ordinary", "urgent"
 T = TypeVar("T")
 _SIZES = (3, 4, 5)
 _LONGEST_WORD = 30
@@ -64,16 +66,17 @@ def _features(read: Reading, found: Found) -> Iterator[str]:
     said = [
         word.text if reason is None else f"{reason}:{word.text}"
         for word, reason in zip(read.words, read.stance.all, strict=True)
+        if word.text not in SIGNS
     ]
     spoken = _looked_at(said)
     yield from set(spoken)
-    for one, other in pairwise(["^", *spoken, "$"]):
+    for one, other in pairwise(spoken):
         yield f"{one} {other}"
     for one, other in zip(spoken, spoken[2:], strict=False):
         yield f"{one} _ {other}"
-    for mention, reason in zip(read.mentions, read.reasons, strict=True):
-        if mention.concept[0] == "$":
-            yield f"{mention.concept} {reason}"
+    for concept, reason in {(one.concept, reason) for one, reason in zip(read.mentions, read.reasons, strict=True)}:
+        if concept[0] == "$":
+            yield f"{concept} {reason}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,9 @@ class Model:
         """The words of a message that speak most for a class."""
         column = self.weights[:, self.names.index(name)]
         worth = {
-            word.text: int(column[crc32(word.text.encode()) % BUCKETS]) for word in read.words if word.text.isalpha()
+            word.text: int(column[crc32(word.text.encode()) % BUCKETS])
+            for word in read.words
+            if len(word.text) > 2 and word.text not in FILLERS
         }
         return [word for word in sorted(worth, key=lambda word: -worth[word])[:most] if worth[word] > 0]
 

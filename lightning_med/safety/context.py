@@ -81,6 +81,9 @@ def _by_segment(
 ) -> None:
     """Marks what is past, lasting or a relative's, in each stretch between full stops and turns ("but", "now")."""
     starts = [0, *(at + 1 for at, word in enumerate(message) if word.text == "."), *turns]
+    starts += [
+        at + 1 for at, (one, other) in enumerate(pairwise(message)) if one.text == "," and other.text in _NEW_SUBJECT
+    ]
     borders = sorted({*starts, len(message)})
     segment = [0] * (len(message) + 1)
     for number, (start, end) in enumerate(pairwise(borders)):

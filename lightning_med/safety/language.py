@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning_med.safety.plain import foreign_letters, plain
-from lightning_med.safety.vocabulary import few, ordinary_words
+from lightning_med.safety.vocabulary import few, is_disease, is_drug, is_ordinary
 from lightning_med.safety.words import Word
 
 _FEWEST = 4  # words; fewer tell no language
@@ -14,7 +14,7 @@ _COMMON = few(
 
 
 def is_english(text: str, message: list[Word]) -> bool:
-    """Whether a message may be English; one of very few words may always be.
+    """Whether a message may be English; of very few words one must be.
 
     Args:
         text: As it was typed.
@@ -23,7 +23,7 @@ def is_english(text: str, message: list[Word]) -> bool:
     if foreign_letters(plain(text[:2000])) > 0.3:
         return False
     spoken = [word.text for word in message[:400] if word.text.isalpha()]
+    known = sum(word in _COMMON or is_ordinary(word) or is_drug(word) or is_disease(word) for word in spoken)
     if len(spoken) < _FEWEST:
-        return True
-    known = sum(word in _COMMON or word in ordinary_words() for word in spoken)
+        return known > 0 or not spoken
     return known / len(spoken) >= _KNOWN

@@ -30,7 +30,7 @@ NEGATED = few(  # "not" in a phrase stands for each of them
 )
 _NUMBERS = few("a an one two three four five six seven eight nine ten eleven twelve few couple several many some half")
 _GAP = 2  # fillers that may stand between two words of a phrase
-_SIGNS = frozenset(".,:(")
+SIGNS = frozenset(".,:(")  # words of a message that are no words
 _SHORTEST_MENDED = 5
 _MOST_KNOWN = 50_000  # words remembered
 

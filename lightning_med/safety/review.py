@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -20,30 +21,42 @@ DISCLAIMER = (
 )
 MEDICINES = "Please ask a doctor or a pharmacist which medicine is right for you, and how to take it."
 PATH = Path(__file__).with_name("answers.yaml")
+_ROUNDS = 6
 _FEWEST = 6  # words: an answer with fewer left is none
 _LONGEST = 20_000  # characters of an answer that are looked at; no model of ours writes so many
-_TURN = re.compile(r"^[ \t]*(?:patient|doctor|system|user|assistant|human|question|answer|###)[^\S\n]*:", re.I | re.M)
+_LEAD = re.compile(r"\s*[*_#> ]{0,4}(?:doctor|answer|assistant)[*_ ]{0,3}\s*:[*_ ]{0,3}", re.I)
+_TURN = re.compile(
+    r"^[ \t*_#>]{0,8}(?:patient|doctor|system|user|assistant|human|question|answer|###)[*_ ]{0,3}[^\S\n]{0,3}:",
+    re.I | re.M,
+)
+_BRACKETS = re.compile(r"\[[A-Z][^\]\n]{0,30}\]|\{\{[^}\n]{0,30}\}\}")  # a form's blanks: [Your Name], {{date}}
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(private.KINDS)})\]")
 _NO_END = "".join(rf"(?<!\b{short}\.)" for short in ("Dr", "Mr", "Mrs", "Ms", r"e\.g", r"i\.e", "vs"))
 _END = re.compile(rf"(?<=[.!?]){_NO_END}\s+|\n+|(?<=[a-z)][.!?])(?=[A-Z][a-z])")
+_GLUED = re.compile(r"(?<=[a-z)][.!?])(?=[A-Z][a-z])")  # "pain.Take": two sentences
+_HARMLESS = re.compile(
+    r"\b(?:water|fluids?|teeth|tooth|gargle|rinse|salt|wash|glass(?:es)?|walk|exercise|steps|sleep|brush)\b", re.I
+)
+_MEDICAL = re.compile(r"\b(?:mc?g|tablets?|capsules?|pills?|inject\w{0,5}|dos(?:e|age)|syrup|cream|ointment)\b", re.I)
+_QUOTES = str.maketrans("’‘‛“”„", "'''\"\"\"")
 _SPACES = re.compile(r"(?<=\S) {2,}(?=\S)")
 _WORD = re.compile(r"[A-Za-z-]{3,30}")
 _TAKE = re.compile(
     r"\b(?:take|taking|use|using|try|start|starting|apply|applying|continue|give|giving|add|need|advise|advised|suggest"
     r"|suggested|recommend|recommended|prescribe|prescribed|put on|course of|trial of|treated with|treat it with|go for"
-    r"|helpful|helps|on)\b",
+    r"|helpful|helps|stop|stopping|on)\b",
     re.I,
 )
 _KIN = "son|daughter|child|baby|wife|husband|mother|father"
 _HAS = re.compile(
-    rf"\b(?P<who>you|he|she|they|your (?:{_KIN}))\s(?P<verb>have|has|had|got|are having|is having)\s"
-    r"(?:got |developed |contracted )?(?P<what>(?:[\w'’-]{1,30}\s?){1,5})",
+    rf"\b(?P<who>you|he|she|they|your (?:{_KIN}))(?P<verb>\s(?:have|has|had|are having|is having|suffers? from)"
+    r"|'ve|'ve got|'s got|\shave got|\shas got)\s(?:got |developed |contracted )?(?P<what>(?:[\w'’-]{1,30}\s?){1,5})",
     re.I,
 )
 _IS = re.compile(
     r"\b(?P<who>it|this|that|these|those|the (?:problem|cause|condition|lump|rash|pain|reason|symptoms?)|symptoms?"
-    r"|lesions?)\s(?P<verb>is|are|was)\s(?P<what>(?:(?:due to|because of|caused by|a|an|the|called|known as|typical"
-    r"|classical|case of|sign of)\s){0,4}(?:[\w'’-]{1,30}\s?){1,4})",
+    r"|lesions?)(?P<verb>\s(?:is|are|was)|'s)\s(?P<what>(?:(?:due to|because of|caused by|a|an|the|called|known as"
+    r"|typical|classical|case of|sign of)\s){0,4}(?:[\w'’-]{1,30}\s?){1,4})",
     re.I,
 )
 _UNSURE = re.compile(
@@ -101,12 +114,20 @@ def guard(question: str, answer: str, region: str | None = None, verdict: Verdic
     return Guarded(f"{text}\n\n{DISCLAIMER}", dict(actions), verdict)
 
 
+def _readable(text: str) -> str:
+    """With plain quotation marks, and without signs that no one sees: they would hide words from the patterns."""
+    text = text.translate(_QUOTES)
+    return text if text.isascii() else "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
+
+
 def _checked(text: str, actions: Counter[str]) -> str:
+    text = text[lead.end() :] if (lead := _LEAD.match(text)) else text
     if turn := _TURN.search(text):
         actions["turn"] += 1
         text = text[: turn.start()]
     hinted = MEDICINES in text
-    text, masked = private.mask(_PLACEHOLDER.sub("<|placeholder|>", text.replace(MEDICINES, "")), answer=True)
+    text = _GLUED.sub(" ", text.replace(MEDICINES, ""))
+    text, masked = private.mask(_BRACKETS.sub("<|placeholder|>", text), answer=True)
     if masked["NAME"]:
         actions["name"] += masked["NAME"]
     kept: list[str] = []
@@ -132,10 +153,12 @@ def sentences(text: str) -> list[str]:
 
 def _reason(sentence: str) -> str | None:
     """Why a sentence must go; `None` where it may stay."""
+    drug = any(is_drug(word) for word in _WORD.findall(sentence))
+    harmless = not drug and _HARMLESS.search(sentence) and not _MEDICAL.search(sentence)  # "twice a day" of brushing
     for name, patterns in _patterns().items():
-        if any(pattern.search(sentence) for pattern in patterns):
+        if (name != "dose" or not harmless) and any(pattern.search(sentence) for pattern in patterns):
             return name
-    if _TAKE.search(sentence) and any(is_drug(word) for word in _WORD.findall(sentence)):
+    if drug and (_TAKE.search(sentence) or any(sign.isdigit() for sign in sentence)):
         return "dose"
     kinds = set(_PLACEHOLDER.findall(sentence)) - {"NAME"}
     return None if not kinds else "contact" if kinds & {"EMAIL", "URL", "PHONE"} else "private"
@@ -146,16 +169,17 @@ def _rewritten(sentence: str, actions: Counter[str]) -> str:
     before = sentence
     for pattern, better in _rewrites():
         sentence = pattern.sub(partial(_cased, better), sentence)
-    if not _UNSURE.search(sentence):
-        sentence = _HAS.sub(lambda found: _doubted(found, "may have"), sentence)
-        sentence = _IS.sub(lambda found: _doubted(found, "may be"), sentence)
+    sentence = _HAS.sub(partial(_doubted, "may have"), sentence)
+    sentence = _IS.sub(partial(_doubted, "may be"), sentence)
     if sentence != before:
         actions["diagnosis"] += 1
     return sentence
 
 
-def _doubted(found: re.Match[str], verb: str) -> str:
-    if not any(is_disease(word) for word in _WORD.findall(found["what"])):
+def _doubted(verb: str, found: re.Match[str]) -> str:
+    if _UNSURE.search(found.string[: found.start()]) or not any(
+        is_disease(word) for word in _WORD.findall(found["what"])
+    ):
         return found[0]
     return f"{found['who']} {verb} {found['what']}"
 

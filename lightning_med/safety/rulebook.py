@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lightning_med.safety.context import IN_DOUBT
 from lightning_med.safety.lexicon import Lexicon
 
 PATH = Path(__file__).with_name("rules.yaml")
@@ -42,8 +41,8 @@ class Pattern:
     absent: tuple[str, ...]
     needed: frozenset[str]
 
-    def found(self, places: Places, sentences: list[int]) -> tuple[list[Place], bool] | None:
-        """Where it is met, and whether that is in doubt; `None` where it is not.
+    def found(self, places: Places, sentences: list[int]) -> list[Place] | None:
+        """Where it is met; `None` where it is not.
 
         Args:
             places: The mentions that count, by concept, in order.
@@ -63,7 +62,7 @@ class Pattern:
             if best is None:
                 return None
             chosen += best
-        return chosen, any(reason in IN_DOUBT for _, _, reason in chosen)
+        return chosen
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from lightning_med.safety import advice, classifier
-from lightning_med.safety.context import IN_DOUBT, Stance, stance
+from lightning_med.safety.context import FAMILY, IN_DOUBT, Stance, stance
 from lightning_med.safety.language import is_english
 from lightning_med.safety.lexicon import Mention
 from lightning_med.safety.plain import plain
@@ -19,6 +19,7 @@ from lightning_med.safety.words import Word, words
 
 EMERGENCY, CRISIS, HARMFUL, URGENT, ORDINARY = "emergency", "crisis", "harmful", "urgent", "ordinary"
 NOT_ENGLISH = "not_english"
+_END = 50_000  # characters of a very long message that are read at either end
 HINT = "hint"  # what the rules leave to the classifier; no level of a verdict
 _RANK = {EMERGENCY: 0, CRISIS: 1, HARMFUL: 2, URGENT: 3, HINT: 4}
 
@@ -90,8 +91,10 @@ class Reading:
 
 
 def reading(text: str, rules: Rulebook) -> Reading:
-    """Reads a message: words, concepts, and what speaks against each."""
+    """Reads a message: words, concepts, what speaks against each; of one longer than any person types, both ends."""
     simple = plain(text)
+    if len(simple) > 2 * _END:
+        simple = f"{simple[:_END]}\n{simple[-_END:]}"
     message = words(simple)
     found = list(rules.lexicon.mentions(message))
     holds = stance(message, (one for one in found if one.concept[0] == "@"))
@@ -127,10 +130,12 @@ def by_rules(read: Reading, rules: Rulebook) -> Found:
     for name, category in rules.categories.items():
         for level, patterns in ((category.level, category.alarm), (URGENT, category.urgent), (HINT, category.hints)):
             for pattern in patterns:
-                met = pattern.found(places, sentences)
-                if met is None:
+                chosen = pattern.found(places, sentences)
+                if chosen is None:
                     continue
-                chosen, doubtful = met
+                # A crisis is none the less one for lasting.
+                doubts = {FAMILY} if level == CRISIS else IN_DOUBT
+                doubtful = any(reason in doubts for _, _, reason in chosen)
                 given = URGENT if doubtful and level in (EMERGENCY, CRISIS) else level
                 if name not in found or _RANK[given] < _RANK[found[name][0]]:
                     found[name] = (given, tuple(dict.fromkeys(read.said(place) for place in chosen)))
@@ -146,7 +151,7 @@ def _raise(found: Found, read: Reading, rules: Rulebook) -> None:
     model = classifier.model()
     chances = model.chances(classifier.features(read, found))
     by_level = {
-        level: {name: chances[name] for name, category in rules.categories.items() if category.level == level}
+        level: {name: chances.get(name, 0.0) for name, category in rules.categories.items() if category.level == level}
         for level in (EMERGENCY, CRISIS, HARMFUL)
     }
 
@@ -161,8 +166,9 @@ def _raise(found: Found, read: Reading, rules: Rulebook) -> None:
             note(by_level[level], level)
     if not _levels(found) & {EMERGENCY, CRISIS}:
         if sum(dangers.values()) > model.limits["alarm"]:
-            note(dangers, rules.categories[max(dangers, key=dangers.__getitem__)].level)
-        elif sum(dangers.values()) > model.limits["urgent"]:
+            level = max((EMERGENCY, CRISIS), key=lambda one: sum(by_level[one].values()))
+            note(by_level[level], level)
+        elif sum(dangers.values()) + chances.get(URGENT, 0.0) > model.limits["urgent"]:
             note(dangers, URGENT)
     if sum(by_level[HARMFUL].values()) > model.limits["harmful"] and HARMFUL not in _levels(found):
         note(by_level[HARMFUL], HARMFUL)
@@ -177,7 +183,8 @@ def _judged(found: Found, region: str | None) -> Verdict:
         return Verdict(ORDINARY)
     names = sorted(found, key=lambda name: _RANK[found[name][0]])
     level = found[names[0]][0]
-    kept = [name for name in names if found[name][0] != URGENT or level == URGENT]
+    # A refusal keeps the advice to seek care beside it; an alarm says more than that advice.
+    kept = [name for name in names if found[name][0] != URGENT or level in (URGENT, HARMFUL)]
     evidence = tuple(dict.fromkeys(words for name in kept for words in found[name][1]))
     shown = advice.shown([(name, found[name][0]) for name in kept], region)
     return Verdict(level, kept[0], tuple(kept), shown, evidence)

@@ -74,7 +74,7 @@ def _parts(word: str) -> list[str]:
     if "'" in word:
         for tail, said in _TAILS.items():
             if word.endswith(tail):
-                return [*_parts(word[: -len(tail)]), said]
+                return [*_parts(word[: -len(tail)].replace("'", "")), said]  # one tail; more of them are no English
         if word.endswith("'s"):
             whose = word[:-2]
             return [whose, "is"] if whose in _THIRD else [whose]

@@ -120,7 +120,7 @@ def test_a_question_of_danger_gets_its_advice_whatever_the_answer_says() -> None
 
 
 def test_an_urgent_question_is_answered_under_a_notice() -> None:
-    question = "my calf is swollen and painful since yesterday"
+    question = "coughed up a streak of blood this morning"
     guarded = guard(question, REST)
     assert guarded.verdict.level == "urgent"
     assert guarded.answer.startswith(guarded.verdict.advice)

@@ -51,7 +51,7 @@ def test_the_classifier_was_trained_with_these_rules() -> None:
     """Else: python scripts/train_triage.py"""
     model = classifier.model()
     assert model.rules == classifier.rules_digest()
-    assert model.names == [classifier.ORDINARY, *RULES]
+    assert model.names == [classifier.ORDINARY, classifier.URGENT, *RULES]
 
 
 def test_the_classifier_never_lowers_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
