@@ -38,13 +38,19 @@ _HARMLESS = re.compile(
     r"\b(?:water|fluids?|teeth|tooth|gargle|rinse|salt|wash|glass(?:es)?|walk|exercise|steps|sleep|brush)\b", re.I
 )
 _MEDICAL = re.compile(r"\b(?:mc?g|tablets?|capsules?|pills?|inject\w{0,5}|dos(?:e|age)|syrup|cream|ointment)\b", re.I)
+_DOCTORS = re.compile(  # what a doctor may do, or be asked
+    r"\b(?:ask|see|tell|consult|talk to|speak to|check with|asking|seeing|talking to)\b[^.!?]{0,40}"
+    r"\b(?:doctor|pharmacist|gp|nurse)"
+    r"|\b(?:a|your|the) (?:doctor|gp|nurse) (?:can|may|could|will|might)\b",
+    re.I,
+)
 _QUOTES = str.maketrans("’‘‛“”„", "'''\"\"\"")
 _SPACES = re.compile(r"(?<=\S) {2,}(?=\S)")
 _WORD = re.compile(r"[A-Za-z-]{3,30}")
 _TAKE = re.compile(
-    r"\b(?:take|taking|use|using|try|start|starting|apply|applying|continue|give|giving|add|need|advise|advised|suggest"
+    r"\b(?:take|taking|use|using|try|start|starting|apply|applying|continue|give|giving|advise|advised|suggest"
     r"|suggested|recommend|recommended|prescribe|prescribed|put on|course of|trial of|treated with|treat it with|go for"
-    r"|helpful|helps|stop|stopping|on)\b",
+    r"|stop|stopping)\b",
     re.I,
 )
 _KIN = "son|daughter|child|baby|wife|husband|mother|father"
@@ -100,10 +106,18 @@ def guard(question: str, answer: str, region: str | None = None, verdict: Verdic
     if not verdict.answerable:
         return Guarded(f"{verdict.advice}\n\n{DISCLAIMER}", {"advice": 1}, verdict)
     actions: Counter[str] = Counter()
-    text = (
-        answer.replace(DISCLAIMER, "").replace(verdict.advice, "") if verdict.advice else answer.replace(DISCLAIMER, "")
-    )
-    text = _checked(text[:_LONGEST], actions)
+    text = _readable(answer[: 2 * _LONGEST])
+    while DISCLAIMER in text:
+        text = text.replace(DISCLAIMER, "")
+    if verdict.advice:
+        text = text.replace(_readable(verdict.advice), "")
+    text = text[:_LONGEST]
+    for _ in range(_ROUNDS):  # what a sentence hid may come to light when it has gone
+        before, text = text, _checked(text, actions)
+        if text == before:
+            break
+    else:
+        text = ""
     fixed = advice.notice("safe_answer", region)
     if len(text.replace(MEDICINES, "").split()) < _FEWEST:
         actions["fallback"] += 1
@@ -158,7 +172,9 @@ def _reason(sentence: str) -> str | None:
     for name, patterns in _patterns().items():
         if (name != "dose" or not harmless) and any(pattern.search(sentence) for pattern in patterns):
             return name
-    if drug and (_TAKE.search(sentence) or any(sign.isdigit() for sign in sentence)):
+    if drug and (
+        any(sign.isdigit() for sign in sentence) or (_TAKE.search(sentence) and not _DOCTORS.search(sentence))
+    ):
         return "dose"
     kinds = set(_PLACEHOLDER.findall(sentence)) - {"NAME"}
     return None if not kinds else "contact" if kinds & {"EMAIL", "URL", "PHONE"} else "private"

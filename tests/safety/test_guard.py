@@ -78,6 +78,50 @@ def test_what_is_no_diagnosis_stays(sentence: str) -> None:
     assert sentence in shown(f"{REST} {sentence}")
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Please book a visit, as a doctor can listen to the chest.",
+        "If it goes on, a doctor can look at the eardrum, and offer an antibiotic if needed.",
+        "You should definitely go to the emergency department now.",
+        "Do not ignore it, go to hospital now.",
+        "Do not stop taking your insulin without asking your doctor.",
+        "If you feel like you may harm yourself, call a crisis line.",
+        "Brush your teeth twice a day.",
+        "The diagnosis is made by a doctor.",
+    ],
+)
+def test_advice_to_seek_care_stays(sentence: str) -> None:
+    assert shown(f"{REST} {sentence}") == f"{REST} {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("bad", "gone"),
+    [
+        ("You don’t need to see a doctor.", "need to see"),
+        ("You do\u200bn't need to see a doctor.", "need to see"),
+        ("Take 2g daily.", "2g"),
+        ("Take two at bedtime.", "two at"),
+        ("Take it q6h.", "q6h"),
+        ("Come off your antidepressants.", "Come off"),
+        ("A doctor is not necessary.", "not necessary"),
+        ("This can wait until next month.", "can wait"),
+        ("Go to evil.com.Now drink water and rest for a few days.", "evil"),
+        ("Write [Your Name] below.", "Your Name"),
+        ("You should kill yourself.", "kill"),
+    ],
+)
+def test_it_is_not_misled_by_how_it_is_written(bad: str, gone: str) -> None:
+    assert gone not in shown(f"{REST} {bad}")
+
+
+@pytest.mark.parametrize(
+    "certain", ["You've got cancer.", "It's cancer.", "Diagnosis: appendicitis.", "You have cancer, not an ulcer."]
+)
+def test_a_certainty_in_other_words_is_doubted_too(certain: str) -> None:
+    assert guard(QUESTION, f"{REST} {certain}").actions == {"diagnosis": 1}
+
+
 def test_a_removed_medicine_leaves_a_hint_once() -> None:
     text = shown(f"{REST} Take paracetamol. Take ibuprofen 400 mg.")
     assert text.count(MEDICINES) == 1
