@@ -9,23 +9,29 @@ from typing import Any
 
 import torch
 
+from lightning_med import digests
+from lightning_med.console import say
 from lightning_med.errors import InputError
 
 KEY = "lightning_med"
 FORMAT = 1
+_told: set[Path] = set()  # unverified files, each said once
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """A checkpoint of ours, its tensors mapped from disk rather than read.
 
     Raises:
-        InputError: There is none, it is damaged, holds code, or is not one of ours.
+        InputError: There is none, it does not fit its digest, is no archive, holds code, or is not one of ours.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(
             f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt."
         )
+    if not digests.verified(path) and path.resolve() not in _told:
+        _told.add(path.resolve())
+        say(f"{path} is unverified: no digest lies beside it.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # whatever torch stumbles over, the file is not one to go on with
@@ -60,6 +66,20 @@ def check_same(name: str, same: bool) -> None:
     """Refuses a checkpoint that was trained with another tokenizer or prompt than the settings name."""
     if not same:
         raise InputError(f"The checkpoint was trained with another {name} than the settings name.", _OWN_SETTINGS)
+
+
+def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) -> None:
+    """Refuses to go on with a run under other settings than it began with, and names the first that differs."""
+    for name, before in there.items():
+        if here[name] != before and not anyway:
+            raise InputError(
+                f"The checkpoint is of another run: {name} {_short(before)} there and {_short(here[name])} here.",
+                "Give what it began with, RUN/config.yaml; or mix the two on purpose: --resume_anyway true",
+            )
+
+
+def _short(text: str, most: int = 60) -> str:
+    return repr(text if len(text) <= most else text[:most] + "…")
 
 
 def check_shapes(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:

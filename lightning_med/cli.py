@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 
 from lightning_med import __version__
-from lightning_med.errors import InputError
+from lightning_med.errors import InputError, RunError
 from lightning_med.interrupts import Interrupted, signals_raise
 
 _TRAINER = "lightning_med.trainer_cli"
@@ -47,6 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"lightning-med: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"lightning-med: {error}", file=sys.stderr)
+        return 1
     except Interrupted as signal:
         print(f"lightning-med: stopped by {signal}.", file=sys.stderr)
         return signal.code

@@ -1,10 +1,10 @@
-"""The one exception for a user's mistake."""
+"""The two exceptions that a command answers with lines instead of a traceback."""
 
 from __future__ import annotations
 
 
-class InputError(Exception):
-    """The user's input is wrong. The command prints `what` and `mend` in two lines and exits with 2.
+class _Told(Exception):
+    """Says what happened and how to mend it, in a line each.
 
     Args:
         what: What is wrong and where, in one line.
@@ -18,6 +18,14 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}\n  {self.mend}" if self.mend else self.what
+
+
+class InputError(_Told):
+    """The user's input is wrong; the command exits with 2."""
+
+
+class RunError(_Told):
+    """A run cannot go on, whatever its input: a full disk, a loss that is no number; the command exits with 1."""
 
 
 def check(name: str, value: float, least: float, most: float = float("inf")) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +25,9 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~umask())
+        if not temporary.is_symlink():
+            _sync(temporary)
+            temporary.chmod(0o666 & ~umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -34,12 +35,33 @@ def whole(path: Path) -> Iterator[Path]:
 
 def sync(folder: Path) -> None:
     """Brings a folder's entries and the files in it to the disk, so that a power cut finds them whole."""
-    for path in [file for file in folder.iterdir() if file.is_file()] + [folder]:
-        handle = os.open(path, os.O_RDONLY)
+    for path in [file for file in folder.iterdir() if file.is_file()]:
+        _sync(path)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings a folder's entries to the disk, so that a power cut does not undo a rename."""
+    if os.name != "nt":  # where a folder cannot be opened
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def link(path: Path, target: Path) -> None:
+    """Lets `path` lead to `target`, a file of the same folder, in one step; a copy where links cannot be made."""
+    with whole(path) as temporary:
+        temporary.unlink()
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            temporary.symlink_to(target.name)
+        except OSError:  # Windows without the right to, some network drives
+            shutil.copyfile(target, temporary)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from lightning_med.errors import InputError
 
 SETTINGS = "config.yaml"
+CHECKPOINTS = "checkpoints"
+_PATIENCE = 10.0  # seconds; a killed run's loader processes notice it within some, and hold its lock until then
 _NAME = re.compile(r"[\w][\w.-]*")
 _VERSION = re.compile(r"version_(\d+)")
 
@@ -63,12 +69,68 @@ def last_checkpoint(folder: Path) -> Path:
     """`last.ckpt` of the newest run under one name that has one.
 
     Raises:
-        InputError: There is none: a run that was to continue never starts over.
+        InputError: There is none.
     """
     for run in reversed(versions(folder)):
-        path = run / "checkpoints" / "last.ckpt"
+        path = run / CHECKPOINTS / "last.ckpt"
         if path.is_file():
             return path
     raise InputError(
-        f"--ckpt_path last: no run under {folder} has a checkpoint.", "Leave --ckpt_path out to start one."
+        f"--ckpt_path last: no run under {folder} has a checkpoint.", "Name a run by --name, or a file by --ckpt_path."
     )
+
+
+def newest_whole(run: Path) -> Path | None:
+    """The newest checkpoint of a run that is what was written; those that are not are named and left where they are.
+
+    Where none has a digest, the newest that opens, as a run of an earlier version left it.
+    """
+    from lightning_med import checkpoint as ckpt  # torch, which a run's name does not need
+    from lightning_med import digests
+    from lightning_med.console import say
+
+    folder = run / CHECKPOINTS
+    found = sorted(folder.glob("step-*.ckpt"), key=_step, reverse=True)
+    unverified = []
+    for path in [path for path in found if _step(path) >= 0] + [folder / "last.ckpt"]:
+        if not path.exists():
+            continue
+        try:
+            if not digests.verified(path):
+                unverified.append(path)
+                continue
+            ckpt.read(path)
+        except InputError as error:
+            say(error.what)
+        else:
+            return path
+    for path in unverified:
+        try:
+            ckpt.read(path)
+        except InputError as error:
+            say(error.what)
+        else:
+            return path
+    return None
+
+
+def _step(path: Path) -> int:
+    match = re.fullmatch(r"step-(\d+)", path.stem)
+    return int(match[1]) if match else -1
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Keeps a second process from training in the same folder.
+
+    Raises:
+        InputError: One does already.
+    """
+    lock = FileLock(run / ".lock", timeout=_PATIENCE)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise InputError(
+            f"{run} is being trained by another process.", "Wait for it, or leave --resume out to start another run."
+        ) from error

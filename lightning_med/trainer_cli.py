@@ -7,20 +7,22 @@ import os
 import shlex
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 import yaml
 from lightning import Trainer
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_med import checkpoint as ckpt
-from lightning_med import runs, shipped
-from lightning_med.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
+from lightning_med import loggers, runs, shipped, strangers
+from lightning_med.callbacks.checkpoints import Checkpoints
 from lightning_med.callbacks.hparams import HyperParameters
 from lightning_med.callbacks.predictions import PredictionWriter
 from lightning_med.callbacks.progress import ProgressBar
@@ -28,10 +30,11 @@ from lightning_med.callbacks.samples import SampleAnswers
 from lightning_med.callbacks.settings import SaveSettings
 from lightning_med.callbacks.signals import Signals
 from lightning_med.callbacks.throughput import Forecast, Throughput
+from lightning_med.checkpoint_io import WholeCheckpointIO
 from lightning_med.console import quieten
 from lightning_med.data.module import DialogueDataModule, check_accumulation
 from lightning_med.data.report import print_report, write_report
-from lightning_med.errors import InputError
+from lightning_med.errors import InputError, RunError
 from lightning_med.files import writable_folder, write_whole
 from lightning_med.memory import keep_freed_memory
 from lightning_med.model.module import DialogueLM
@@ -39,7 +42,8 @@ from lightning_med.precision import possible_precision
 from lightning_med.saved_settings import EVALUATIONS, with_saved_settings
 
 _TRAINER_HELP = "lightning-med VERB --help shows the trainer's options."
-_NOT_SAVED = ("config", "ckpt_path", "weights_only")  # of one call, not of the run
+# Of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
+_NOT_SAVED = ("config", "ckpt_path", "weights_only", "resume", "resume_anyway", "checkpoint_every")
 
 
 class MedTrainer(Trainer):
@@ -63,13 +67,17 @@ class MedTrainer(Trainer):
 class MedCLI(LightningCLI):
     """LightningCLI with a run's folder, checkpoints that are enough, and errors of one line."""
 
-    run: Path | None = None
+    run: Path | None = None  # of a fit, on the first rank
     card: dict[str, Any] | None = None  # of the checkpoint to be loaded
+    done = 0  # optimizer steps that a resumed run has behind it
+    finished = False  # the run that was to be resumed has nothing left to do
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._held = ExitStack()
         try:
             super().__init__(*args, **kwargs)
         finally:
+            self._held.close()
             if self.run is not None:
                 runs.take_back(self.run)
 
@@ -81,11 +89,24 @@ class MedCLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run; default: the config's name."
         )
-        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(SampleAnswers, "samples")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--resume",
+                type=Literal["auto"] | None,
+                default=None,
+                help="auto: go on with the newest run of this name, if it is unfinished; else start.",
+            )
+            parser.add_argument(
+                "--resume_anyway", type=bool, default=False, help="Go on although the settings are not the run's."
+            )
+            parser.add_argument(
+                "--checkpoint_every", type=int | None, default=None, help="Save each so many optimizer steps."
+            )
         if subcommand in EVALUATIONS:
             parser.add_argument("--output", type=str | None, default=None, help="File to write; default: in the run.")
         return parser
@@ -101,7 +122,9 @@ class MedCLI(LightningCLI):
             return
         settings.name = settings.name or _config_name(settings.config) or "run"
         home = runs.home(settings.trainer.default_root_dir, settings.name)
-        if settings.ckpt_path == "last":
+        if self.subcommand == "fit":
+            self._choose_run(home, settings)
+        elif settings.ckpt_path == "last":
             settings.ckpt_path = str(runs.last_checkpoint(home))
         if settings.ckpt_path:
             if str(settings.ckpt_path).startswith(("http://", "https://")):
@@ -109,8 +132,9 @@ class MedCLI(LightningCLI):
                     "--ckpt_path takes a file, not an address.", "Download it first, from a place you trust."
                 )
             content = ckpt.read(settings.ckpt_path)
-            self._check_remaining(content)
             self.card = ckpt.card(content)
+            if self.subcommand == "fit":
+                self._go_on(content)
         elif self.subcommand in EVALUATIONS:
             raise InputError(
                 f"{self.subcommand} needs to know which checkpoint.",
@@ -118,8 +142,42 @@ class MedCLI(LightningCLI):
             )
         self._check_numbers()
         self._check_output()
-        if self.subcommand == "fit":
+        if self.subcommand == "fit" and self.run is None and rank_zero_only.rank == 0:
             self.run = runs.create(home)
+        if self.run is not None:
+            self._held.enter_context(runs.held(self.run))
+
+    def _choose_run(self, home: Path, settings: Any) -> None:
+        """The run to go on with, and its newest whole checkpoint."""
+        if settings.checkpoint_every is not None:
+            settings.checkpoint.every_n_train_steps = settings.checkpoint_every
+        if settings.ckpt_path == "last":
+            settings.ckpt_path, settings.resume = None, "auto"
+        if settings.resume is None or not (existing := runs.versions(home)):
+            return
+        if settings.ckpt_path:
+            raise InputError("--resume auto and --ckpt_path both say where to go on.", "Give one of them.")
+        found = runs.newest_whole(existing[-1])
+        if rank_zero_only.rank == 0:
+            self.run = existing[-1]
+            print(f"resume: {found or self.run}" if found else f"resume: {self.run} has no checkpoint yet, it starts.")
+        settings.ckpt_path = str(found) if found else None
+
+    def _go_on(self, content: dict[str, Any]) -> None:
+        """What a checkpoint settles: whether anything is left to do, and `auto` values."""
+        settings, step = self.config[self.subcommand], int(content["global_step"])
+        self.done = step if settings.resume else 0
+        card = self.card or {}
+        before = card["settings"].get("trainer", {})
+        same = all(before.get(name) == settings.trainer[name] for name in ("max_epochs", "max_steps"))
+        if settings.resume and card.get("finished") and same:
+            self.finished = True
+        elif 0 < settings.trainer.max_steps <= step:
+            raise InputError(
+                f"The checkpoint stands at step {step}, max_steps is {settings.trainer.max_steps}: nothing is left to"
+                " do.",
+                "To go on, give a larger --trainer.max_steps",
+            )
 
     def _check_numbers(self) -> None:
         trainer = self.config[self.subcommand].trainer
@@ -133,14 +191,6 @@ class MedCLI(LightningCLI):
         if name and not self.config[self.subcommand].data[name]:
             raise InputError(f"{self.subcommand}: {name} is 0, so there is no row to take.", f"Give --data.{name} 0.1")
 
-    def _check_remaining(self, content: dict[str, Any]) -> None:
-        limit = self.config[self.subcommand].trainer.max_steps
-        if self.subcommand == "fit" and 0 < limit <= content["global_step"]:
-            raise InputError(
-                f"The checkpoint stands at step {content['global_step']}, max_steps is {limit}: nothing is left to do.",
-                "To go on, give a larger --trainer.max_steps",
-            )
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = self.config_init[self.subcommand].trainer
         if self.subcommand == "prepare":
@@ -150,13 +200,9 @@ class MedCLI(LightningCLI):
         fitting = self.subcommand == "fit"
         kwargs["logger"] = False
         if self.run is not None and settings.logger is not False:
-            place: dict[str, Any] = {
-                "save_dir": self.run.parent.parent,
-                "name": self.run.parent.name,
-                "version": self.run.name,
-            }
             others = [] if isinstance(settings.logger, bool) else _as_list(settings.logger)
-            kwargs["logger"] = [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place), *others]
+            resumed = self.config[self.subcommand].resume is not None
+            kwargs["logger"] = [*loggers.of_run(self.run, self.done if resumed else None), *others]
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
         kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
         try:
@@ -166,11 +212,12 @@ class MedCLI(LightningCLI):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveSettings):
                 callback.run = self.run
-            elif isinstance(callback, ModelCheckpoint) and self.run is not None:
-                callback.dirpath = callback.dirpath or str(self.run / "checkpoints")
+            elif isinstance(callback, Checkpoints) and self.run is not None:
+                callback.folder = self.run / runs.CHECKPOINTS
         if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:
             self.datamodule.tokenizer_text = self.card["tokenizer"]
         self.model.settings, self.model.checkpoint = self._settings(), self.config[self.subcommand].get("ckpt_path")
+        self.model.resume_anyway = bool(self.config[self.subcommand].get("resume_anyway"))
         return trainer
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -182,9 +229,7 @@ class MedCLI(LightningCLI):
     def _callbacks(self) -> list[Callback]:
         common: list[Callback] = [Signals(), ProgressBar()]
         if self.subcommand == "fit":
-            # Without a validation split there is no best.
-            best = [BestCheckpoint()] if self.datamodule.recipe.val_fraction else []
-            return [*common, *best, Throughput(), Forecast(), HyperParameters()]
+            return [*common, Throughput(), Forecast(), HyperParameters()]
         if self.subcommand == "predict":
             return [*common, PredictionWriter(self._output("predictions.jsonl"))]
         return common
@@ -210,9 +255,17 @@ class MedCLI(LightningCLI):
 
     # ------------------------------------------------------------------ after
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        if not self.finished:
+            super()._run_subcommand(subcommand)
+        elif self.run is not None:
+            print(f"{self.run} is finished, at step {self.done}. To train on, raise --trainer.max_epochs or max_steps.")
+            self.after_fit()
+
     def after_fit(self) -> None:
-        assert self.run is not None
-        folder = self.run / "checkpoints"
+        if self.run is None:
+            return
+        folder = self.run / runs.CHECKPOINTS
         best = sorted(folder.glob("best*.ckpt"))
         chosen = best[0] if best else folder / "last.ckpt"
         if not chosen.is_file():
@@ -280,7 +333,8 @@ def main(argv: list[str]) -> int:
     quieten()
     with tempfile.TemporaryDirectory() as folder:
         argv = with_saved_settings(shipped.found(argv), Path(folder))
-        before, sys.argv = sys.argv, ["lightning-med", *argv]  # LightningCLI reads them there
+        strangers.check_configs(argv)
+        before, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
         try:
             MedCLI(
                 DialogueLM,
@@ -303,6 +357,11 @@ def main(argv: list[str]) -> int:
             )
         except MisconfigurationException as error:
             raise InputError(str(error), _TRAINER_HELP) from error
+        except torch.cuda.OutOfMemoryError as error:
+            raise RunError(
+                f"The GPU's memory is full: {str(error).splitlines()[0]}",
+                "Give --data.batch_tokens auto, or half of what it was; --data.tokens_per_step keeps the step's size.",
+            ) from error
         finally:
             sys.argv = before
     return 0

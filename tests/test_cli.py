@@ -62,7 +62,8 @@ def environment() -> Iterator[None]:
 def files(folder: Path) -> set[str]:
     """Paths of all files, numbers in their names as N."""
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return {re.sub(r"tfevents.*", "tfevents", re.sub(r"best-\d+-\d+\.\d+", "best-N", name)) for name in found}
+    named = {re.sub(r"best-\d+-\d+\.\d+", "best-N", re.sub(r"step-\d+", "step-N", name)) for name in found}
+    return {re.sub(r"tfevents.*", "tfevents", name) for name in named}
 
 
 def refused(*argv: object, cwd: Path) -> str:
@@ -89,7 +90,11 @@ def small(folder: Path, place: Path, **trainer: Any) -> Path:
 
 # ------------------------------------------------------------------ fit
 
-RUN_FILES = {"config.yaml", "checkpoints/last.ckpt", "checkpoints/best-N.ckpt", "events.out.tfevents", "metrics.csv"}
+RUN_FILES = {".lock", "config.yaml", "checkpoints/last.ckpt", "checkpoints/best-N.ckpt", "checkpoints/step-N.ckpt"} | {
+    "checkpoints/step-N.ckpt.sha256",
+    "events.out.tfevents",
+    "metrics.csv",
+}
 
 
 def test_a_fit_leaves_exactly_these_files(folder: Path, shared_run: Path) -> None:
@@ -151,19 +156,18 @@ def test_a_saved_config_makes_the_same_run_again(folder: Path, tmp_path: Path) -
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_last_goes_on_from_the_newest_run(folder: Path, tmp_path: Path) -> None:
+def test_last_goes_on_in_the_newest_run(folder: Path, tmp_path: Path) -> None:
     config = small(folder, tmp_path)
     assert tiny.command("fit", "--config", config, cwd=tmp_path)[0] == 0
     argv = ("fit", "--config", config, "--ckpt_path", "last", "--trainer.max_steps", 4)
     status, _, err = tiny.command(*argv, cwd=tmp_path)
     assert status == 0, err
     runs = tmp_path / "lightning_logs" / "small"
-    content = torch.load(runs / "version_1" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert [path.name for path in runs.iterdir()] == ["version_0"]
+    content = torch.load(runs / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
     assert content["global_step"] == 4
-    saved = yaml.safe_load((runs / "version_1" / "config.yaml").read_text())
-    assert "ckpt_path" not in saved  # else every later call of this config would go on too
-    older = torch.load(runs / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert older["global_step"] == 2
+    saved = yaml.safe_load((runs / "version_0" / "config.yaml").read_text())
+    assert not {"ckpt_path", "resume"} & set(saved)  # else every later call of this config would go on too
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
@@ -264,9 +268,10 @@ def test_prepare_writes_the_data_report(folder: Path, tmp_path: Path) -> None:
 # ------------------------------------------------------------------ mistakes
 
 
-def test_last_without_a_run_is_refused(folder: Path, tmp_path: Path) -> None:
-    err = refused("fit", "--config", small(folder, tmp_path), "--ckpt_path", "last", cwd=tmp_path)
+def test_last_without_a_run_starts_one_and_has_nothing_to_test(folder: Path, tmp_path: Path) -> None:
+    err = refused("test", "--config", small(folder, tmp_path), "--ckpt_path", "last", cwd=tmp_path)
     assert "last" in err
+    assert tiny.command("fit", "--config", small(folder, tmp_path), "--ckpt_path", "last", cwd=tmp_path)[0] == 0
 
 
 def test_a_finished_run_has_nothing_left_to_do(folder: Path, run: Path, tmp_path: Path) -> None:
@@ -393,26 +398,29 @@ class Touch:
 # ------------------------------------------------------------------ signals
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def sent(name: str, step: int = 2) -> list[str]:
+    """Options that have a signal sent in a step; a class of one's own is named on the command line."""
+    given = {"": "tests.tiny.Send", ".name": name, ".step": str(step)}
+    return [f"--trainer.callbacks{'' if key else '+'}{key}={value}" for key, value in given.items()]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_signal_saves_and_says_so_in_the_exit_status(folder: Path, tmp_path: Path, name: str, code: int) -> None:
-    send = {"class_path": "tests.tiny.Send", "init_args": {"name": name, "step": 2}}
-    config = small(folder, tmp_path, callbacks=[send], max_steps=6)
-    status, out, err = tiny.command("fit", "--config", config, cwd=tmp_path)
-    assert status == code
+    config = small(folder, tmp_path, max_steps=6)
+    status, out, err = tiny.command("fit", "--config", config, *sent(name), cwd=tmp_path)
+    assert status == code, err
     assert "Traceback" not in out + err
     run = tmp_path / "lightning_logs" / "small" / "version_0"
-    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+    last = run / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 2
     assert {path.name for path in run.iterdir()} >= {"config.yaml", "metrics.csv"}
-    argv = ("fit", "--config", small(folder, tmp_path, max_steps=6), "--ckpt_path", "last")
-    status, _, err = tiny.command(*argv, cwd=tmp_path)
+    status, _, err = tiny.command("fit", "--config", config, "--resume", "auto", cwd=tmp_path)
     assert status == 0, err
-    last = run.with_name("version_1") / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 6
 
 
 def test_a_fit_that_was_stopped_gives_the_signals_back(folder: Path, tmp_path: Path, handlers: dict[int, Any]) -> None:
-    config = small(folder, tmp_path, callbacks=[{"class_path": "tests.tiny.Send"}])
-    assert tiny.command("fit", "--config", config, cwd=tmp_path)[0] == 143
+    assert tiny.command("fit", "--config", small(folder, tmp_path), *sent("SIGTERM"), cwd=tmp_path)[0] == 143
     assert {number: signal.getsignal(number) for number in HANDLED} == handlers
 
 

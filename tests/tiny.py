@@ -18,7 +18,7 @@ import yaml
 from torch import Tensor
 
 from lightning_med import cli
-from lightning_med.callbacks.checkpoints import WholeCheckpointIO
+from lightning_med.checkpoint_io import WholeCheckpointIO
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.module import DialogueLM
 

@@ -3,63 +3,77 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
 
-from lightning_med.callbacks.checkpoints import LastCheckpoint
+from lightning_med.between import between_batches, ends_here, stands_at_boundary
+from lightning_med.callbacks.checkpoints import Checkpoints
 from lightning_med.console import say
 from lightning_med.interrupts import CAUGHT, Interrupted
-from lightning_med.model.optimization import stepped
 
 
 class Signals(L.Callback):
-    """On SIGINT, SIGTERM or SIGUSR1: saves `last.ckpt` after the step at hand and raises `Interrupted`.
+    """On SIGINT, SIGTERM or SIGUSR1: saves after the optimizer step at hand and raises `Interrupted`, on every rank.
 
-    A second signal ends the run at once; what was saved before is whole.
+    A second SIGINT ends the run at once; what was saved before is whole. Under SLURM the signal that announces a
+    requeue goes on to Lightning's own handler, which puts the job into the queue again.
     """
 
     def __init__(self) -> None:
         self._number = 0
         self._fitting = False
         self._before: dict[int, Any] = {}
+        self._lightnings: dict[int, Any] = {}  # handlers, put in place once the fit begins
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._fitting = stage == "fit"
         if not self._before:
             self._before = {number: signal.signal(number, self._take) for number in CAUGHT}
+        if self._fitting:
+            between_batches(trainer, partial(self._stop_if_asked, trainer))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in CAUGHT:  # the trainer has put its own in place by now
-            signal.signal(number, self._take)
+            self._lightnings[number] = signal.signal(number, self._take)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if stepped(trainer, batch_idx):
-            self._stop_if_asked(trainer)
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._stop_if_asked(trainer)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._stop_if_asked(trainer)
-
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
-        if not self._number:
+        if not stands_at_boundary(trainer):
             return
-        last = next(callback for callback in trainer.callbacks if isinstance(callback, LastCheckpoint))  # type: ignore[attr-defined]
-        path = last.saved(trainer)
-        say(f"Stopped by {signal.Signals(self._number).name} after step {trainer.global_step}; saved {path}", trainer)
-        raise Interrupted(self._number)
+        number = self._number
+        if trainer.world_size > 1:  # all stop after the same step, whichever was asked
+            asked = torch.tensor(float(number), device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(asked, reduce_op="max"))
+        if not number:
+            return
+        checkpoints = next(one for one in trainer.callbacks if isinstance(one, Checkpoints))  # type: ignore[attr-defined]
+        path = checkpoints.save(trainer)
+        trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]
+        name = signal.Signals(number).name
+        if trainer.is_global_zero:
+            say(f"Stopped by {name} after step {trainer.global_step}; saved {path}", trainer)
+        if not ends_here(trainer):
+            self._requeue(trainer, number)
+        raise Interrupted(number)
+
+    def _requeue(self, trainer: L.Trainer, number: int) -> None:
+        from lightning.fabric.plugins.environments import SLURMEnvironment
+
+        environment: Any = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+            handler = self._lightnings.get(number)
+            if number == (environment.requeue_signal or signal.SIGUSR1) and callable(handler):
+                handler(number, None)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        if self._number or not self._fitting:
+        if not self._fitting or (self._number and number == signal.SIGINT):
             raise Interrupted(number)
-        self._number = number
+        self._number = self._number or number

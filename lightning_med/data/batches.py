@@ -41,16 +41,19 @@ def plan(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndarray
         starts.append(first)
 
 
-def parts(tokens: int, budget: int, longest: int) -> int:
-    """Batches into which `dealt` surely cuts so many tokens without going over the budget.
+def parts(tokens: int, budget: int, longest: int, ranks: int = 1) -> int:
+    """Batches, a multiple of `ranks`, into which `dealt` surely cuts so many tokens without going over the budget.
 
     Dealt out evenly, the fullest batch holds at most `(tokens - longest) / parts + longest` (Graham, 1969). A budget
     below two of the longest rows counts as two: each batch must get a row.
     """
-    return 1 if tokens <= budget else -(-(tokens - longest) // max(budget - longest, longest))
+    needed = 1 if tokens <= budget else -(-(tokens - longest) // max(budget - longest, longest))
+    return -(-needed // ranks) * ranks
 
 
-def plan_steps(lengths: np.ndarray, budget: int, order: np.ndarray, step: int, longest: int) -> list[np.ndarray]:
+def plan_steps(
+    lengths: np.ndarray, budget: int, order: np.ndarray, step: int, longest: int, ranks: int = 1
+) -> list[np.ndarray]:
     """Rows cut into optimizer steps, and these into batches: `parts(step, …)` each, the last step maybe fewer.
 
     A step's rows depend on `order` and `step` alone, so that the machine's memory does not change what is learned.
@@ -62,18 +65,35 @@ def plan_steps(lengths: np.ndarray, budget: int, order: np.ndarray, step: int, l
         step: Tokens a step may hold, at least `longest`; it falls short of it by less than its next row, the last of
             all by what is missing.
         longest: Tokens no row has more of.
+        ranks: Processes that share a step: its batches are a multiple of them.
 
     Returns:
-        Row numbers of each batch, none empty.
+        Row numbers of each batch; none is empty unless a step has fewer rows than there are ranks.
     """
-    usual = parts(step, budget, longest)
+    usual = parts(step, budget, longest, ranks)
     steps = plan(lengths, step, order)
     batches: list[np.ndarray] = []
     for rows in steps[:-1]:
         batches += dealt(rows, lengths, usual)
     for rows in steps[-1:]:
-        batches += dealt(rows, lengths, parts(int(lengths[rows].sum()), budget, longest))
+        batches += dealt(rows, lengths, parts(int(lengths[rows].sum()), budget, longest, ranks))
     return batches
+
+
+def shared(batches: list[np.ndarray], lengths: np.ndarray, budget: int, step: int, ranks: int) -> list[np.ndarray]:
+    """Batches of which every rank gets equally many in every step: the last step's rows are dealt anew where needed.
+
+    No row is dropped or repeated; where a step has fewer rows than ranks, some batches are empty.
+
+    Args:
+        step: Batches of an optimizer step, over all ranks.
+    """
+    last = len(batches) % step or step
+    if not batches or last % ranks == 0:
+        return batches
+    rows = np.concatenate(batches[-last:])
+    needed = max(last, parts(int(lengths[rows].sum()), budget, int(lengths[rows].max())))
+    return batches[:-last] + dealt(rows, lengths, -(-needed // ranks) * ranks)
 
 
 def dealt(rows: np.ndarray, lengths: np.ndarray, count: int) -> list[np.ndarray]:
@@ -138,22 +158,30 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rows = self.plan[index]
-        batch = flat(self.store, rows) if self.padded is None else pad(self.store, rows, self.padded, self.pad_id)
+        batch = self._built(rows) if len(rows) else idle(self._built(np.argmin(self.store.lengths)[None]))
         answers, questions = (int(count) for count in self._totals[index])
         return {**batch, "window_answers": answers, "window_questions": questions}
 
+    def _built(self, rows: np.ndarray) -> Batch:
+        return flat(self.store, rows) if self.padded is None else pad(self.store, rows, self.padded, self.pad_id)
+
 
 class Onward(Sampler[int]):
-    """Indices in order, from `done` on; its length stays that of the whole epoch, as a resumed loop expects."""
+    """A rank's indices in order, each `ranks`-th; its length stays that of the whole epoch, as a resumed loop expects.
 
-    def __init__(self, total: int, done: int = 0) -> None:
-        self.total, self.done = total, done
+    Args:
+        total: Indices of all ranks, a multiple of `ranks`.
+        done: How many of its own a rank has behind it.
+    """
+
+    def __init__(self, total: int, done: int = 0, rank: int = 0, ranks: int = 1) -> None:
+        self.total, self.done, self.rank, self.ranks = total, done, rank, ranks
 
     def __len__(self) -> int:
-        return self.total
+        return self.total // self.ranks
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.done, self.total))
+        return iter(range(self.done * self.ranks + self.rank, self.total, self.ranks))
 
 
 class Loader(DataLoader[Batch]):
@@ -178,12 +206,12 @@ class Loader(DataLoader[Batch]):
             yield batch
 
 
-def loader(batches: Batches, done: int = 0, num_workers: int = 0) -> Loader:
-    """A loader over prepared batches. No state lives in its workers: a batch is a function of its index."""
+def loader(batches: Batches, done: int = 0, num_workers: int = 0, rank: int = 0, ranks: int = 1) -> Loader:
+    """A loader over a rank's share of prepared batches. A batch is a function of its index: no state is in workers."""
     return Loader(
         batches,
         batch_size=None,
-        sampler=Onward(len(batches), done),
+        sampler=Onward(len(batches), done, rank, ranks),
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
     )
@@ -228,6 +256,15 @@ def pad(store: TokenStore, rows: np.ndarray, length: int, pad_id: int) -> Batch:
         "attention_mask": torch.from_numpy(mask),
         **_targets(store, rows, ids, np.arange(len(rows)) * length),
     }
+
+
+def idle(batch: Batch) -> Batch:
+    """A batch from which nothing is learned and which counts nowhere: for a rank that has no row left in a step.
+
+    It goes through the network all the same: the other ranks wait for its gradients, which are zero.
+    """
+    none = {name: batch[name][:0] for name in ("predict_at", "targets", "rows")}
+    return {**batch, **none, "answers": 0, "answer_bytes": 0}
 
 
 def _targets(store: TokenStore, rows: np.ndarray, ids: list[np.ndarray], starts: np.ndarray) -> Batch:

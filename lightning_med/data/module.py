@@ -138,7 +138,9 @@ class DialogueDataModule(L.LightningDataModule):
         self.padded = max_length if pad_to_max_length else None
         self.tokenizer_text: str | None = None  # a checkpoint's own, where one is loaded
         self._prepared: Prepared | None = None
+        self._stood: dict[str, Any] = {}  # how a checkpoint counts its batches
         self._stores: dict[str, TokenStore] = {}
+        self._seen: tuple[np.ndarray, str] | None = None
 
     def prepare_data(self) -> None:
         if self.trainer is not None and self.trainer.state.fn == "fit":
@@ -146,6 +148,9 @@ class DialogueDataModule(L.LightningDataModule):
         self._prepared = prepare(self.recipe, self.cache_dir, self.tokenizer_text)
 
     def setup(self, stage: str | None = None) -> None:
+        if self.trainer is not None:
+            # Each loader serves its rank's share already; another sampler over it would share it out twice.
+            self.trainer._accelerator_connector.use_distributed_sampler = False
         self._prepared = self._prepared or prepare(self.recipe, self.cache_dir, self.tokenizer_text)
 
     @property
@@ -193,22 +198,44 @@ class DialogueDataModule(L.LightningDataModule):
 
     @property
     def window(self) -> int:
-        """Batches of an optimizer step."""
+        """Batches of an optimizer step on each rank."""
         if self.tokens_per_step is not None:
-            return B.parts(self.tokens_per_step, self.batch_tokens, self.recipe.max_length)
+            return B.parts(self.tokens_per_step, self.batch_tokens, self.recipe.max_length, self.ranks) // self.ranks
         return 1 if self.trainer is None else int(self.trainer.accumulate_grad_batches)
 
+    @property
+    def rank(self) -> int:
+        """This process among those that train together."""
+        return 0 if self.trainer is None else int(self.trainer.global_rank)
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together."""
+        return 1 if self.trainer is None else int(self.trainer.world_size)
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens that an optimizer step may hold, over its batches and ranks."""
+        return self.tokens_per_step or self.batch_tokens * self.window * self.ranks
+
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._batch_tokens == "auto" else {"batch_tokens": self._batch_tokens}
+        if self._batch_tokens == "auto":
+            return {}
+        return {"batch_tokens": self._batch_tokens, "window": self.window, "ranks": self.ranks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._stood = state_dict
         # Another measurement would cut other batches, and the place in the epoch is counted in them.
-        if self._batch_tokens == "auto" and self.trainer is not None and self.trainer.state.fn == "fit":
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        if self._batch_tokens == "auto" and fitting and "batch_tokens" in state_dict:
             self._keep_batch_tokens(max(int(state_dict["batch_tokens"]), self.recipe.max_length))
             say(f"batch_tokens auto: {self.batch_tokens:,}, as in the checkpoint.", self.trainer)
 
     def epoch_plan(self, epoch: int) -> list[np.ndarray]:
-        """Rows of each training batch of an epoch, a function of (seed, epoch) alone."""
+        """Rows of each training batch of an epoch, over all ranks; which step has which is a function of (seed, epoch).
+
+        A step takes `window * ranks` batches, the last maybe fewer; rank r has each `ranks`-th from the r-th on.
+        """
         store = self.store("train")
         weights = np.array([source.weight for source in self.recipe.sources])
         order = B.shuffled(len(store), self.seed, epoch)
@@ -218,10 +245,10 @@ class DialogueDataModule(L.LightningDataModule):
                 raise InputError(
                     f"The sources' weights leave no training row in epoch {epoch}.", "Raise the weight of one."
                 )
-        if self.tokens_per_step is None:
-            return self._plan(store, order)
         lengths, longest = self._lengths(store), self.recipe.max_length
-        return B.plan_steps(lengths, self.batch_tokens, order, self.tokens_per_step, longest)
+        if self.tokens_per_step is None:
+            return B.shared(self._plan(store, order), lengths, self.batch_tokens, self.window * self.ranks, self.ranks)
+        return B.plan_steps(lengths, self.batch_tokens, order, self.tokens_per_step, longest, self.ranks)
 
     def train_dataloader(self) -> DataLoader[B.Batch]:
         # Batches are cut by tokens, so their number differs by one or two from epoch to epoch: each has its own loader.
@@ -243,33 +270,69 @@ class DialogueDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[list[dict[str, Any]]]:
         """The test questions with their references, those of like length together so that little is padded."""
         store = self.store("test")
-        order = np.argsort(store.targets[B.QUESTION], kind="stable")
+        rows = self._unseen("test")
+        order = rows[np.argsort(store.targets[B.QUESTION][rows], kind="stable")]
         device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
         size = PREDICTED_AT_ONCE.get(device, PREDICTED_AT_ONCE["cpu"])
-        groups = [order[i : i + size] for i in range(0, len(order), size)]
+        groups = [order[i : i + size] for i in range(0, len(order), size)][self.rank :: self.ranks]
         return DataLoader([[store.texts(row) for row in group] for group in groups], batch_size=None)  # type: ignore[arg-type]
+
+    def leave_out(self, keys: np.ndarray, fingerprint: str) -> None:
+        """Leaves the rows out of the evaluation whose questions a run was trained on, as its checkpoint names them.
+
+        Args:
+            keys: Of `TokenStore.question_keys`.
+            fingerprint: Of that run's data.
+        """
+        self._seen = (keys, fingerprint)
+
+    def _unseen(self, split: str) -> np.ndarray:
+        """The rows that an evaluation counts.
+
+        Raises:
+            InputError: There is none.
+        """
+        rows = np.arange(len(self.store(split)))
+        if self._seen is None:
+            return rows
+        keys, fingerprint = self._seen
+        unseen = rows[~np.isin(self.store(split).question_keys, keys)]
+        ours = self.prepared.fingerprint
+        what = f"The data is not the run's ({ours[:8]} here, {fingerprint[:8]} there)"
+        left = f"{len(rows) - len(unseen):,} of {len(rows):,} {split} rows were trained on"
+        if len(rows) and not len(unseen):
+            raise InputError(f"{what}, and {left}: none is left.", "Name rows that the model has not seen.")
+        say(f"{what}: {left} and are left out.", self.trainer)
+        return unseen
 
     @property
     def _resuming(self) -> bool:
         return self.trainer is not None and self.trainer.fit_loop.restarting
 
     def _done(self, window: int) -> int:
-        """Batches of this epoch that a resumed fit has behind it.
+        """Batches of this epoch that a resumed fit has behind it, on each rank.
 
-        A checkpoint written in the middle of a step, by a validation for instance, has lost what the step had
-        accumulated: the trainer is set back to the step's first batch.
+        They are counted in steps, which are the same for any number of ranks. A checkpoint written in the middle of a
+        step, as another callback than ours may do, has lost what the step had accumulated: it is done anew.
         """
         assert self.trainer is not None
+        epochs = self.trainer.fit_loop.epoch_progress.current
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        # A checkpoint of an epoch's last batch goes on with the whole next epoch.
-        if not self._resuming or progress.is_last_batch:
+        # A checkpoint of an epoch's end goes on with the whole next epoch.
+        if not self._resuming or (progress.is_last_batch and epochs.processed == epochs.ready):
             return 0
-        lost = progress.current.ready % window
-        for counts in (progress.current, progress.total) if lost else ():
-            counts.ready -= lost
-            counts.started -= lost
-            counts.processed -= lost
-            counts.completed -= lost
+        before = int(self._stood.get("window", window))
+        done = progress.current.ready // before * window
+        if progress.is_last_batch:
+            done = -(-progress.current.ready // before) * window
+            done = min(done, len(self.epoch_plan(self.trainer.current_epoch)) // self.ranks)
+        moved = done - progress.current.ready
+        for counts in (progress.current, progress.total) if moved else ():
+            counts.ready += moved
+            counts.started += moved
+            counts.processed += moved
+            counts.completed += moved
+        self._stood = {**self._stood, "window": window}  # the counts are of now
         return int(progress.current.ready)
 
     def _keep_batch_tokens(self, tokens: int) -> None:
@@ -296,9 +359,11 @@ class DialogueDataModule(L.LightningDataModule):
     ) -> DataLoader[B.Batch]:
         store = self.store(split)
         if plan is None:
-            plan = self._plan(store, np.arange(len(store)))
+            plan = self._plan(store, self._unseen(split))
+            plan += [np.empty(0, dtype=np.int64)] * (-len(plan) % self.ranks)
         pad_id = self.prepared.tokenizer.pad_token_id
-        return B.loader(B.Batches(store, plan, window, self._width(store), pad_id), done, self.num_workers)
+        batches = B.Batches(store, plan, window * self.ranks, self._width(store), pad_id)
+        return B.loader(batches, done, self.num_workers, self.rank, self.ranks)
 
 
 def check_accumulation(tokens_per_step: int | None, accumulate_grad_batches: int, own: int | None = None) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
+from lightning_med.data.near_duplicates import MOST_ROWS, Words
 from lightning_med.data.shards import Shard
 from lightning_med.data.tokens import ANSWER, CYCLE, QUESTION, expand
 
@@ -141,6 +142,14 @@ class TokenStore:
         table, first = self._table
         found = table.slice(int(first[row]), 1).to_pylist()[0]
         return {name: found[name] for name in ("source", "row", "group", "question", "answer")}
+
+    @cached_property
+    def question_keys(self) -> np.ndarray:
+        """`[rows]`, uint64: equal where two first questions differ in case, punctuation and spacing alone."""
+        table, first = self._table
+        questions = table.column("question").combine_chunks().take(pa.array(first))
+        blocks = [questions.slice(start, MOST_ROWS) for start in range(0, len(questions), MOST_ROWS)]
+        return np.concatenate([Words.of(block).keys() for block in blocks] or [np.empty(0, np.uint64)])
 
     @cached_property
     def _table(self) -> tuple[pa.Table, np.ndarray]:

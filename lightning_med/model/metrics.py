@@ -48,3 +48,14 @@ class AnswerLikelihood(Metric):
             "bits_per_byte": total / math.log(2) / int(self.bytes) if int(self.bytes) else math.nan,
             "tokens": tokens,
         }
+
+    def sums(self) -> dict[str, float]:
+        """What has been summed up so far, over all ranks; every rank must ask."""
+        with self.sync_context(should_unsync=True):
+            return {"nll": float(self.nll), "tokens": int(self.tokens), "bytes": int(self.bytes)}
+
+    def restore(self, sums: dict[str, float]) -> None:
+        """Goes on from sums of an earlier process."""
+        for name, value in sums.items():
+            getattr(self, name).fill_(value)
+        self._update_count = 1

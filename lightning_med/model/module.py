@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import os
+from hashlib import sha256
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from lightning_med import checkpoint as ckpt
+from lightning_med.between import ends_here
 from lightning_med.console import say
 from lightning_med.data.tokens import store_tokenizer
 from lightning_med.errors import InputError, check
@@ -21,6 +24,7 @@ from lightning_med.model import network as net
 from lightning_med.model.budget import Budget, measured
 from lightning_med.model.generation import Decoding, Pace, answer
 from lightning_med.model.metrics import AnswerLikelihood
+from lightning_med.model.numbers import Numbers
 from lightning_med.model.optimization import adamw, hold_to_settings, stepped, total_steps, warmup_cosine
 from lightning_med.safety import guard
 
@@ -82,6 +86,8 @@ class DialogueLM(L.LightningModule):
         self._untuned: list[PreTrainedModel] = []  # in a list, so that it is no part of the state
         self._likelihood = {part: AnswerLikelihood() for part in ("train", "val", "test", "base")}
         self._gradient_norm: Tensor | None = None
+        self.numbers = Numbers(self._named)
+        self.resume_anyway = False  # go on from a checkpoint of other settings
 
     # ------------------------------------------------------------------ the network
 
@@ -113,9 +119,8 @@ class DialogueLM(L.LightningModule):
         tokenizer = self.trainer.datamodule.prepared.tokenizer  # type: ignore[attr-defined]
         dropout = self.hparams["attention_dropout"]
         if self.hparams["from_scratch"]:
-            seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
             fields = dict(self.hparams["from_scratch"])
-            return net.from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, seed)
+            return net.from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, self.seed)
         network = net.from_base(self.hparams["base"], dropout)
         known = network.get_input_embeddings().num_embeddings
         if len(tokenizer) > int(known):  # type: ignore[arg-type]
@@ -143,13 +148,24 @@ class DialogueLM(L.LightningModule):
 
     # ------------------------------------------------------------------ training
 
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        # A batch's dropout is a function of its place, not of what ran before it: a resumed fit draws the same.
+        place = [self.seed, self.trainer.current_epoch, batch_idx, self.trainer.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+
+    @property
+    def seed(self) -> int:
+        """Of the weights and of dropout."""
+        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         weight = float(self.hparams["question_weight"])
         total, nll = net.nll(self.network, batch, weight)
         self._likelihood["train"].update(nll.detach(), batch["answer_bytes"])
-        targets = batch["window_answers"] + weight * batch["window_questions"]
-        # The trainer divides by the number of batches in a step; what is wanted is a division by their tokens.
-        return total / targets * self.trainer.accumulate_grad_batches
+        share = total / (batch["window_answers"] + weight * batch["window_questions"])
+        self.numbers.batch(share, batch["rows"], batch["input_ids"].numel())
+        # The trainer divides by the number of batches and ranks in a step; what is wanted is a division by its tokens.
+        return share * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
     def configure_gradient_clipping(
         self,
@@ -164,6 +180,7 @@ class DialogueLM(L.LightningModule):
             scaler.unscale_(optimizer)
         parameters = list(self.network.parameters())
         self._gradient_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self.numbers.step(self.trainer.global_step + 1, self._gradient_norm, scaler is not None)
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
         elif gradient_clip_val:
@@ -175,6 +192,9 @@ class DialogueLM(L.LightningModule):
             return
         values = self._likelihood["train"].compute()
         self._likelihood["train"].reset()
+        if self.numbers.spiked(values["loss"]):
+            say(f"Step {self.trainer.global_step}: the loss rose to {values['loss']:.3f}.", self.trainer)
+        self.log_dict({f"train/{name}": float(getattr(self.numbers, name)) for name in ("spikes", "skipped")})
         norm = {} if self._gradient_norm is None else {"train/gradient_norm": self._gradient_norm}
         self.log_dict({"train/bits_per_byte": values["bits_per_byte"], "train/tokens": float(values["tokens"]), **norm})
         self.log_dict({f"train/{name}": values[name] for name in ("loss", "perplexity")}, prog_bar=True)
@@ -192,9 +212,30 @@ class DialogueLM(L.LightningModule):
     def total_steps(self) -> int:
         """Optimizer steps of the whole fit."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        return total_steps(self.trainer, len(data.epoch_plan(0)), data.window)
+        return total_steps(self.trainer, len(data.epoch_plan(0)) // data.ranks, data.window)
+
+    def on_train_epoch_start(self) -> None:
+        self._align_validation()
+
+    def _align_validation(self) -> None:
+        """Lets a validation within an epoch wait for the end of its optimizer step, where a run can go on from."""
+        every, window = self.trainer.val_check_batch, self.trainer.accumulate_grad_batches
+        if isinstance(every, int) and self.trainer.check_val_every_n_epoch is not None:
+            last = int(self.trainer.num_training_batches)
+            self.trainer.val_check_batch = max(min(-(-every // window) * window, last), 1)
+
+    def _named(self, rows: list[int], most: int = 20) -> str:
+        """Training rows by source and row, for a message."""
+        store = self.trainer.datamodule.store("train")  # type: ignore[attr-defined]
+        by_source: dict[str, list[str]] = {}
+        for row in rows[:most]:
+            texts = store.texts(row)
+            by_source.setdefault(str(texts["source"]), []).append(str(texts["row"]))
+        named = "; ".join(f"{source}, rows {', '.join(numbers)}" for source, numbers in by_source.items())
+        return named + (f" and {len(rows) - most} more" if len(rows) > most else "")
 
     def on_train_start(self) -> None:
+        self._align_validation()  # an epoch that is resumed in its midst has no start
         factor = warmup_cosine(self.total_steps, self.hparams["warmup_fraction"])
         hold_to_settings(self.trainer, self.hparams["lr"], self.hparams["weight_decay"], factor)
 
@@ -251,6 +292,7 @@ class DialogueLM(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         report = data.prepared.report
+        self.numbers.settle(getattr(self.trainer.precision_plugin, "scaler", None) is not None)
         checkpoint[ckpt.KEY] = {
             "format": ckpt.FORMAT,
             "network": net.to_text(self.network),
@@ -261,6 +303,24 @@ class DialogueLM(L.LightningModule):
             "data": json.dumps({"fingerprint": data.prepared.fingerprint, **report}),
             "metrics": json.dumps(self.results),
             "measured_at": self.measured_at,
+            "identity": self._identity(),
+            "finished": ends_here(self.trainer),
+            "train": self._likelihood["train"].sums(),
+            "numbers": self.numbers.state(),
+            "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
+        }
+
+    def _identity(self) -> dict[str, str]:
+        """What makes a run this run: going on with another of them would be another run, under the same name."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        fields = self.hparams["from_scratch"]
+        return {
+            "seed": str(self.seed),
+            "tokenizer": sha256(store_tokenizer(data.prepared.tokenizer).encode()).hexdigest()[:16],
+            "system prompt": data.prompt.system,
+            "data": str(data.prepared.fingerprint),
+            "tokens of an optimizer step": str(data.step_tokens),
+            "base": json.dumps(fields, sort_keys=True) if fields else str(self.hparams["base"]),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -277,9 +337,20 @@ class DialogueLM(L.LightningModule):
         if self._started and trainer.state.fn == "test":
             self._untuned = [copy.deepcopy(self.model).eval()]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        prepared = data.prepared
-        ckpt.check_same("tokenizer", stored["tokenizer"] == store_tokenizer(prepared.tokenizer))
+        if trainer.state.fn == "fit":
+            data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # what `auto` was, before it is compared
+            ckpt.check_identity(stored.get("identity", {}), self._identity(), self.resume_anyway)
+            if trainer.is_global_zero and "train" in stored:
+                self._likelihood["train"].restore(stored["train"])
+            if "numbers" in stored:
+                self.numbers.restore(stored["numbers"])
+            return
+        ckpt.check_same("tokenizer", stored["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
         ckpt.check_same("system prompt", stored["system_prompt"] == data.prompt.system)
+        if "trained_on" in stored:
+            keys = stored["trained_on"].numpy().view(np.uint64)
+            if not np.array_equal(np.sort(keys), np.sort(data.store("train").question_keys)):
+                data.leave_out(keys, json.loads(stored["data"])["fingerprint"])
 
 
 def _predicted(row: dict[str, Any], raw: str) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -15,11 +18,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_med.callbacks import checkpoints
-from lightning_med.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
+from lightning_med import checkpoint_io, digests
+from lightning_med.callbacks.checkpoints import Checkpoints
 from lightning_med.callbacks.predictions import PredictionWriter
 from lightning_med.callbacks.samples import SampleAnswers
 from lightning_med.callbacks.signals import Interrupted, Signals
+from lightning_med.checkpoint_io import WholeCheckpointIO
+from lightning_med.errors import RunError
 from tests import tiny
 
 
@@ -127,7 +132,7 @@ def test_sample_answers_change_nothing_that_is_learned(folder: Path, tmp_path: P
 def test_sample_answers_are_not_asked_outside_a_fit(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(folder, tmp_path, [LastCheckpoint()])
+    fit(folder, tmp_path, [Checkpoints()])
     capsys.readouterr()
     trainer = tiny.trainer(tmp_path, callbacks=[SampleAnswers(1, max_new_tokens=2)])
     path = next(tmp_path.rglob("last.ckpt"))
@@ -138,14 +143,38 @@ def test_sample_answers_are_not_asked_outside_a_fit(
 # ------------------------------------------------------------------ checkpoints
 
 
-def test_last_is_the_last_step(folder: Path, tmp_path: Path) -> None:
-    fit(folder, tmp_path, [LastCheckpoint(every_n_train_steps=2)], max_steps=5)
-    (path,) = tmp_path.rglob("*.ckpt")
-    assert path.name == "last.ckpt"
-    content = torch.load(path, weights_only=True)
+def test_last_leads_to_the_last_step(folder: Path, tmp_path: Path) -> None:
+    fit(folder, tmp_path, [Checkpoints(every_n_train_steps=2)], max_steps=5)
+    place = tmp_path / "checkpoints"
+    assert (place / "last.ckpt").readlink() == Path("step-5.ckpt")
+    content = torch.load(place / "last.ckpt", weights_only=True)
     assert content["global_step"] == 5
     (state,) = content["optimizer_states"]
     assert {int(entry["step"]) for entry in state["state"].values()} == {5}
+
+
+def test_the_latest_two_and_the_best_are_kept(folder: Path, tmp_path: Path) -> None:
+    fit(folder, tmp_path, [Checkpoints(every_n_train_steps=1)], max_epochs=2)
+    place = tmp_path / "checkpoints"
+    best = {path.resolve().name for path in place.glob("best-*.ckpt")}
+    total = int(torch.load(place / "last.ckpt", weights_only=True)["global_step"])
+    kept = {f"step-{total}.ckpt", f"step-{total - 1}.ckpt"} | best
+    assert len(best) == 1
+    assert {path.name for path in place.glob("step-*.ckpt")} == kept
+    assert {path.name for path in place.glob("*.sha256")} == {f"{name}.sha256" for name in kept}
+    for path in place.glob("step-*.ckpt"):
+        said = (place / f"{path.name}.sha256").read_text()
+        assert said == f"{sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+
+
+def test_one_is_kept_for_each_time(tmp_path: Path) -> None:
+    """Here of files that were written on four days."""
+    callback = Checkpoints(keep=1, keep_every_hours=24)
+    for step in range(1, 9):
+        WholeCheckpointIO().save_checkpoint({"step": step}, tmp_path / f"step-{step}.ckpt")
+        os.utime(tmp_path / f"step-{step}.ckpt", (step * 43_200, step * 43_200))
+    callback._settle(tmp_path / "step-8.ckpt", {})
+    assert {path.name for path in tmp_path.glob("step-*.ckpt")} == {f"step-{step}.ckpt" for step in (1, 2, 4, 6, 8)}
 
 
 def test_the_best_is_the_one_of_lowest_perplexity(folder: Path, tmp_path: Path) -> None:
@@ -155,28 +184,61 @@ def test_the_best_is_the_one_of_lowest_perplexity(folder: Path, tmp_path: Path) 
         def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
             seen.append(float(trainer.callback_metrics["val/perplexity"]))
 
-    fit(folder, tmp_path, [BestCheckpoint(), Seen()], max_epochs=3)
+    fit(folder, tmp_path, [Checkpoints(), Seen()], max_epochs=3)
     (path,) = tmp_path.rglob("best*.ckpt")
     assert path.stem.endswith(f"{min(seen):.2f}")
     stored = json.loads(torch.load(path, weights_only=True)["lightning_med"]["metrics"])
     assert stored["val/perplexity"] == pytest.approx(min(seen), rel=1e-6)
 
 
+def full(content: Any, file: Any) -> None:
+    file.write(b"half of it")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "last.ckpt"
+    path = tmp_path / "step-1.ckpt"
     WholeCheckpointIO().save_checkpoint({"step": 1}, path)
-
-    def fail(content: Any, file: Any) -> None:
-        Path(file).write_bytes(b"half of it")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints.torch, "save", fail)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(checkpoint_io.torch, "save", full)
+    with pytest.raises(RunError, match=r"full \(No space.*needs 16 MiB"):
         WholeCheckpointIO().save_checkpoint({"step": 2}, path)
     assert torch.load(path, weights_only=True) == {"step": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["step-1.ckpt", "step-1.ckpt.sha256"]
+
+
+def test_a_failure_in_the_background_ends_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(folder, tmp_path, [Checkpoints()], max_steps=2)
+    monkeypatch.setattr(checkpoint_io.torch, "save", full)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    with pytest.raises(RunError, match="disk is full"):
+        fit(folder, tmp_path, [Checkpoints(every_n_train_steps=1)], last, max_epochs=3)
+    assert digests.verified(last)
+    assert not list(last.parent.glob(".*"))
+
+
+def test_a_disk_without_room_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_io.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    with pytest.raises(RunError, match=r"1 MiB are free.*needs 24 MiB"):
+        WholeCheckpointIO().save_checkpoint({"weight": torch.zeros(2 << 20)}, tmp_path / "step-1.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_is_the_state_at_the_call(tmp_path: Path) -> None:
+    """Though the training goes on meanwhile; tensors that share their memory are written once."""
+    weight = torch.ones(1 << 16)
+    content, io, done = {"weight": weight, "tied": weight, "step": 1}, WholeCheckpointIO(), []
+    io.save_checkpoint(content, tmp_path / "x.ckpt", storage_options={"then": lambda: done.append(True)})
+    weight += 1
+    io.teardown()
+    found = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    assert torch.equal(found["weight"], torch.ones(1 << 16))
+    assert found["tied"].data_ptr() == found["weight"].data_ptr()
+    assert done == [True]
+    assert (tmp_path / "x.ckpt").stat().st_size < 1.5 * (1 << 18)
 
 
 # ------------------------------------------------------------------ predictions
@@ -191,7 +253,7 @@ def predict(folder: Path, tmp_path: Path, checkpoint: Path, *callbacks: Any) -> 
 @pytest.fixture(scope="module")
 def checkpoint(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("fitted")
-    fit(folder, place, [LastCheckpoint()], max_steps=2)
+    fit(folder, place, [Checkpoints()], max_steps=2)
     return next(place.rglob("last.ckpt"))
 
 
@@ -226,7 +288,7 @@ def test_interrupted_predictions_leave_no_file(folder: Path, tmp_path: Path, che
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_signal_saves_the_step_at_hand(folder: Path, tmp_path: Path, name: str, code: int) -> None:
     with pytest.raises(Interrupted) as raised:
-        fit(folder, tmp_path, [Signals(), LastCheckpoint(), tiny.Send(name, step=2)], max_epochs=2)
+        fit(folder, tmp_path, [Signals(), Checkpoints(), tiny.Send(name, step=2)], max_epochs=2)
     assert raised.value.code == code
     path = next(tmp_path.rglob("last.ckpt"))
     assert torch.load(path, weights_only=True)["global_step"] == 2
@@ -251,7 +313,7 @@ def handlers() -> Iterator[dict[signal.Signals, Any]]:
 def test_signals_belong_to_the_program_again_after_a_fit(
     folder: Path, tmp_path: Path, handlers: dict[signal.Signals, Any]
 ) -> None:
-    fit(folder, tmp_path, [Signals(), LastCheckpoint()])
+    fit(folder, tmp_path, [Signals(), Checkpoints()])
     assert {number: signal.getsignal(number) for number in HANDLED} == handlers
 
 
@@ -260,9 +322,9 @@ def test_a_fit_goes_on_after_a_signal_as_if_there_had_been_none(folder: Path, tm
     settings: dict[str, Any] = {"max_epochs": 2, "accumulate_grad_batches": accumulate}
     whole = fit(folder, tmp_path, [], **settings)
     with pytest.raises(Interrupted):
-        fit(folder, tmp_path, [Signals(), LastCheckpoint(), tiny.Send("SIGTERM", step=2)], **settings)
+        fit(folder, tmp_path, [Signals(), Checkpoints(), tiny.Send("SIGTERM", step=2)], **settings)
     path = next(tmp_path.rglob("last.ckpt"))
-    again = fit(folder, tmp_path / "again", [Signals(), LastCheckpoint()], path, **settings)
+    again = fit(folder, tmp_path / "again", [Signals(), Checkpoints()], path, **settings)
     ours, theirs = (tiny.weights(trainer.lightning_module) for trainer in (again, whole))
     assert again.global_step == whole.global_step
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -277,7 +339,7 @@ def test_a_signal_in_the_last_window_of_an_epoch_is_heard(folder: Path, tmp_path
         fit(
             folder,
             tmp_path,
-            [Signals(), LastCheckpoint(), tiny.Send("SIGTERM", step=steps)],
+            [Signals(), Checkpoints(), tiny.Send("SIGTERM", step=steps)],
             accumulate_grad_batches=accumulate,
         )
     assert torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)["global_step"] == steps
@@ -291,7 +353,7 @@ def test_a_second_signal_ends_the_run_at_once(folder: Path, tmp_path: Path) -> N
                 os.kill(os.getpid(), self.number)
 
     with pytest.raises(Interrupted) as raised:
-        fit(folder, tmp_path, [Signals(), LastCheckpoint(every_n_train_steps=1), Twice("SIGINT", step=3)])
+        fit(folder, tmp_path, [Signals(), Checkpoints(every_n_train_steps=1), Twice("SIGINT", step=3)])
     assert raised.value.code == 130
     assert torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)["global_step"] == 2
 

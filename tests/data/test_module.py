@@ -38,7 +38,12 @@ def data(cache: Path, consultations: Callable[..., Path]) -> Callable[..., Dialo
 
 
 def training(
-    module: DialogueDataModule, epoch: int = 0, window: int = 1, restarting_at: int | None = None
+    module: DialogueDataModule,
+    epoch: int = 0,
+    window: int = 1,
+    restarting_at: int | None = None,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> list[Any]:
     """The batches of an epoch, as a trainer in that epoch is given them."""
     done = restarting_at or 0
@@ -48,8 +53,13 @@ def training(
         current_epoch=epoch,
         accumulate_grad_batches=window,
         reload_dataloaders_every_n_epochs=0,
+        global_rank=rank,
+        world_size=ranks,
+        _accelerator_connector=SimpleNamespace(use_distributed_sampler=True),
         fit_loop=SimpleNamespace(
-            restarting=restarting_at is not None, epoch_loop=SimpleNamespace(batch_progress=progress)
+            restarting=restarting_at is not None,
+            epoch_progress=SimpleNamespace(current=SimpleNamespace(ready=epoch + 1, processed=epoch)),
+            epoch_loop=SimpleNamespace(batch_progress=progress),
         ),
     )
     return list(module.train_dataloader())
@@ -103,6 +113,54 @@ def test_epoch_resumed_in_mid_step_does_the_step_anew(
     assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[3:]]
     progress = module.trainer.fit_loop.epoch_loop.batch_progress  # type: ignore[union-attr]
     assert set(vars(progress.current).values()) == set(vars(progress.total).values()) == {3}
+
+
+# Several ranks
+
+
+@pytest.mark.parametrize("settings", [{}, {"tokens_per_step": 1024}, {"tokens_per_step": 200, "max_length": 128}])
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+def test_ranks_share_each_step_without_loss_or_repetition(
+    data: Callable[..., DialogueDataModule], settings: dict[str, Any], ranks: int
+) -> None:
+    """Whatever the tail: as many batches on each rank, the rows of a step those of a single process."""
+    alone, module = data(**settings), data(**settings)
+    whole = training(alone, epoch=1, window=2 * ranks if not settings else 1)
+    shares = [training(module, epoch=1, window=2 if not settings else 1, rank=r, ranks=ranks) for r in range(ranks)]
+    assert len({len(share) for share in shares}) == 1
+    step, window = alone.trainer.accumulate_grad_batches, module.trainer.accumulate_grad_batches  # type: ignore[union-attr]
+    ours = [
+        sorted(row for share in shares for row in rows_of(share[first : first + window]))
+        for first in range(0, len(shares[0]), window)
+    ]
+    theirs = [sorted(rows_of(whole[first : first + step])) for first in range(0, len(whole), step)]
+    assert ours == theirs
+    for first in range(0, len(shares[0]), window):  # every rank divides by the tokens of the whole step
+        batches = [batch for share in shares for batch in share[first : first + window]]
+        assert {batch["window_answers"] for batch in batches} == {sum(batch["answers"] for batch in batches)}
+
+
+def test_a_run_goes_on_with_another_number_of_ranks(data: Callable[..., DialogueDataModule]) -> None:
+    """After three steps on one rank, two ranks take the rows of the fourth and all that follow, each once."""
+    alone = data(tokens_per_step=1024)
+    whole = training(alone, epoch=1)
+    window = alone.trainer.accumulate_grad_batches  # type: ignore[union-attr]
+    stood = {"batch_tokens": 512, "window": window, "ranks": 1}
+    rest = []
+    for rank in range(2):
+        module = data(tokens_per_step=1024)
+        module.load_state_dict(stood)
+        rest += training(module, epoch=1, restarting_at=3 * window, rank=rank, ranks=2)
+    assert sorted(rows_of(rest)) == sorted(rows_of(whole[3 * window :]))
+
+
+def test_an_evaluation_has_as_many_batches_on_each_rank(data: Callable[..., DialogueDataModule]) -> None:
+    module, found = data(batch_tokens=128), []
+    for rank in range(4):
+        training(module, rank=rank, ranks=4)
+        found.append(list(module.test_dataloader()))
+    assert len({len(share) for share in found}) == 1
+    assert sorted(row for share in found for row in rows_of(share)) == list(range(len(module.store("test"))))
 
 
 # Tokens of a step

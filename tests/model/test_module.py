@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from lightning_med.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpointIO
+from lightning_med.callbacks.checkpoints import Checkpoints
+from lightning_med.checkpoint_io import WholeCheckpointIO
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.tokens import ANSWER, QUESTION
 from lightning_med.errors import InputError
@@ -219,7 +220,7 @@ def test_settings_that_do_not_fit_are_the_users_mistake(folder: Path, tmp_path: 
 def checkpoint(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The last checkpoint of a fit of one epoch."""
     place = tmp_path_factory.mktemp("fitted")
-    fit(folder, place, callbacks=[LastCheckpoint()])
+    fit(folder, place, callbacks=[Checkpoints()])
     return next(place.rglob("last.ckpt"))
 
 
@@ -295,7 +296,7 @@ def whole(
     every = [
         ModelCheckpoint(place, "step-{step}", save_top_k=-1, every_n_train_steps=1, auto_insert_metric_name=False),
         ModelCheckpoint(place, "epoch-{step}", save_top_k=-1, save_on_train_epoch_end=True, every_n_epochs=1),
-        BestCheckpoint(),
+        Checkpoints(),
     ]
     every[1].CHECKPOINT_NAME_LAST = "epoch-last"
     model, steps = fit(folder, place, callbacks=every, **settings)
@@ -348,7 +349,7 @@ def test_a_fit_that_goes_on_takes_the_learning_rate_of_now(whole: Any, folder: P
 def test_a_fit_cut_short_goes_on_where_it_was(whole: Any, folder: Path, tmp_path: Path, where: str) -> None:
     settings, _, _, steps = whole
     cut = 3 if where == "mid-epoch" else len(steps.rows) // 2
-    fit(folder, tmp_path, callbacks=[LastCheckpoint(every_n_train_steps=2)], **{**settings, "max_steps": cut})
+    fit(folder, tmp_path, callbacks=[Checkpoints(every_n_train_steps=2)], **{**settings, "max_steps": cut})
     last = next(tmp_path.rglob("last.ckpt"))
     assert torch.load(last, weights_only=True)["global_step"] == cut
     _, further = resumed(whole, folder, tmp_path / "more", last)
