@@ -44,5 +44,6 @@ def ends_here(trainer: L.Trainer) -> bool:
     loop = trainer.fit_loop
     if 0 < trainer.max_steps <= trainer.global_step or (trainer.should_stop and loop._can_stop_early):
         return True
-    epochs = loop.epoch_progress.current.processed + epoch_ended(trainer)
+    progress: Any = loop.epoch_progress.current
+    epochs = progress.processed + epoch_ended(trainer)
     return trainer.max_epochs is not None and 0 < trainer.max_epochs <= epochs

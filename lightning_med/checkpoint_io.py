@@ -137,7 +137,7 @@ def _failure(error: BaseException, checkpoint: dict[str, Any], path: Path) -> Ru
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, OSError) and cause.errno in _FULL:
-        return _full(path, size(checkpoint) + _SPARE, cause.strerror)
+        return _full(path, size(checkpoint) + _SPARE, str(cause.strerror))
     why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error).split("\n", maxsplit=1)[0]
     return RunError(
         f"{path} cannot be written: {why}.", "What was saved before is whole; mend it and go on with --resume auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,8 +39,16 @@ def above_bar(trainer: Any = None) -> Console:
 
 
 def say(text: str, trainer: Any = None) -> None:
-    """Prints one line, without markup; above the trainer's progress bar while that is live."""
+    """Prints one line, without markup; above the trainer's progress bar while that is live. One rank speaks for all."""
+    if not first_rank():
+        return
     above_bar(trainer).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def first_rank() -> bool:
+    """Whether this process is the first of those that train together, as their launcher has told it."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def _console() -> Console:
@@ -57,6 +66,7 @@ def quieten() -> None:
         ".*dataloader is not\\s+resumable.*",
         ".*Consider increasing the value of the `num_workers`.*",
         ".*smaller than the logging interval.*",
+        ".*sync_dist=True.*",  # the metrics are summed over the ranks already
         ".*exists and is not empty.*",
         ".*isinstance.treespec, LeafSpec.*",
         ".*The dirpath has changed from.*",

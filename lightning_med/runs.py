@@ -128,9 +128,16 @@ def held(run: Path) -> Iterator[None]:
     """
     lock = FileLock(run / ".lock", timeout=_PATIENCE)
     try:
-        with lock:
-            yield
+        lock.acquire()
     except Timeout as error:
         raise InputError(
             f"{run} is being trained by another process.", "Wait for it, or leave --resume out to start another run."
         ) from error
+    except OSError as error:
+        raise InputError(
+            f"{run} cannot be written: {error.strerror}.", "Name another place: --trainer.default_root_dir DIR"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

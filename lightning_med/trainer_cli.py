@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -18,7 +19,6 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_med import checkpoint as ckpt
 from lightning_med import loggers, runs, shipped, strangers
@@ -31,7 +31,7 @@ from lightning_med.callbacks.settings import SaveSettings
 from lightning_med.callbacks.signals import Signals
 from lightning_med.callbacks.throughput import Forecast, Throughput
 from lightning_med.checkpoint_io import WholeCheckpointIO
-from lightning_med.console import quieten
+from lightning_med.console import first_rank, quieten
 from lightning_med.data.module import DialogueDataModule, check_accumulation
 from lightning_med.data.report import print_report, write_report
 from lightning_med.errors import InputError, RunError
@@ -142,7 +142,7 @@ class MedCLI(LightningCLI):
             )
         self._check_numbers()
         self._check_output()
-        if self.subcommand == "fit" and self.run is None and rank_zero_only.rank == 0:
+        if self.subcommand == "fit" and self.run is None and first_rank():
             self.run = runs.create(home)
         if self.run is not None:
             self._held.enter_context(runs.held(self.run))
@@ -158,7 +158,7 @@ class MedCLI(LightningCLI):
         if settings.ckpt_path:
             raise InputError("--resume auto and --ckpt_path both say where to go on.", "Give one of them.")
         found = runs.newest_whole(existing[-1])
-        if rank_zero_only.rank == 0:
+        if first_rank():
             self.run = existing[-1]
             print(f"resume: {found or self.run}" if found else f"resume: {self.run} has no checkpoint yet, it starts.")
         settings.ckpt_path = str(found) if found else None
@@ -281,6 +281,8 @@ class MedCLI(LightningCLI):
         self._write_results("test.json")
 
     def after_predict(self) -> None:
+        if not first_rank():
+            return
         path = self._output("predictions.jsonl")
         print(f"predictions: {path}")
         print(f"next: {self._export_line()}")
@@ -292,6 +294,8 @@ class MedCLI(LightningCLI):
         print("next: lightning-med fit", *(_quote(word) for word in words if not word.startswith("--output=")))
 
     def _write_results(self, name: str) -> None:
+        if not first_rank():
+            return
         path = self._output(name)
         settings = self.config[self.subcommand]
         results = {
@@ -357,6 +361,13 @@ def main(argv: list[str]) -> int:
             )
         except MisconfigurationException as error:
             raise InputError(str(error), _TRAINER_HELP) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+                raise
+            raise RunError(
+                f"{error.filename or 'A file of the run'} cannot be written: {error.strerror}.",
+                "What was saved before is whole: mend it and go on with --resume auto",
+            ) from error
         except torch.cuda.OutOfMemoryError as error:
             raise RunError(
                 f"The GPU's memory is full: {str(error).splitlines()[0]}",

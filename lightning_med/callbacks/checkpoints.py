@@ -111,7 +111,7 @@ class Checkpoints(Checkpoint):
 
     def _one_each_time(self, found: list[Path]) -> list[Path]:
         """The first of each `keep_every_hours`."""
-        first = {}
+        first: dict[float, Path] = {}
         for path in found if self.keep_every_hours else ():
             first.setdefault(path.stat().st_mtime // (3600 * (self.keep_every_hours or 1)), path)
         return list(first.values())

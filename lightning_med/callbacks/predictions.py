@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
 from lightning_med.files import write_whole
 
@@ -28,5 +29,11 @@ class PredictionWriter(L.Callback):
         self._rows.extend(outputs)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.world_size > 1:
+            shares: list[list[dict[str, Any]]] = [[] for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(shares, self._rows)
+            self._rows = [row for share in shares for row in share]
+        if not trainer.is_global_zero:
+            return
         self._rows.sort(key=lambda row: (row["source"], row["row"]))
         write_whole(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self._rows))

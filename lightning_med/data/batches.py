@@ -158,7 +158,7 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rows = self.plan[index]
-        batch = self._built(rows) if len(rows) else idle(self._built(np.argmin(self.store.lengths)[None]))
+        batch = self._built(rows) if len(rows) else idle(self._built(np.array([np.argmin(self.store.lengths)])))
         answers, questions = (int(count) for count in self._totals[index])
         return {**batch, "window_answers": answers, "window_questions": questions}
 

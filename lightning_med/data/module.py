@@ -316,7 +316,7 @@ class DialogueDataModule(L.LightningDataModule):
         step, as another callback than ours may do, has lost what the step had accumulated: it is done anew.
         """
         assert self.trainer is not None
-        epochs = self.trainer.fit_loop.epoch_progress.current
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
         # A checkpoint of an epoch's end goes on with the whole next epoch.
         if not self._resuming or (progress.is_last_batch and epochs.processed == epochs.ready):

@@ -1,0 +1,1 @@
+"""Faults that are done to real runs, and what came of them."""
