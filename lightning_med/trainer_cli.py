@@ -140,6 +140,11 @@ class MedCLI(LightningCLI):
                 f"{self.subcommand} needs to know which checkpoint.",
                 f"lightning-med {self.subcommand} --ckpt_path RUN/checkpoints/last.ckpt",
             )
+        if self.subcommand == "predict" and settings.trainer.strategy == "sharded":
+            raise InputError(
+                "predict: ranks that share the weights cannot answer each its own questions.",
+                "Leave --trainer.strategy sharded out; several ranks with --trainer.strategy ddp share the questions.",
+            )
         self._check_numbers()
         self._check_output()
         if self.subcommand == "fit" and self.run is None and first_rank():

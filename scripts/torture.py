@@ -28,6 +28,7 @@ from lightning_med.errors import InputError
 from lightning_med.files import write_whole
 
 PAGE = Path(__file__).parent / "faults" / "reliability.md"
+COST = Path(__file__).parent / "faults" / "cost.txt"  # what benchmark_reliability.py found last
 
 
 def tests(quick: bool, home: Path, source: random.Random, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
@@ -64,10 +65,12 @@ def main(argv: list[str]) -> int:
     minutes = (time.monotonic() - began) / 60
     say(f"{minutes:.1f} minutes")
     if given.report:
+        cost = COST.read_text(encoding="utf-8").strip() if COST.exists() else "not measured here"
         table = "\n".join(f"| {what} | {held} of {made} |" for what, held, made in rows)
         system = f"{os.cpu_count()} cores, {platform.system()}"
         machine = f"{system}, Python {platform.python_version()}, torch {torch.__version__}"
         filled = PAGE.read_text(encoding="utf-8").replace("{table}", table).replace("{machine}", machine)
+        filled = filled.replace("{cost}", cost)
         write_whole(given.report, filled.replace("{minutes}", f"{minutes:.0f}"))
     return int(any(held < made for _, held, made in rows))
 

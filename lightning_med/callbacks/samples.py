@@ -13,6 +13,7 @@ from rich.table import Table
 from lightning_med.console import above_bar
 from lightning_med.errors import check
 from lightning_med.model.generation import Decoding, Pace, answer
+from lightning_med.model.sharding import ShardedStrategy
 from lightning_med.safety import guard
 from lightning_med.safety.review import DISCLAIMER
 
@@ -34,6 +35,8 @@ class SampleAnswers(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or not self.questions or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
+        if isinstance(trainer.strategy, ShardedStrategy):
+            return  # one rank alone cannot gather the weights
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         store = data.store("validation")
         # The same rows at each validation and in each run of one seed, so that progress can be read off them.

@@ -19,15 +19,14 @@ from lightning_med.interrupts import CAUGHT, Interrupted
 class Signals(L.Callback):
     """On SIGINT, SIGTERM or SIGUSR1: saves after the optimizer step at hand and raises `Interrupted`, on every rank.
 
-    A second SIGINT ends the run at once; what was saved before is whole. Under SLURM the signal that announces a
-    requeue goes on to Lightning's own handler, which puts the job into the queue again.
+    A second SIGINT ends the run at once; what was saved before is whole. Under SLURM the signal that announces the end
+    of the job's time goes on to Lightning's own handler, which puts the job into the queue again.
     """
 
     def __init__(self) -> None:
         self._number = 0
         self._fitting = False
         self._before: dict[int, Any] = {}
-        self._lightnings: dict[int, Any] = {}  # handlers, put in place once the fit begins
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._fitting = stage == "fit"
@@ -38,7 +37,7 @@ class Signals(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in CAUGHT:  # the trainer has put its own in place by now
-            self._lightnings[number] = signal.signal(number, self._take)
+            signal.signal(number, self._take)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for number, handler in self._before.items():
@@ -64,14 +63,17 @@ class Signals(L.Callback):
             self._requeue(trainer, number)
         raise Interrupted(number)
 
-    def _requeue(self, trainer: L.Trainer, number: int) -> None:
+    @staticmethod
+    def _requeue(trainer: L.Trainer, number: int) -> None:
         from lightning.fabric.plugins.environments import SLURMEnvironment
 
         environment: Any = trainer._accelerator_connector.cluster_environment
-        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
-            handler = self._lightnings.get(number)
-            if number == (environment.requeue_signal or signal.SIGUSR1) and callable(handler):
-                handler(number, None)
+        if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
+            return
+        if number == (environment.requeue_signal or signal.SIGUSR1):
+            # It would also write a checkpoint beside all runs, which any later job there would begin from.
+            trainer.save_checkpoint = lambda *args, **kwargs: None  # type: ignore[method-assign]
+            trainer._signal_connector._slurm_sigusr_handler_fn(number, None)  # type: ignore[arg-type]
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if not self._fitting or (self._number and number == signal.SIGINT):

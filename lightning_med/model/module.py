@@ -12,6 +12,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
@@ -26,6 +27,7 @@ from lightning_med.model.generation import Decoding, Pace, answer
 from lightning_med.model.metrics import AnswerLikelihood
 from lightning_med.model.numbers import Numbers
 from lightning_med.model.optimization import adamw, hold_to_settings, stepped, total_steps, warmup_cosine
+from lightning_med.model.sharding import ShardedStrategy, shard
 from lightning_med.safety import guard
 
 
@@ -104,6 +106,8 @@ class DialogueLM(L.LightningModule):
             self.model = net.from_text(ckpt.card(ckpt.read(self.checkpoint))["network"])
         else:
             self._started = True
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            shard(self.model, self.trainer.strategy.device_mesh["data_parallel"])
         if self.hparams["compile"]:
             self.model.base_model.compile(dynamic=True)  # in place: the names of the weights stay
         limit = net.context_length(self.model)
@@ -179,7 +183,9 @@ class DialogueLM(L.LightningModule):
             # it is done, and its step then only looks whether all numbers are finite.
             scaler.unscale_(optimizer)
         parameters = list(self.network.parameters())
-        self._gradient_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        # Of shared out weights each rank has a part of the norm.
+        self._gradient_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         self.numbers.step(self.trainer.global_step + 1, self._gradient_norm, scaler is not None)
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self._gradient_norm)
@@ -329,12 +335,12 @@ class DialogueLM(L.LightningModule):
             raise InputError("This checkpoint is not one of lightning-med.", "Give one of RUN/checkpoints.")
         if self.model is None:
             self.model = net.from_text(stored["network"])
-        else:
+        elif "state_dict" in checkpoint:  # shared out, the strategy has loaded them already
             ckpt.check_shapes(self.state_dict(), checkpoint["state_dict"])
         trainer = self._trainer
         if trainer is None:
             return
-        if self._started and trainer.state.fn == "test":
+        if self._started and trainer.state.fn == "test" and not isinstance(trainer.strategy, ShardedStrategy):
             self._untuned = [copy.deepcopy(self.model).eval()]
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.state.fn == "fit":

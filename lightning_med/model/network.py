@@ -110,7 +110,9 @@ def nll(network: PreTrainedModel, batch: dict[str, Any], question_weight: float 
     if question_weight:
         importance = torch.ones(count, device=picked.device)
         importance[answers:] = question_weight
-    weight = network.get_output_embeddings().weight
+    # Tied, it is the embedding's: where weights are shared out, that is the one that is gathered by now.
+    tied = getattr(network.config, "tie_word_embeddings", False)
+    weight: Any = (network.get_input_embeddings() if tied else network.get_output_embeddings()).weight
     total, each = answer_nll(picked, weight, batch["targets"][:count], importance)
     return total, each[:answers]
 

@@ -1,6 +1,6 @@
 """One of the processes that train together: writes down the losses, the first gradient and the last weights.
 
-torchrun --nproc_per_node 2 scripts/faults/rank_child.py CONFIG OPTIMIZER STEPS OUTPUT
+torchrun --nproc_per_node 2 scripts/faults/rank_child.py CONFIG OPTIMIZER STRATEGY STEPS OUTPUT
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import lightning as L
 import torch
 import yaml
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.module import DialogueLM
@@ -32,7 +33,7 @@ class Written(L.Callback):
             torch.distributed.all_reduce(loss)
         self.losses.append(float(loss))
         if not self.gradient:
-            self.gradient = {name: weight.grad.clone() for name, weight in pl_module.named_parameters()}
+            self.gradient = {name: whole(weight.grad).clone() for name, weight in pl_module.named_parameters()}
 
 
 class Descent(DialogueLM):
@@ -45,7 +46,12 @@ class Descent(DialogueLM):
         pass
 
 
-def main(config: str, optimizer: str, steps: str, output: str) -> None:
+def whole(tensor: Any) -> Tensor:
+    """A tensor of which each rank has a share; every rank must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def main(config: str, optimizer: str, strategy: str, steps: str, output: str) -> None:
     torch.set_num_threads(1)
     settings, ranks = yaml.safe_load(Path(config).read_text()), int(os.environ.get("WORLD_SIZE", 1))
     L.seed_everything(42)
@@ -53,7 +59,7 @@ def main(config: str, optimizer: str, steps: str, output: str) -> None:
     trainer = L.Trainer(
         accelerator="cpu",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        strategy="ddp" if ranks > 1 else "auto",
+        strategy=strategy if ranks > 1 else "auto",
         max_steps=int(steps),
         max_epochs=-1,
         gradient_clip_val=1.0,
@@ -67,8 +73,8 @@ def main(config: str, optimizer: str, steps: str, output: str) -> None:
     network = {**settings["model"]["from_scratch"], "resid_pdrop": 0.0, "embd_pdrop": 0.0}
     model = (Descent if optimizer == "sgd" else DialogueLM)(**{**settings["model"], "from_scratch": network})
     trainer.fit(model, DialogueDataModule(**{**settings["data"], "tokens_per_step": 600}))
+    weights = {name: whole(weight.detach()) for name, weight in model.named_parameters()}
     if trainer.is_global_zero:
-        weights = {name: weight.detach() for name, weight in model.named_parameters()}
         torch.save({"losses": written.losses, "gradient": written.gradient, "weights": weights}, output)
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,22 +52,26 @@ def together(home: Path, quick: bool, tell: Callable[[str, int, int], None]) -> 
 
 
 def _agreement(home: Path, path: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
-    """One process against two at the same global step, by AdamW and by plain descent."""
-    for number, (optimizer, bound) in enumerate((("adamw", 1e-4), ("sgd", 1e-6))):
-        tell(f"1 against 2 ranks, {optimizer}", number, 2)
-        found = []
-        for ranks in (1, 2):
-            output = home / f"{optimizer}-{ranks}.pt"
-            child = [str(CHILD), str(path), optimizer, str(STEPS), str(output)]
-            if _run(ranks, home / "agreement", child, module=False).wait(180):
-                raise RuntimeError(f"{ranks} ranks failed: {(home / 'agreement' / 'log').read_text()[-800:]}")
-            found.append(torch.load(output, weights_only=True))
-        one, two = found
+    """One process against two at the same global step, by AdamW and by plain descent; weights whole or shared out."""
+    bounds = {("adamw", "ddp"): 1e-4, ("sgd", "ddp"): 1e-6, ("sgd", "sharded"): 1e-6}
+    alone: dict[str, dict[str, Any]] = {}
+    for number, ((optimizer, strategy), bound) in enumerate(bounds.items()):
+        tell(f"1 against 2 ranks, {optimizer}, {strategy}", number, len(bounds))
+        one = alone.get(optimizer) or alone.setdefault(optimizer, _learned(home, path, optimizer, strategy, 1))
+        two = _learned(home, path, optimizer, strategy, 2)
         gradient, weights = _apart(one["gradient"], two["gradient"]), _apart(one["weights"], two["weights"])
         loss = max(abs(a - b) / abs(a) for a, b in zip(one["losses"], two["losses"], strict=True))
         held = gradient <= 1e-6 and loss <= 1e-5 and weights <= bound and len(one["losses"]) == STEPS
         figures = f"gradient {gradient:.1e}, losses {loss:.1e}, weights {weights:.1e}"
-        yield f"1 against 2 ranks, {STEPS} steps of {optimizer}: {figures}", int(held), 1
+        yield f"1 against 2 ranks ({strategy}), {STEPS} steps of {optimizer}: {figures}", int(held), 1
+
+
+def _learned(home: Path, path: Path, optimizer: str, strategy: str, ranks: int) -> dict[str, Any]:
+    output = home / f"{optimizer}-{strategy}-{ranks}.pt"
+    child = [str(CHILD), str(path), optimizer, strategy, str(STEPS), str(output)]
+    if _run(ranks, home / "agreement", child, module=False).wait(180):
+        raise RuntimeError(f"{ranks} ranks failed: {(home / 'agreement' / 'log').read_text()[-800:]}")
+    return torch.load(output, weights_only=True)  # type: ignore[no-any-return]
 
 
 def _apart(ours: Tensors, theirs: Tensors) -> float:

@@ -16,6 +16,7 @@ import lightning as L
 import pandas as pd
 import pytest
 import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_med import checkpoint_io, digests
@@ -328,6 +329,27 @@ def test_a_fit_goes_on_after_a_signal_as_if_there_had_been_none(folder: Path, tm
     ours, theirs = (tiny.weights(trainer.lightning_module) for trainer in (again, whole))
     assert again.global_step == whole.global_step
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_under_slurm_the_job_is_put_into_the_queue_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Lightning's own handler, after our save; here a script takes the place of `scontrol`."""
+    command = tmp_path / "bin" / "scontrol"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "asked"}\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    for name, value in {"JOB_ID": "77", "NTASKS": "1", "LOCALID": "0", "PROCID": "0", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SLURM_NODELIST", "localhost")
+    plugins = [WholeCheckpointIO(), SLURMEnvironment(auto_requeue=True)]
+    with pytest.raises(Interrupted) as raised:
+        fit(folder, tmp_path, [Signals(), Checkpoints(), tiny.Send("SIGUSR1", step=2)], max_epochs=2, plugins=plugins)
+    assert raised.value.code == 138
+    assert (tmp_path / "asked").read_text().split() == ["requeue", "77"]
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert not list(tmp_path.glob("hpc_ckpt*"))
 
 
 def test_a_signal_in_the_last_window_of_an_epoch_is_heard(folder: Path, tmp_path: Path) -> None:

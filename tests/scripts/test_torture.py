@@ -1,0 +1,20 @@
+"""The fault test: some of each kind, in a process of its own, for it forks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "torture.py"
+
+
+def test_what_is_done_to_runs_holds(tmp_path: Path) -> None:
+    report = tmp_path / "reliability.md"
+    command = [sys.executable, str(SCRIPT), "--quick", "--report", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    table = [line for line in report.read_text().splitlines() if line.startswith("| ") and " of " in line]
+    assert len(table) > 30
+    for name in ("{table}", "{machine}", "{minutes}"):
+        assert name not in report.read_text()
