@@ -21,7 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_med import checkpoint as ckpt
-from lightning_med import loggers, runs, shipped, strangers
+from lightning_med import loggers, resume, runs, shipped, strangers
 from lightning_med.callbacks.checkpoints import Checkpoints
 from lightning_med.callbacks.hparams import HyperParameters
 from lightning_med.callbacks.predictions import PredictionWriter
@@ -123,7 +123,8 @@ class MedCLI(LightningCLI):
         settings.name = settings.name or _config_name(settings.config) or "run"
         home = runs.home(settings.trainer.default_root_dir, settings.name)
         if self.subcommand == "fit":
-            self._choose_run(home, settings)
+            run = resume.chosen(home, settings)
+            self.run = run if first_rank() else None
         elif settings.ckpt_path == "last":
             settings.ckpt_path = str(runs.last_checkpoint(home))
         if settings.ckpt_path:
@@ -134,7 +135,8 @@ class MedCLI(LightningCLI):
             content = ckpt.read(settings.ckpt_path)
             self.card = ckpt.card(content)
             if self.subcommand == "fit":
-                self._go_on(content)
+                self.done = int(content["global_step"]) if settings.resume else 0
+                self.finished = resume.is_finished(content, settings)
         elif self.subcommand in EVALUATIONS:
             raise InputError(
                 f"{self.subcommand} needs to know which checkpoint.",
@@ -151,38 +153,6 @@ class MedCLI(LightningCLI):
             self.run = runs.create(home)
         if self.run is not None:
             self._held.enter_context(runs.held(self.run))
-
-    def _choose_run(self, home: Path, settings: Any) -> None:
-        """The run to go on with, and its newest whole checkpoint."""
-        if settings.checkpoint_every is not None:
-            settings.checkpoint.every_n_train_steps = settings.checkpoint_every
-        if settings.ckpt_path == "last":
-            settings.ckpt_path, settings.resume = None, "auto"
-        if settings.resume is None or not (existing := runs.versions(home)):
-            return
-        if settings.ckpt_path:
-            raise InputError("--resume auto and --ckpt_path both say where to go on.", "Give one of them.")
-        found = runs.newest_whole(existing[-1])
-        if first_rank():
-            self.run = existing[-1]
-            print(f"resume: {found or self.run}" if found else f"resume: {self.run} has no checkpoint yet, it starts.")
-        settings.ckpt_path = str(found) if found else None
-
-    def _go_on(self, content: dict[str, Any]) -> None:
-        """What a checkpoint settles: whether anything is left to do, and `auto` values."""
-        settings, step = self.config[self.subcommand], int(content["global_step"])
-        self.done = step if settings.resume else 0
-        card = self.card or {}
-        before = card["settings"].get("trainer", {})
-        same = all(before.get(name) == settings.trainer[name] for name in ("max_epochs", "max_steps"))
-        if settings.resume and card.get("finished") and same:
-            self.finished = True
-        elif 0 < settings.trainer.max_steps <= step:
-            raise InputError(
-                f"The checkpoint stands at step {step}, max_steps is {settings.trainer.max_steps}: nothing is left to"
-                " do.",
-                "To go on, give a larger --trainer.max_steps",
-            )
 
     def _check_numbers(self) -> None:
         trainer = self.config[self.subcommand].trainer

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from lightning_med.console import say
 from lightning_med.data import batches as B
 from lightning_med.data.cleaning import switched
+from lightning_med.data.position import taken_up
 from lightning_med.data.preparation import Prepared, prepare
 from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
 from lightning_med.data.recipe import Recipe
@@ -310,30 +311,13 @@ class DialogueDataModule(L.LightningDataModule):
         return self.trainer is not None and self.trainer.fit_loop.restarting
 
     def _done(self, window: int) -> int:
-        """Batches of this epoch that a resumed fit has behind it, on each rank.
-
-        They are counted in steps, which are the same for any number of ranks. A checkpoint written in the middle of a
-        step, as another callback than ours may do, has lost what the step had accumulated: it is done anew.
-        """
-        assert self.trainer is not None
-        epochs: Any = self.trainer.fit_loop.epoch_progress.current
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        # A checkpoint of an epoch's end goes on with the whole next epoch.
-        if not self._resuming or (progress.is_last_batch and epochs.processed == epochs.ready):
+        """Batches of this epoch that a resumed fit has behind it, on each rank."""
+        if not self._resuming or self.trainer is None:
             return 0
         before = int(self._stood.get("window", window))
-        done = progress.current.ready // before * window
-        if progress.is_last_batch:
-            done = -(-progress.current.ready // before) * window
-            done = min(done, len(self.epoch_plan(self.trainer.current_epoch)) // self.ranks)
-        moved = done - progress.current.ready
-        for counts in (progress.current, progress.total) if moved else ():
-            counts.ready += moved
-            counts.started += moved
-            counts.processed += moved
-            counts.completed += moved
+        last = len(self.epoch_plan(self.trainer.current_epoch)) // self.ranks
         self._stood = {**self._stood, "window": window}  # the counts are of now
-        return int(progress.current.ready)
+        return taken_up(self.trainer.fit_loop, before, window, last)
 
     def _keep_batch_tokens(self, tokens: int) -> None:
         """Settles `auto`, also in what a run and its checkpoints say of their settings."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
-from hashlib import sha256
 from typing import Any
 
 import lightning as L
@@ -17,11 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from lightning_med import checkpoint as ckpt
-from lightning_med.between import ends_here
 from lightning_med.console import say
-from lightning_med.data.tokens import store_tokenizer
 from lightning_med.errors import InputError, check
 from lightning_med.model import network as net
+from lightning_med.model import saved
 from lightning_med.model.budget import Budget, measured
 from lightning_med.model.generation import Decoding, Pace, answer
 from lightning_med.model.metrics import AnswerLikelihood
@@ -86,7 +83,7 @@ class DialogueLM(L.LightningModule):
         self.pace = Pace()  # of predict
         self._started = False  # the network stands as it was before any fine-tuning
         self._untuned: list[PreTrainedModel] = []  # in a list, so that it is no part of the state
-        self._likelihood = {part: AnswerLikelihood() for part in ("train", "val", "test", "base")}
+        self.likelihood = {part: AnswerLikelihood() for part in ("train", "val", "test", "base")}
         self._gradient_norm: Tensor | None = None
         self.numbers = Numbers(self._named)
         self.resume_anyway = False  # go on from a checkpoint of other settings
@@ -165,7 +162,7 @@ class DialogueLM(L.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         weight = float(self.hparams["question_weight"])
         total, nll = net.nll(self.network, batch, weight)
-        self._likelihood["train"].update(nll.detach(), batch["answer_bytes"])
+        self.likelihood["train"].update(nll.detach(), batch["answer_bytes"])
         share = total / (batch["window_answers"] + weight * batch["window_questions"])
         self.numbers.batch(share, batch["rows"], batch["input_ids"].numel())
         # The trainer divides by the number of batches and ranks in a step; what is wanted is a division by its tokens.
@@ -196,8 +193,8 @@ class DialogueLM(L.LightningModule):
         # The point is a mean over all tokens since the last one, and the only place where the step waits for a number.
         if not stepped(self.trainer, batch_idx) or self.trainer.global_step % self._every:
             return
-        values = self._likelihood["train"].compute()
-        self._likelihood["train"].reset()
+        values = self.likelihood["train"].compute()
+        self.likelihood["train"].reset()
         if self.numbers.spiked(values["loss"]):
             say(f"Step {self.trainer.global_step}: the loss rose to {values['loss']:.3f}.", self.trainer)
         self.log_dict({f"train/{name}": float(getattr(self.numbers, name)) for name in ("spikes", "skipped")})
@@ -259,19 +256,19 @@ class DialogueLM(L.LightningModule):
             network.to(self.device)  # type: ignore[arg-type]
 
     def _to_device(self) -> None:
-        for likelihood in self._likelihood.values():
+        for likelihood in self.likelihood.values():
             likelihood.to(self.device)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._likelihood["val"].update(net.nll(self.network, batch)[1], batch["answer_bytes"])
+        self.likelihood["val"].update(net.nll(self.network, batch)[1], batch["answer_bytes"])
 
     def on_validation_epoch_end(self) -> None:
         self._report("val", "val/")
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._likelihood["test"].update(net.nll(self.network, batch)[1], batch["answer_bytes"])
+        self.likelihood["test"].update(net.nll(self.network, batch)[1], batch["answer_bytes"])
         for untuned in self._untuned:
-            self._likelihood["base"].update(net.nll(untuned, batch)[1], batch["answer_bytes"])
+            self.likelihood["base"].update(net.nll(untuned, batch)[1], batch["answer_bytes"])
 
     def on_test_epoch_end(self) -> None:
         self._report("test", "test/")
@@ -279,8 +276,8 @@ class DialogueLM(L.LightningModule):
             self._report("base", "test/base_")
 
     def _report(self, part: str, prefix: str) -> None:
-        values = {f"{prefix}{name}": value for name, value in self._likelihood[part].compute().items()}
-        self._likelihood[part].reset()
+        values = {f"{prefix}{name}": value for name, value in self.likelihood[part].compute().items()}
+        self.likelihood[part].reset()
         self.results.update(values)
         self.measured_at = self.trainer.global_step
         shown = f"{prefix}perplexity"
@@ -296,45 +293,15 @@ class DialogueLM(L.LightningModule):
     # ------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        report = data.prepared.report
         self.numbers.settle(getattr(self.trainer.precision_plugin, "scaler", None) is not None)
-        checkpoint[ckpt.KEY] = {
-            "format": ckpt.FORMAT,
-            "network": net.to_text(self.network),
-            "tokenizer": store_tokenizer(data.prepared.tokenizer),
-            "system_prompt": data.prompt.system,
-            "max_length": data.recipe.max_length,
-            "settings": json.dumps(self.settings or {"model": dict(self.hparams), "data": dict(data.hparams)}),
-            "data": json.dumps({"fingerprint": data.prepared.fingerprint, **report}),
-            "metrics": json.dumps(self.results),
-            "measured_at": self.measured_at,
-            "identity": self._identity(),
-            "finished": ends_here(self.trainer),
-            "train": self._likelihood["train"].sums(),
-            "numbers": self.numbers.state(),
-            "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
-        }
-
-    def _identity(self) -> dict[str, str]:
-        """What makes a run this run: going on with another of them would be another run, under the same name."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        fields = self.hparams["from_scratch"]
-        return {
-            "seed": str(self.seed),
-            "tokenizer": sha256(store_tokenizer(data.prepared.tokenizer).encode()).hexdigest()[:16],
-            "system prompt": data.prompt.system,
-            "data": str(data.prepared.fingerprint),
-            "tokens of an optimizer step": str(data.step_tokens),
-            "base": json.dumps(fields, sort_keys=True) if fields else str(self.hparams["base"]),
-        }
+        checkpoint[ckpt.KEY] = saved.stored(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        stored = checkpoint.get(ckpt.KEY)
-        if stored is None:
+        known = checkpoint.get(ckpt.KEY)
+        if known is None:
             raise InputError("This checkpoint is not one of lightning-med.", "Give one of RUN/checkpoints.")
         if self.model is None:
-            self.model = net.from_text(stored["network"])
+            self.model = net.from_text(known["network"])
         elif "state_dict" in checkpoint:  # shared out, the strategy has loaded them already
             ckpt.check_shapes(self.state_dict(), checkpoint["state_dict"])
         trainer = self._trainer
@@ -342,21 +309,10 @@ class DialogueLM(L.LightningModule):
             return
         if self._started and trainer.state.fn == "test" and not isinstance(trainer.strategy, ShardedStrategy):
             self._untuned = [copy.deepcopy(self.model).eval()]
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.state.fn == "fit":
-            data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # what `auto` was, before it is compared
-            ckpt.check_identity(stored.get("identity", {}), self._identity(), self.resume_anyway)
-            if trainer.is_global_zero and "train" in stored:
-                self._likelihood["train"].restore(stored["train"])
-            if "numbers" in stored:
-                self.numbers.restore(stored["numbers"])
-            return
-        ckpt.check_same("tokenizer", stored["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
-        ckpt.check_same("system prompt", stored["system_prompt"] == data.prompt.system)
-        if "trained_on" in stored:
-            keys = stored["trained_on"].numpy().view(np.uint64)
-            if not np.array_equal(np.sort(keys), np.sort(data.store("train").question_keys)):
-                data.leave_out(keys, json.loads(stored["data"])["fingerprint"])
+            saved.go_on(self, checkpoint)
+        else:
+            saved.evaluate(self, known)
 
 
 def _predicted(row: dict[str, Any], raw: str) -> dict[str, Any]:
