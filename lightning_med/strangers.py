@@ -14,6 +14,7 @@ from lightning_med.errors import InputError
 # Public classes that run nothing that their settings name.
 _KNOWN = re.compile(r"(lightning\.pytorch\.(callbacks|loggers|profilers|strategies|plugins)|lightning_med)(\.\w+)*")
 _CALLS = ("LambdaCallback",)  # runs any function by its name
+_PLACES = ("dirpath", "save_dir", "root_dir", "filename", "dir", "name", "version", "prefix", "sub_dir")
 _IMPORTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 
 
@@ -38,7 +39,13 @@ def _check(path: Path, place: tuple[str, ...] = ()) -> None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return  # the parser says what is wrong with it
     for key, named in _classes(settings, path.parent, place):
-        if not _KNOWN.fullmatch(named) or named.endswith(_CALLS):
+        if key.rpartition(".")[2] in _PLACES:
+            if Path(named).is_absolute() or ".." in Path(named).parts:
+                raise InputError(
+                    f"{path}: {key} {named} leads out of the folder of the runs.",
+                    "Name a place within it, or the folder itself: --trainer.default_root_dir DIR",
+                )
+        elif not _KNOWN.fullmatch(named) or named.endswith(_CALLS):
             raise InputError(
                 f"{path}: {key} names {named}, which is no class of Lightning or ours; nothing of it was loaded.",
                 "If it is your own, name it on the command line: --trainer.callbacks+=my_package.MyCallback",
@@ -46,7 +53,9 @@ def _check(path: Path, place: tuple[str, ...] = ()) -> None:
 
 
 def _classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Whatever would be imported: each `class_path`, and each dotted name where the trainer takes objects."""
+    """Whatever would be imported or written to: each `class_path`, each dotted name where the trainer takes objects,
+    and each place of theirs.
+    """
     if isinstance(settings, dict):
         for name, value in settings.items():
             if name in ("class_path", "_class_path", "_instantiator"):
@@ -59,5 +68,9 @@ def _classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterator[tu
     elif isinstance(settings, str):
         for base in (folder, Path()):
             _check(base / settings, place)  # a part that lies in a file of its own
-        if "trainer" in place and place[-1] != "default_root_dir" and _IMPORTED.fullmatch(settings):
+        if "trainer" in place and (place[-1] in _PLACES or _names_a_class(settings, place[-1])):
             yield ".".join(place), settings
+
+
+def _names_a_class(value: str, key: str) -> bool:
+    return key != "default_root_dir" and _IMPORTED.fullmatch(value) is not None

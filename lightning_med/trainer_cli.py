@@ -232,7 +232,14 @@ class MedCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         if not self.finished:
-            super()._run_subcommand(subcommand)
+            try:
+                super()._run_subcommand(subcommand)
+            except torch.cuda.OutOfMemoryError as error:
+                tokens = self.model.numbers.tokens
+                raise RunError(
+                    f"The GPU's memory is full, with a batch of {tokens:,} tokens.",
+                    f"Give --data.batch_tokens {max(tokens // 2, 1)}, or auto; --data.tokens_per_step keeps the step.",
+                ) from error
         elif self.run is not None:
             print(f"{self.run} is finished, at step {self.done}. To train on, raise --trainer.max_epochs or max_steps.")
             self.after_fit()
@@ -342,11 +349,6 @@ def main(argv: list[str]) -> int:
             raise RunError(
                 f"{error.filename or 'A file of the run'} cannot be written: {error.strerror}.",
                 "What was saved before is whole: mend it and go on with --resume auto",
-            ) from error
-        except torch.cuda.OutOfMemoryError as error:
-            raise RunError(
-                f"The GPU's memory is full: {str(error).splitlines()[0]}",
-                "Give --data.batch_tokens auto, or half of what it was; --data.tokens_per_step keeps the step's size.",
             ) from error
         finally:
             sys.argv = before

@@ -100,6 +100,29 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     assert names[0] == names[1]
 
 
+def test_early_stopping_remembers(config: Path, tmp_path: Path) -> None:
+    """It stops where a run that was not interrupted stops, and that run is finished."""
+    content = yaml.safe_load(config.read_text())
+    name, given = "lightning.pytorch.callbacks.EarlyStopping", {"monitor": "val/perplexity", "min_delta": 1e6}
+    content["trainer"]["callbacks"] = [{"class_path": name, "init_args": {**given, "patience": 2}}]
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(content))
+    for place in ("alone", "stopped"):
+        (tmp_path / place).mkdir()
+    assert fit(path, tmp_path / "alone")[0] == 0
+    ended = state(run_of(tmp_path / "alone"))
+    last = int(ended["global_step"])
+    for step in (last // 3, 2 * last // 3 + 1):  # one between each two validations, and after the second
+        options = ("--resume", "auto") if step > last // 3 else ()
+        assert fit(path, tmp_path / "stopped", *options, *stopped(step))[0] == 143
+    status, said = fit(path, tmp_path / "stopped", "--resume", "auto")
+    assert status == 0, said
+    ours = state(run_of(tmp_path / "stopped"))
+    assert ours["global_step"] == last < 3 * last
+    assert same(ours["state_dict"], ended["state_dict"])
+    assert "is finished" in fit(path, tmp_path / "stopped", "--resume", "auto")[1]
+
+
 def test_a_finished_run_says_so_and_trains_on_where_it_is_given_more(config: Path, total: int, tmp_path: Path) -> None:
     assert fit(config, tmp_path)[0] == 0
     before = (run_of(tmp_path) / "metrics.csv").read_bytes()
