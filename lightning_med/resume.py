@@ -20,12 +20,14 @@ def chosen(home: Path, settings: Any) -> Path | None:
         settings: Of the fit; `ckpt_path` becomes the newest whole checkpoint of the run.
 
     Raises:
-        InputError: Two places are named.
+        InputError: Two places are named, or something else than `auto`.
     """
     if settings.checkpoint_every is not None:
         settings.checkpoint.every_n_train_steps = settings.checkpoint_every
     if settings.ckpt_path == "last":
         settings.ckpt_path, settings.resume = None, "auto"
+    if settings.resume not in (None, "auto"):
+        raise InputError(f"--resume {settings.resume}: it takes auto and nothing else.", "A file: --ckpt_path FILE")
     if settings.resume is None or not (existing := runs.versions(home)):
         return None
     if settings.ckpt_path:

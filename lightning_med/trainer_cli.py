@@ -10,7 +10,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
@@ -97,7 +97,7 @@ class MedCLI(LightningCLI):
         if subcommand == "fit":
             parser.add_argument(
                 "--resume",
-                type=Literal["auto"] | None,
+                type=str | None,
                 default=None,
                 help="auto: go on with the newest run of this name, if it is unfinished; else start.",
             )
@@ -159,6 +159,8 @@ class MedCLI(LightningCLI):
         if self.subcommand == "fit" and 0 in (trainer.max_epochs, trainer.max_steps):
             raise InputError("0 epochs or steps train nothing.", "Give --trainer.max_epochs or --trainer.max_steps.")
         fractions = {"validate": "val_fraction", "test": "test_fraction", "predict": "test_fraction"}
+        if self.subcommand == "fit" and trainer.enable_checkpointing is False:
+            raise InputError("--trainer.enable_checkpointing false: a fit always keeps its last step.", "Leave it out.")
         if self.subcommand == "fit":
             data = self.config[self.subcommand].data
             check_accumulation(data.tokens_per_step, trainer.accumulate_grad_batches)

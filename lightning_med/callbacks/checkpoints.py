@@ -48,8 +48,8 @@ class Checkpoints(Checkpoint):
     # ------------------------------------------------------------------ when
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage != "fit":
-            return
+        if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return  # a trial keeps nothing
         self.folder = self.folder or Path(trainer.default_root_dir) / "checkpoints"
         if trainer.is_global_zero:
             sweep(self.folder)

@@ -53,13 +53,13 @@ class Signals(L.Callback):
             number = int(trainer.strategy.reduce(asked, reduce_op="max"))
         if not number:
             return
-        checkpoints = next(one for one in trainer.callbacks if isinstance(one, Checkpoints))  # type: ignore[attr-defined]
-        path = checkpoints.save(trainer)
-        trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]
-        name = signal.Signals(number).name
-        if trainer.is_global_zero:
+        found: list[Any] = [one for one in trainer.callbacks if isinstance(one, Checkpoints) and one.folder]  # type: ignore[attr-defined]
+        for checkpoints in found:
+            path = checkpoints.save(trainer)
+            trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]
+            name = signal.Signals(number).name
             say(f"Stopped by {name} after step {trainer.global_step}; saved {path}", trainer)
-        if not ends_here(trainer):
+        if found and not ends_here(trainer):
             self._requeue(trainer, number)
         raise Interrupted(number)
 

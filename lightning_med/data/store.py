@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
 
@@ -146,8 +147,8 @@ class TokenStore:
     @cached_property
     def question_keys(self) -> np.ndarray:
         """`[rows]`, uint64: equal where two first questions differ in case, punctuation and spacing alone."""
-        table, first = self._table
-        questions = table.column("question").combine_chunks().take(pa.array(first))
+        table = pq.read_table(self._texts, columns=["question", "turn"])  # not kept: only the keys are
+        questions = table.filter(pc.equal(table.column("turn"), 0)).column("question").combine_chunks()
         blocks = [questions.slice(start, MOST_ROWS) for start in range(0, len(questions), MOST_ROWS)]
         return np.concatenate([Words.of(block).keys() for block in blocks] or [np.empty(0, np.uint64)])
 
