@@ -354,6 +354,10 @@ def main(argv: list[str]) -> int:
             ) from error
         finally:
             sys.argv = before
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                # Left to the interpreter's end, its threads may abort there; and where one rank fails, the others
+                # must not wait for it.
+                torch.distributed.destroy_process_group()
     return 0
 
 

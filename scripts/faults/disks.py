@@ -41,7 +41,7 @@ def full(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
                 and not list(before.parent.glob(".*.ckpt-*"))
             )
             how = "a tmpfs" if mounted else "an injected ENOSPC"
-        yield f"disk full ({how}, {what}): exit 1, one line with the need, the earlier checkpoint loads", held, 1
+        yield f"disk full ({how}, {what}): exit 1, one line with the need, the earlier checkpoint loads", int(held), 1
         shutil.rmtree(home / "disk", ignore_errors=True)
 
 
@@ -63,7 +63,7 @@ def read_only(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row
             held = held and folders.newest_whole(run_of(place)) is not None
         finally:
             subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
-    yield "read-only mount: non-zero exit, one line, the earlier checkpoint loads", held, 1
+    yield "read-only mount: non-zero exit, one line, the earlier checkpoint loads", int(held), 1
 
 
 @contextmanager

@@ -76,6 +76,9 @@ def main(config: str, optimizer: str, strategy: str, steps: str, output: str) ->
     weights = {name: whole(weight.detach()) for name, weight in model.named_parameters()}
     if trainer.is_global_zero:
         torch.save({"losses": written.losses, "gradient": written.gradient, "weights": weights}, output)
+    if ranks > 1:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
