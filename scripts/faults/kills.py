@@ -19,9 +19,9 @@ Row = tuple[str, int, int]  # what was done, how often it held, out of how many
 
 def resumed(home: Path, count: int, source: random.Random, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
     """Kills `count` runs, resumes each once, and compares its end with that of a run that was left alone."""
-    share = -(-count // len(SETTINGS))
     done = 0
-    for setting in SETTINGS:
+    for index, setting in enumerate(SETTINGS):
+        share = count // len(SETTINGS) + (index < count % len(SETTINGS))
         path = config(home, setting)
         began = time.monotonic()
         alone = fit(path, home / path.stem / "alone")
@@ -29,7 +29,7 @@ def resumed(home: Path, count: int, source: random.Random, tell: Callable[[str, 
             raise RuntimeError(f"a run that nobody touched failed: {alone.said()[-800:]}")
         seconds, wanted = time.monotonic() - began, fingerprint(run_of(home / path.stem / "alone"))
         held = made = 0
-        for number in range(min(share, count - done)):
+        for number in range(share):
             tell(f"kills, {setting}", done, count)
             place = home / path.stem / str(number)
             _kill(path, place, number, seconds, source)
