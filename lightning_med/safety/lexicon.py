@@ -1,13 +1,14 @@
 """Phrases of the rules, found in a message in one pass: a tree of words, no backtracking beyond a phrase's own length.
 
 A phrase is words with blanks between: `|` separates words that will do alike, `_` binds two words of one choice, `*`
-stands for any ending, `?` marks a word that may be missing, `N` is any number. Small words ("my", "is", "really") may
+stands for any ending, `?` marks a word that may be missing, `N` is any number, `38..42` one of these. Small words ("my", "is", "really") may
 stand anywhere inside a phrase, two at a time. A word that is no English is read as the rules' word that it is one slip
 of the finger away from (Damerau, 1964).
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ NEGATED = few(  # "not" in a phrase stands for each of them
 _NUMBERS = few("a an one two three four five six seven eight nine ten eleven twelve few couple several many some half")
 _GAP = 2  # fillers that may stand between two words of a phrase
 SIGNS = frozenset(".,:(")  # words of a message that are no words
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _SHORTEST_MENDED = 5
 _MOST_KNOWN = 50_000  # words remembered
 
@@ -59,6 +61,7 @@ class Lexicon:
         self._root: dict[str, Any] = {}
         self._exact: set[str] = set()
         self._stems: dict[str, set[str]] = defaultdict(set)  # by their first three letters
+        self._ranges: dict[str, range] = {}
         for concept, phrases in concepts.items():
             for phrase in phrases:
                 for spelt in _spelt(phrase):
@@ -73,6 +76,8 @@ class Lexicon:
         for symbol in spelt:
             if symbol.endswith("*"):
                 self._stems[symbol[:3].rstrip("*")].add(symbol[:-1])
+            elif between := _RANGE.fullmatch(symbol):
+                self._ranges[symbol] = range(int(between[1]), int(between[2]) + 1)
             else:
                 self._exact.add(symbol)
             node = node.setdefault(symbol, {})
@@ -105,6 +110,8 @@ class Lexicon:
         direct = [*([word] if word in self._exact else []), *self._stemmed(word)]
         if word.isdigit() or word in _NUMBERS:
             direct.append("N")
+        if word.isdecimal() and len(word) < 6:
+            direct += [symbol for symbol, numbers in self._ranges.items() if int(word) in numbers]
         if word in NEGATED or word == "not":
             direct.append("NOT")
         if direct or len(word) < _SHORTEST_MENDED or len(word) > 20 or not word.isalpha() or word in ordinary_words():
@@ -153,8 +160,8 @@ def _spelt(phrase: str) -> Iterator[tuple[str, ...]]:
             else []
         )
         for choice in piece.rstrip("?").split("|"):
-            if choice == "N":
-                choices.append(("N",))
+            if choice == "N" or _RANGE.fullmatch(choice):
+                choices.append((choice,))
                 continue
             stem = choice.endswith("*")
             read = [word.text for word in words(plain(choice.rstrip("*").replace("_", " ")))]
