@@ -1,9 +1,9 @@
 """Phrases of the rules, found in a message in one pass: a tree of words, no backtracking beyond a phrase's own length.
 
 A phrase is words with blanks between: `|` separates words that will do alike, `_` binds two words of one choice, `*`
-stands for any ending, `?` marks a word that may be missing, `N` is any number, `38..42` one of these. Small words ("my", "is", "really") may
-stand anywhere inside a phrase, two at a time. A word that is no English is read as the rules' word that it is one slip
-of the finger away from (Damerau, 1964).
+stands for any ending, `?` marks a word that may be missing, `N` is any number, `38..42` one of these. Small words
+("my", "is", "really") may stand anywhere inside a phrase, two at a time. A word that is no English is read as the
+rules' word that it is one slip of the finger away from (Damerau, 1964).
 """
 
 from __future__ import annotations
