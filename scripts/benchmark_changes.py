@@ -44,7 +44,7 @@ Change = Callable[[PreTrainedModel], Any]  # a context in which the change is ta
 
 
 @contextmanager
-def _layers(network: PreTrainedModel, old: type, new: Callable[[nn.Module], nn.Module]) -> Iterator[None]:
+def _layers(network: PreTrainedModel, old: type, new: Callable[[Any], nn.Module]) -> Iterator[None]:
     """Other layers of one kind in the network's places."""
     kept = [(module, name, child) for module in network.modules() for name, child in module.named_children()]
     kept = [(module, name, child) for module, name, child in kept if type(child) is old]

@@ -40,7 +40,7 @@ def quickstart() -> int:
     )
     print(f"perplexity before: {results['test/base_perplexity']:.2f}")
     print(f"perplexity after: {results['test/perplexity']:.2f}")
-    print(f"answer: {answer.answer}\n\n{answer.disclaimer}")
+    print(f"answer: {answer.answer}")
     command = Path(sys.executable).with_name("lightning-med")
     print(f'\nnext: {os.path.relpath(command)} respond --model {run / "export"} "Your question"')
     return 0

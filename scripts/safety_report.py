@@ -29,6 +29,7 @@ from lightning_med.console import working
 from lightning_med.errors import InputError
 from lightning_med.files import write_whole
 from lightning_med.safety import guard, triage
+from lightning_med.safety.verdict import Verdict
 
 ALARMS, DANGERS = ("emergency", "crisis"), ("emergencies", "crisis")
 FIRST = HOME / "first_scores.json"
@@ -127,7 +128,9 @@ def real(files: list[str], look: Path | None, tell: Any) -> list[str]:
     """The share of real questions that alarms, by category; fifty alarms and fifty silences for a person to judge."""
     import pandas as pd
 
-    lines, alarms, silences = [], [], []
+    lines: list[str] = []
+    alarms: list[tuple[str, Verdict]] = []
+    silences: list[tuple[str, Verdict]] = []
     for name in files:
         try:
             questions = pd.read_csv(name, usecols=["input"])["input"].dropna().drop_duplicates().astype(str).tolist()

@@ -96,4 +96,4 @@ def _injected() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     _without_check()
-    checkpoint_io.torch.save = failing  # type: ignore[attr-defined]
+    checkpoint_io.torch.save = failing  # type: ignore[attr-defined,assignment]

@@ -53,7 +53,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
             if count[0] == number and stage == "linked":
                 _die()
 
-        checkpoint_io.torch.save = saving  # type: ignore[attr-defined]
+        checkpoint_io.torch.save = saving  # type: ignore[attr-defined,assignment]
         digests.write = digesting
         os.replace = replacing  # type: ignore[assignment]
         Checkpoints._settle = settling  # type: ignore[method-assign]
@@ -91,7 +91,7 @@ def nan_in_batch(number: int) -> Callable[[], None]:
             count[0] += torch.is_grad_enabled()
             return (total * float("nan") if count[0] == number and torch.is_grad_enabled() else total), each
 
-        net.nll = spoilt
+        net.nll = spoilt  # type: ignore[assignment]
 
     return plant
 

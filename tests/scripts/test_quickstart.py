@@ -1,0 +1,31 @@
+"""The quickstart from its first verb to the answer it prints, cut to two steps of training."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lightning_med.cli import main
+from lightning_med.safety.review import DISCLAIMER
+from tests.conftest import ROOT
+
+
+def test_ends_with_an_answer(
+    script: Callable[[str], ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    module, short = script("quickstart"), ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2"]
+    monkeypatch.setattr(module, "main", lambda verb: main([*verb, *short] if verb[0] == "fit" else verb))
+    assert module.quickstart() == 0
+    printed = capsys.readouterr().out
+    assert printed.count(DISCLAIMER) == 1
+    assert "perplexity before: " in printed
+    assert "perplexity after: " in printed
