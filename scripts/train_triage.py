@@ -81,6 +81,19 @@ def scores(found: list[list[int]], weights: Tensor, constants: Tensor) -> Tensor
     return embedding_bag(numbers, weights, starts, mode="sum", per_sample_weights=shares) + constants
 
 
+def rarity(found: list[list[int]]) -> Tensor:
+    """`[features]`: how much each feature tells by being rare, one on average over all that occur.
+
+    Inverse document frequency (Spärck Jones, 1972): a rare word may get a large weight at a small price, so that
+    few examples of it are enough.
+    """
+    messages = torch.zeros(classifier.BUCKETS)
+    for one in found:
+        messages[one] += 1
+    rare = ((len(found) + 1) / (messages + 1)).log()
+    return rare * messages.sum() / (rare * messages).sum()
+
+
 def trained(found: list[list[int]], labels: list[int], counts: Tensor) -> tuple[Tensor, Tensor]:
     """Weights `[features, classes]` and constants `[classes]` of a softmax regression with weight decay, by L-BFGS.
 
@@ -93,7 +106,8 @@ def trained(found: list[list[int]], labels: list[int], counts: Tensor) -> tuple[
     weights = torch.zeros(classifier.BUCKETS, classes, requires_grad=True)
     constants = torch.zeros(classes, requires_grad=True)
     numbers, starts, shares = _bags(found)
-    wanted = torch.tensor(labels)
+    rare = rarity(found)
+    shares, wanted = shares * rare[numbers], torch.tensor(labels)
     optimizer = torch.optim.LBFGS([weights, constants], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> float:
@@ -104,7 +118,7 @@ def trained(found: list[list[int]], labels: list[int], counts: Tensor) -> tuple[
         return loss.item()
 
     optimizer.step(closure)
-    return weights.detach(), constants.detach()
+    return weights.detach() * rare[:, None], constants.detach()
 
 
 def unseen(found: list[list[int]], labels: list[int], counts: Tensor, tell: Any) -> np.ndarray:
