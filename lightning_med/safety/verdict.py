@@ -113,12 +113,12 @@ def triage(text: str, region: str | None = None) -> Verdict:
     """
     rules = rulebook()
     read = reading(text, rules)
-    found = by_rules(read, rules)
+    ruled = by_rules(read, rules)
+    found = dict(ruled)
     _raise(found, read, rules)
-    found = {name: one for name, one in found.items() if one[0] != HINT}
     if not _levels(found) & {EMERGENCY, CRISIS} and not is_english(text, read.words):
-        found.setdefault(NOT_ENGLISH, (URGENT, ()))
-    return _judged(found, region)
+        found = {**ruled, NOT_ENGLISH: (URGENT, ())}  # what the classifier makes of another language is chance
+    return _judged({name: one for name, one in found.items() if one[0] != HINT}, region)
 
 
 Found = dict[str, tuple[str, tuple[str, ...]]]  # by category: its level and the words that decided
