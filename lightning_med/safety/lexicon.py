@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any
 
 from lightning_med.safety.plain import plain
-from lightning_med.safety.vocabulary import few, ordinary_words
+from lightning_med.safety.vocabulary import common_words, few, ordinary_words
 from lightning_med.safety.words import Word, words
 
 FILLERS = few(
@@ -116,6 +116,9 @@ class Lexicon:
             direct.append("NOT")
         if direct or len(word) < _SHORTEST_MENDED or len(word) > 20 or not word.isalpha() or word in ordinary_words():
             return tuple(direct)
+        if word in common_words():  # no slip: at most another number of a word of the rules
+            other = word[:-1] if word.endswith("s") else f"{word}s"
+            return (other,) if other in self._exact else ()
         for short in (word, *_shortened(word)):
             meant = self._slips.get(short)
             if meant and meant[0] == word[0] and _near(word, meant):

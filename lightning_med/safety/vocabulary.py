@@ -1,4 +1,4 @@
-"""Two word lists beside this file: ordinary and medical English, and given names."""
+"""Three word lists beside this file: ordinary and medical English, other common words, and given names."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ _MEDICAL = re.compile(
 def ordinary_words() -> frozenset[str]:
     """Lower-case words that are no name unless a title stands before them."""
     return _read("words.txt")
+
+
+@cache
+def common_words() -> frozenset[str]:
+    """Lower-case words of five letters or more that are spelt as they are meant, names of people and places among them.
+
+    The commonest of GloVe's vocabulary (Pennington, Socher and Manning, 2014; in the public domain), and everyday words.
+    """
+    return _read("common_words.txt")
 
 
 @cache
