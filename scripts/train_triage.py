@@ -26,14 +26,14 @@ from lightning_med.console import say, working
 from lightning_med.errors import InputError
 from lightning_med.files import whole
 from lightning_med.safety import classifier
-from lightning_med.safety.rulebook import rulebook
+from lightning_med.safety.rulebook import Rulebook, rulebook
 from lightning_med.safety.verdict import by_rules, reading
 
 HOME = Path(__file__).parent / "triage"
 FOLDS, DECAY, STEPS = 5, 1e-5, 60
 CRISIS = 2.0  # what an example of a crisis counts: they are fewer, and said in more ways
 # Of ordinary examples and of look-alikes: how many may alarm; alarm or be urgent; be refused.
-ALARMS, URGENT, REFUSALS = (0.045, 0.06), (0.14, 0.2), (0.02, 0.12)
+ALARMS, URGENT, REFUSALS = (0.045, 0.06), (0.18, 0.24), (0.02, 0.12)
 DANGER = ("emergency", "crisis")
 
 
@@ -56,6 +56,19 @@ def load(folder: Path) -> list[dict[str, Any]]:
     if not rows:
         raise InputError(f"{folder} holds no examples.", "Files of JSON Lines are wanted: text, level, category.")
     return rows
+
+
+def of_rules(rules: Rulebook) -> list[dict[str, Any]]:
+    """The rules' own examples, and their counter-examples as look-alikes."""
+    return [
+        {"text": text, "level": level, "category": name, "file": file}
+        for name, category in rules.categories.items()
+        for texts, level, file in (
+            (category.examples, category.level, "rules"),
+            (category.counter_examples, classifier.ORDINARY, "look_alikes"),
+        )
+        for text in texts
+    ]
 
 
 def _label(row: dict[str, Any], names: list[str]) -> int:
@@ -162,11 +175,7 @@ def main(argv: list[str]) -> int:
         with working("Triage") as tell:
             tell("reading the examples", 0, 0)
             rules = rulebook()
-            rows += [
-                {"text": text, "level": category.level, "category": name, "file": "rules"}
-                for name, category in rules.categories.items()
-                for text in category.examples
-            ]
+            rows += of_rules(rules)
             read = [reading(row["text"], rules) for row in rows]
             by_rule = [by_rules(one, rules) for one in read]
             found = [classifier.features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
