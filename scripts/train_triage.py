@@ -121,7 +121,9 @@ def trained(found: list[list[int]], labels: list[int], counts: Tensor) -> tuple[
     numbers, starts, shares = _bags(found)
     rare = rarity(found)
     shares, wanted = shares * rare[numbers], torch.tensor(labels)
-    optimizer = torch.optim.LBFGS([weights, constants], max_iter=STEPS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weights, constants], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe"
+    )  # of longer histories each entry takes as much memory as the weights
 
     def closure() -> float:
         optimizer.zero_grad()

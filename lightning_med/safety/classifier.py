@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PATH = Path(__file__).with_name("triage.safetensors")
 RULES = Path(__file__).with_name("rules.yaml")
-BUCKETS = 1 << 17
+BUCKETS = 1 << 18
 ORDINARY, URGENT = "ordinary", "urgent"
 T = TypeVar("T")
 _SIZES = (3, 4, 5)
