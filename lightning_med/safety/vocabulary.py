@@ -23,7 +23,8 @@ def ordinary_words() -> frozenset[str]:
 def common_words() -> frozenset[str]:
     """Lower-case words of five letters or more that are spelt as they are meant, names of people and places among them.
 
-    The commonest of GloVe's vocabulary (Pennington, Socher and Manning, 2014; in the public domain), and everyday words.
+    The commonest of GloVe's vocabulary (Pennington, Socher and Manning, 2014; in the public domain), and everyday
+    words.
     """
     return _read("common_words.txt")
 
