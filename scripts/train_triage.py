@@ -33,7 +33,7 @@ HOME = Path(__file__).parent / "triage"
 FOLDS, DECAY, STEPS = 5, 1e-5, 60
 CRISIS = 2.0  # what an example of a crisis counts: they are fewer, and said in more ways
 # Of ordinary examples and of look-alikes: how many may alarm; alarm or be urgent; be refused.
-ALARMS, URGENT, REFUSALS = (0.045, 0.055), (0.16, 0.21), (0.015, 0.11)
+ALARMS, URGENT, REFUSALS = (0.045, 0.055), (0.16, 0.21), (0.019, 0.12)
 DANGER = ("emergency", "crisis")
 
 
