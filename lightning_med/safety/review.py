@@ -16,8 +16,8 @@ from lightning_med.safety.verdict import URGENT, Verdict, triage
 from lightning_med.safety.vocabulary import is_disease, is_drug
 
 DISCLAIMER = (
-    "This answer was written by a language model for research and education. It is not medical advice and never a"
-    " substitute for care. If you are worried, see a doctor; in an emergency, call your emergency number now."
+    "This answer comes from software for research and education, not from a person. It is not medical advice and never"
+    " a substitute for care. If you are worried, see a doctor; in an emergency, call your emergency number now."
 )
 MEDICINES = "Please ask a doctor or a pharmacist which medicine is right for you, and how to take it."
 PATH = Path(__file__).with_name("answers.yaml")
