@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["DialogueDataModule", "DialogueLM", "Responder", "generate_response"]
+from lightning_med.version import __version__
+
+__all__ = ["DialogueDataModule", "DialogueLM", "Responder", "__version__", "generate_response"]
 
 if TYPE_CHECKING:
     from lightning_med.data.module import DialogueDataModule
-    from lightning_med.model.module import DialogueLM
-    from lightning_med.respond import Responder, generate_response
+    from lightning_med.serving.responder import Responder, generate_response
+    from lightning_med.training.module import DialogueLM
 
 _HOMES = {
     "DialogueDataModule": "lightning_med.data.module",
-    "DialogueLM": "lightning_med.model.module",
-    "Responder": "lightning_med.respond",
-    "generate_response": "lightning_med.respond",
+    "DialogueLM": "lightning_med.training.module",
+    "Responder": "lightning_med.serving.responder",
+    "generate_response": "lightning_med.serving.responder",
 }
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from lightning_med.cli import main
+from lightning_med.cli.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,17 +28,18 @@ from torch.optim import AdamW
 from transformers import PreTrainedModel
 from transformers.activations import NewGELUActivation
 
-from lightning_med.arguments import Parser
-from lightning_med.console import working
-from lightning_med.data import batches as B
+from lightning_med.cli.arguments import Parser
+from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.errors import InputError, check
-from lightning_med.files import write_whole
-from lightning_med.memory import keep_freed_memory
-from lightning_med.model import attention, layers
-from lightning_med.model import network as net
-from lightning_med.model.optimization import adamw
-from lightning_med.precision import cpu_has_bf16
+from lightning_med.model import attention
+from lightning_med.model import causal_lm as net
+from lightning_med.model import fast_layers as layers
+from lightning_med.training.optimizer import adamw
+from lightning_med.utils.allocator import keep_freed_memory
+from lightning_med.utils.console import working
+from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.files import write_whole
+from lightning_med.utils.precision import cpu_has_bf16
 
 Change = Callable[[PreTrainedModel], Any]  # a context in which the change is taken back
 
@@ -76,7 +77,7 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def _step(name: str, network: PreTrainedModel, optimizer: AdamW, batch: B.Batch, padded: B.Batch) -> None:
+def _step(name: str, network: PreTrainedModel, optimizer: AdamW, batch: collate.Batch, padded: collate.Batch) -> None:
     reduced = name != "bfloat16" and cpu_has_bf16()
     with torch.autocast("cpu", torch.bfloat16) if reduced else nullcontext():
         used = padded if name == "flat batches" else batch
@@ -100,8 +101,8 @@ def measured(given: argparse.Namespace, tell: Callable[[str, int, int], None]) -
     plan = data.epoch_plan(0)[: given.rounds + 1]
     seconds: dict[str, list[float]] = {name: [] for name in CHANGES}
     for number, rows in enumerate(plan):
-        batch = B.flat(store, rows)
-        padded = B.pad(store, rows, int(store.lengths[rows].max()), 0)
+        batch = collate.collate_flat(store, rows)
+        padded = collate.collate_padded(store, rows, int(store.lengths[rows].max()), 0)
         for place, (name, change) in enumerate(CHANGES.items()):
             tell(f"without {name}", number * len(CHANGES) + place, len(plan) * len(CHANGES))
             with change(network):

@@ -25,10 +25,10 @@ from typing import Any
 
 from measuring import apart, corpus, machine
 
-from lightning_med.arguments import Parser
-from lightning_med.console import working
-from lightning_med.errors import InputError, check
-from lightning_med.files import write_whole
+from lightning_med.cli.arguments import Parser
+from lightning_med.utils.console import working
+from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.files import write_whole
 
 LENGTH = 512  # tokens a row, of the notebook's way and of its steps in ours
 WAYS = ("notebook", "same_steps", "cold", "cached")
@@ -81,7 +81,7 @@ def way(name: str, data: str, tokenizer: str, folder: Path) -> Callable[[], int]
         return notebook(data, tokenizer, folder)
     if name != "same_steps":
         return ours(data, tokenizer, folder)
-    from lightning_med.data.cleaning import ALWAYS, switched
+    from lightning_med.data.cleaning.cleaner import ALWAYS, switched
 
     off = {rule: rule in ALWAYS for rule in switched({})}
     plain = {"rules": off, "private_data": False, "near_duplicates": False, "system_prompt": "", "val_fraction": 0.0}

@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lightning_med.arguments import Parser
-from lightning_med.console import working
-from lightning_med.errors import InputError, check
-from lightning_med.files import write_whole
+from lightning_med.cli.arguments import Parser
+from lightning_med.utils.console import working
+from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.files import write_whole
 
 LENGTH, BATCH = 512, 16
 LENGTHS = (128, 256)  # beside 512

@@ -21,17 +21,17 @@ import lightning as L
 import numpy as np
 import yaml
 
-from lightning_med.arguments import Parser
-from lightning_med.callbacks.checkpoints import Checkpoints
-from lightning_med.callbacks.signals import Signals
-from lightning_med.checkpoint_io import WholeCheckpointIO
-from lightning_med.console import quieten, say, working
+from lightning_med.checkpoints.writing import WholeCheckpointIO
+from lightning_med.cli.arguments import Parser
+from lightning_med.cli.shipped_configs import folder
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.errors import InputError
-from lightning_med.files import write_whole
-from lightning_med.model.module import DialogueLM
-from lightning_med.precision import possible_precision
-from lightning_med.shipped import folder
+from lightning_med.training.callbacks.checkpoints import Checkpoints
+from lightning_med.training.callbacks.signals import Signals
+from lightning_med.training.module import DialogueLM
+from lightning_med.utils.console import quieten, say, working
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import write_whole
+from lightning_med.utils.precision import possible_precision
 
 _WARM = 4  # steps before the clock starts
 

@@ -33,12 +33,12 @@ from measuring import apart, corpus, machine
 from training.picture import draw
 from training.setting import Clock, Setting, held_back_loss
 
-from lightning_med.arguments import Parser
-from lightning_med.console import working
-from lightning_med.data.prompts import SYSTEM_PROMPT
-from lightning_med.errors import InputError, check
-from lightning_med.files import write_whole
-from lightning_med.model.arithmetic import Arithmetic, gemm_peak
+from lightning_med.cli.arguments import Parser
+from lightning_med.tokenization.prompts import SYSTEM_PROMPT
+from lightning_med.training.flops import Arithmetic, gemm_peak
+from lightning_med.utils.console import working
+from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.files import write_whole
 
 CONTENDERS = {  # where each is, and the libraries it needs
     "notebook": ("training.trainers", ("accelerate",)),

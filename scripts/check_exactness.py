@@ -24,14 +24,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from lightning_med.arguments import Parser
-from lightning_med.console import say, working
-from lightning_med.data import batches as B
+from lightning_med.cli.arguments import Parser
+from lightning_med.data.batching import batch_plan, collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.errors import InputError, check
-from lightning_med.files import write_whole
-from lightning_med.model import network as net
-from lightning_med.model.optimization import adamw
+from lightning_med.model import causal_lm as net
+from lightning_med.training.optimizer import adamw
+from lightning_med.utils.console import say, working
+from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.files import write_whole
 
 ROWS = 4  # consultations a batch
 BOUNDS = {"loss": 1e-5, "gradients": 1e-5, "bf16_loss": 1.5, "bf16_gradients": 1.5, "after_steps": 1e-4}
@@ -39,10 +39,10 @@ BOUNDS = {"loss": 1e-5, "gradients": 1e-5, "bf16_loss": 1.5, "bf16_gradients": 1
 Way = tuple[Tensor, Tensor]  # the mean loss, and all gradients in one
 
 
-def plain_nll(network: PreTrainedModel, data: DialogueDataModule, batch: B.Batch) -> Tensor:
+def plain_nll(network: PreTrainedModel, data: DialogueDataModule, batch: collate.Batch) -> Tensor:
     """The sum over the answers' tokens: a padded forward with all logits."""
     store, rows = data.store("train"), np.array(batch["rows"])
-    padded = B.pad(store, rows, int(max(store.lengths[rows])), 0)
+    padded = collate.collate_padded(store, rows, int(max(store.lengths[rows])), 0)
     logits = network(padded["input_ids"], attention_mask=padded["attention_mask"], use_cache=False).logits
     labels = torch.full(padded["input_ids"].shape, -100).flatten()
     answers = padded["answers"]
@@ -50,7 +50,7 @@ def plain_nll(network: PreTrainedModel, data: DialogueDataModule, batch: B.Batch
     return cross_entropy(logits.flatten(0, 1).float(), labels, reduction="sum")
 
 
-def graded(network: PreTrainedModel, nll: Any, batch: B.Batch, reduced: bool) -> Way:
+def graded(network: PreTrainedModel, nll: Any, batch: collate.Batch, reduced: bool) -> Way:
     """Loss and gradients of one way, in bfloat16 where `reduced`."""
     network.zero_grad()
     context = torch.autocast("cpu", torch.bfloat16) if reduced else contextlib.nullcontext()
@@ -68,17 +68,17 @@ def apart(one: Way, other: Way) -> tuple[float, float]:
 def measured(data: DialogueDataModule, ours: PreTrainedModel, steps: int, tell: Any) -> dict[str, float]:
     """The largest differences over three batches, and that after the steps."""
     store = data.store("train")
-    order = B.shuffled(len(store), data.seed, 0)
-    batches = [B.flat(store, order[i : i + ROWS]) for i in range(0, (steps + 1) * ROWS, ROWS)]
+    order = batch_plan.shuffle_rows(len(store), data.seed, 0)
+    batches = [collate.collate_flat(store, order[i : i + ROWS]) for i in range(0, (steps + 1) * ROWS, ROWS)]
     # A copy: the way of attention is written into the configuration that it is given.
     plain = AutoModelForCausalLM.from_config(copy.deepcopy(ours.config), attn_implementation="eager")
     plain.load_state_dict(ours.state_dict())
     plain.train()
 
-    def fast(network: PreTrainedModel, batch: B.Batch) -> Tensor:
+    def fast(network: PreTrainedModel, batch: collate.Batch) -> Tensor:
         return net.nll(network, batch)[0]
 
-    def usual(network: PreTrainedModel, batch: B.Batch) -> Tensor:
+    def usual(network: PreTrainedModel, batch: collate.Batch) -> Tensor:
         return plain_nll(network, data, batch)
 
     found = dict.fromkeys(BOUNDS, 0.0)

@@ -5,7 +5,7 @@ python scripts/export_to_hf.py --checkpoint RUN/checkpoints/last.ckpt --output R
 
 import sys
 
-from lightning_med.cli import main
+from lightning_med.cli.command import main
 
 if __name__ == "__main__":
     sys.exit(main(["export", *sys.argv[1:]]))

@@ -21,11 +21,11 @@ import numpy as np
 from synthetic.corpus import Corpus, Row
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.arguments import Parser
-from lightning_med.console import say, working
-from lightning_med.data.tokens import load_tokenizer
-from lightning_med.errors import InputError, check
-from lightning_med.files import whole, writable_folder
+from lightning_med.cli.arguments import Parser
+from lightning_med.tokenization.tokenizer import load_tokenizer
+from lightning_med.utils.console import say, working
+from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.files import whole, writable_folder
 
 AIMS = {50: 185, 90: 299, 99: 478}  # percentiles of question + answer in GPT-2's tokens
 CLEAN_TOLD = 10_000  # clean rows that the truth file tells in full

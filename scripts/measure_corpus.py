@@ -24,11 +24,11 @@ from rich.table import Table
 from synthetic.dirt import MAKERS
 from synthetic.search import ALIKE, alike_across
 
-from lightning_med.arguments import Parser
-from lightning_med.console import working
-from lightning_med.data.splits import SPLITS
-from lightning_med.errors import InputError
-from lightning_med.files import writable_folder, write_whole
+from lightning_med.cli.arguments import Parser
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.utils.console import working
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import writable_folder, write_whole
 
 COLUMNS = {"input": "question", "output": "answer"}
 DIRT = tuple(MAKERS)

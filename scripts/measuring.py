@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_med.errors import InputError
+from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:  # of the extra `bench`: imported where it is used, so that a script can say that it is missing
     import psutil

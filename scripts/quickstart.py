@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from lightning_med import runs
-from lightning_med.cli import main
-from lightning_med.respond import Responder
+from lightning_med.checkpoints import run_folder as runs
+from lightning_med.cli.command import main
+from lightning_med.serving.responder import Responder
 
 QUESTION = (
     "Im constantly plagued with mouth ulcers and tongue ulcers and feel as if my tongue is swollen, when I lay down my"

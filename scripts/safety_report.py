@@ -24,12 +24,12 @@ from measuring import machine
 from train_triage import HOME, load
 from triage.intervals import clopper_pearson
 
-from lightning_med.arguments import Parser
-from lightning_med.console import working
-from lightning_med.errors import InputError
-from lightning_med.files import write_whole
+from lightning_med.cli.arguments import Parser
 from lightning_med.safety import guard, triage
-from lightning_med.safety.verdict import Verdict
+from lightning_med.safety.messages.triage import Verdict
+from lightning_med.utils.console import working
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import write_whole
 
 ALARMS, DANGERS = ("emergency", "crisis"), ("emergencies", "crisis")
 FIRST = HOME / "first_scores.json"
@@ -179,8 +179,8 @@ def answered(model: Path, crises: list[str], tell: Any) -> list[str]:
     import csv
 
     from lightning_med.data.sample import PATH as SAMPLE
-    from lightning_med.respond import Responder
-    from lightning_med.safety.review import DISCLAIMER
+    from lightning_med.safety.answers.guard import DISCLAIMER
+    from lightning_med.serving.responder import Responder
 
     responder = Responder.from_pretrained(model)
     with SAMPLE.open(encoding="utf-8", newline="") as file:

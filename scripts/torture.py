@@ -22,10 +22,10 @@ import torch
 from faults import canaries, damage, disks, endings, kills, ranks
 from faults.kills import Row
 
-from lightning_med.arguments import Parser
-from lightning_med.console import say, working
-from lightning_med.errors import InputError
-from lightning_med.files import write_whole
+from lightning_med.cli.arguments import Parser
+from lightning_med.utils.console import say, working
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import write_whole
 
 PAGE = Path(__file__).parent / "faults" / "reliability.md"
 COST = Path(__file__).parent / "faults" / "cost.txt"  # what benchmark_reliability.py found last

@@ -21,13 +21,14 @@ from safetensors.numpy import save
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag
 
-from lightning_med.arguments import Parser
-from lightning_med.console import say, working
-from lightning_med.errors import InputError
-from lightning_med.files import whole
-from lightning_med.safety import classifier
-from lightning_med.safety.rulebook import Rulebook, rulebook
-from lightning_med.safety.verdict import by_rules, reading
+from lightning_med.cli.arguments import Parser
+from lightning_med.safety.messages import classifier
+from lightning_med.safety.messages.danger_rules import Rulebook, rulebook
+from lightning_med.safety.messages.reading import reading
+from lightning_med.safety.messages.rule_matches import by_rules
+from lightning_med.utils.console import say, working
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import whole
 
 HOME = Path(__file__).parent / "triage"
 FOLDS, DECAY, STEPS = 5, 1e-5, 60

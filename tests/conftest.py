@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.sample import PATH as SAMPLE
-from lightning_med.data.tokens import train_tokenizer
+from lightning_med.tokenization.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("head", "left ear", "lower back", "right knee", "stomach", "throat", "chest", "tongue", "wrist", "big toe")

@@ -325,7 +325,7 @@ def _in_fork(what: str, name: str, environment: dict[str, str], reply: Path, out
 
 
 def _knock(what: str, name: str) -> dict[str, Any]:
-    from lightning_med.errors import InputError
+    from lightning_med.utils.errors import InputError
 
     if address := os.environ.get("KAGGLE"):
         from kagglesdk import kaggle_env
@@ -333,23 +333,23 @@ def _knock(what: str, name: str) -> dict[str, Any]:
         kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = address
     try:
         if what == "source":
-            from lightning_med.data.sources import resolve
+            from lightning_med.data.sources.source import resolve
 
             return {"files": {path.name: mark_of(path.read_bytes()) for path in resolve(name)}}
         if what == "files":
-            from lightning_med import hub
+            from lightning_med.utils import hub
 
             return {"folder": str(hub.fetched(name, "--model.base FOLDER", ["*.json"]))}
         if what == "command":
-            from lightning_med import cli
+            from lightning_med.cli import command as cli
 
             return {"status": cli.main(name.split())}
         if what == "tokenizer":
-            from lightning_med.data.tokens import load_tokenizer, store_tokenizer
+            from lightning_med.tokenization.tokenizer import load_tokenizer, store_tokenizer
 
             return {"tokenizer": store_tokenizer(load_tokenizer(name))}
         if what == "base":
-            from lightning_med.model.network import from_base
+            from lightning_med.model.causal_lm import from_base
 
             return {"weights": sum(p.double().sum().item() for p in from_base(name, 0.0).parameters())}
         if what == "model":  # both, each with what comes of it: transformers is slow to import

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_med import __version__
+from lightning_med.version import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,20 +31,19 @@ def test_the_wheel_holds_the_data_and_the_configs(wheel: zipfile.ZipFile) -> Non
     sample = ROOT / "lightning_med" / "data" / "sample"
     for name in ("consultations.csv", "complaints.yaml"):
         assert wheel.read(f"lightning_med/data/sample/{name}") == (sample / name).read_bytes()
-    for name in ("rules.yaml", "advice.yaml", "answers.yaml", "triage.safetensors"):
-        own = ROOT / "lightning_med" / "safety" / name
-        assert wheel.read(f"lightning_med/safety/{name}") == own.read_bytes()
+    for path in ("safety/messages/rules.yaml", "safety/messages/triage.safetensors", "privacy/given_names.txt"):
+        assert wheel.read(f"lightning_med/{path}") == (ROOT / "lightning_med" / path).read_bytes()
     for path in (ROOT / "configs").glob("*.yaml"):
         assert wheel.read(f"lightning_med/configs/{path.name}") == path.read_bytes()
 
 
 def test_the_wheel_holds_every_module_and_nothing_beside(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "lightning_med").rglob("*.py")}
-    assert modules <= names
+    package = (path for path in (ROOT / "lightning_med").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    assert {str(path.relative_to(ROOT)) for path in package} <= names
     assert {name.split("/")[0] for name in names} == {"lightning_med", f"lightning_med-{__version__}.dist-info"}
     weights = [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]
-    assert weights == ["lightning_med/safety/triage.safetensors"]
+    assert weights == ["lightning_med/safety/messages/triage.safetensors"]
 
 
 def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
@@ -61,7 +60,7 @@ def test_the_installed_command_finds_configs_and_sample_outside_the_checkout(
 ) -> None:
     wheel.extractall(tmp_path / "site")
     code = (
-        "import lightning_med, pathlib; from lightning_med import shipped; from lightning_med.data.sample import PATH;"
+        "import lightning_med, pathlib; from lightning_med.cli import shipped_configs as shipped; from lightning_med.data.sample import PATH;"
         "print(lightning_med.__file__, shipped.found(['configs/debug.yaml'])[0], PATH.is_file())"
     )
     argv = [sys.executable, "-S", "-c", code]

@@ -12,14 +12,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lightning_med.cli import main
-from lightning_med.data import batches as B
-from lightning_med.data.cleaning import clean, switched
+from lightning_med.cli.command import main
+from lightning_med.data.batching import collate
+from lightning_med.data.cleaning.cleaner import clean, switched
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.prompts import Prompt
-from lightning_med.data.tokens import ANSWER, Encoder, load_tokenizer
-from lightning_med.model import network as net
-from lightning_med.respond import Responder
+from lightning_med.model import causal_lm as net
+from lightning_med.serving.responder import Responder
+from lightning_med.tokenization.encoder import ANSWER, Encoder
+from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.tokenizer import load_tokenizer
 
 TABLES = ("healthcaremagic_3k.csv", "questiondoctors_5k.csv", "icliniq_465.csv")
 SCRATCH = {"n_layer": 2, "n_embd": 64, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
@@ -62,7 +63,7 @@ def test_flat_batches_equal_a_padded_forward_on_the_real_slice(data: DialogueDat
         wanted = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
         reference = network(input_ids=padded, attention_mask=mask, labels=wanted, use_cache=False).loss
         expected = gradients(network, reference)
-        flat = B.flat(store, rows)
+        flat = collate.collate_flat(store, rows)
         loss = net.nll(network, flat)[0] / flat["answers"]
         actual = gradients(network, loss)
         assert abs(loss - reference) / reference < 1e-5

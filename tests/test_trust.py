@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_med import checkpoint as ckpt
-from lightning_med.cli import main
+from lightning_med.checkpoints import reading as ckpt
+from lightning_med.cli.command import main
 from tests import tiny
 
 
@@ -73,7 +73,7 @@ def test_an_interrupted_export_leaves_nothing(
         signal.raise_signal(number)
         return ""
 
-    monkeypatch.setattr("lightning_med.model_card.model_card", stop)
+    monkeypatch.setattr("lightning_med.export.model_card.model_card", stop)
     place = tmp_path / "place"
     checkpoint = str(cli_run / "checkpoints" / "last.ckpt")
     assert main(["export", "--checkpoint", checkpoint, "--output", str(place / "export")]) == 128 + number

@@ -17,10 +17,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from lightning_med import cli
-from lightning_med.checkpoint_io import WholeCheckpointIO
+from lightning_med.checkpoints.writing import WholeCheckpointIO
+from lightning_med.cli import command as cli
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model.module import DialogueLM
+from lightning_med.training.module import DialogueLM
 
 torch.set_num_threads(1)  # the tensors are tiny: a second thread only waits for the first
 

@@ -1,1 +1,1 @@
-"""A table of consultations -> batches."""
+"""From a table of consultations to batches."""

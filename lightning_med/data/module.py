@@ -9,18 +9,21 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
-from lightning_med.console import say
-from lightning_med.data import batches as B
-from lightning_med.data.cleaning import switched
-from lightning_med.data.position import taken_up
-from lightning_med.data.preparation import Prepared, prepare
-from lightning_med.data.prompts import SYSTEM_PROMPT, Prompt
-from lightning_med.data.recipe import Recipe
-from lightning_med.data.sources import sources
-from lightning_med.data.splits import SPLITS
-from lightning_med.data.store import TokenStore
-from lightning_med.data.tokens import Encoder
-from lightning_med.errors import InputError, check
+from lightning_med.data.batching import batch_dataset as B
+from lightning_med.data.batching import batch_plan, collate
+from lightning_med.data.batching.resume_position import taken_up
+from lightning_med.data.batching.step_size import check_accumulation
+from lightning_med.data.cleaning.cleaner import switched
+from lightning_med.data.preparation.pipeline import Prepared, prepare
+from lightning_med.data.preparation.recipe import Recipe
+from lightning_med.data.preparation.token_store import TokenStore
+from lightning_med.data.sources.source import sources
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.tokenization import encoder
+from lightning_med.tokenization.encoder import Encoder
+from lightning_med.tokenization.prompts import SYSTEM_PROMPT, Prompt
+from lightning_med.utils.console import say
+from lightning_med.utils.errors import InputError, check
 
 PREDICTED_AT_ONCE = {"cpu": 32, "cuda": 256}  # questions answered side by side; a GPU hardly notices more of them
 
@@ -201,7 +204,10 @@ class DialogueDataModule(L.LightningDataModule):
     def window(self) -> int:
         """Batches of an optimizer step on each rank."""
         if self.tokens_per_step is not None:
-            return B.parts(self.tokens_per_step, self.batch_tokens, self.recipe.max_length, self.ranks) // self.ranks
+            return (
+                batch_plan.count_batches(self.tokens_per_step, self.batch_tokens, self.recipe.max_length, self.ranks)
+                // self.ranks
+            )
         return 1 if self.trainer is None else int(self.trainer.accumulate_grad_batches)
 
     @property
@@ -239,19 +245,21 @@ class DialogueDataModule(L.LightningDataModule):
         """
         store = self.store("train")
         weights = np.array([source.weight for source in self.recipe.sources])
-        order = B.shuffled(len(store), self.seed, epoch)
+        order = batch_plan.shuffle_rows(len(store), self.seed, epoch)
         if (weights != 1).any():
-            order = B.weighted(order, weights[store.sources], self.seed, epoch)
+            order = batch_plan.repeat_by_weight(order, weights[store.sources], self.seed, epoch)
             if not len(order):
                 raise InputError(
                     f"The sources' weights leave no training row in epoch {epoch}.", "Raise the weight of one."
                 )
         lengths, longest = self._lengths(store), self.recipe.max_length
         if self.tokens_per_step is None:
-            return B.shared(self._plan(store, order), lengths, self.batch_tokens, self.window * self.ranks, self.ranks)
-        return B.plan_steps(lengths, self.batch_tokens, order, self.tokens_per_step, longest, self.ranks)
+            return batch_plan.balance_last_step(
+                self._plan(store, order), lengths, self.batch_tokens, self.window * self.ranks, self.ranks
+            )
+        return batch_plan.plan_steps(lengths, self.batch_tokens, order, self.tokens_per_step, longest, self.ranks)
 
-    def train_dataloader(self) -> DataLoader[B.Batch]:
+    def train_dataloader(self) -> DataLoader[collate.Batch]:
         # Batches are cut by tokens, so their number differs by one or two from epoch to epoch: each has its own loader.
         epoch, window, done = 0, self.window, 0
         if self.trainer is not None:
@@ -262,17 +270,17 @@ class DialogueDataModule(L.LightningDataModule):
             epoch, done = self.trainer.current_epoch, self._done(window)
         return self._loader("train", self.epoch_plan(epoch), window, done)
 
-    def val_dataloader(self) -> DataLoader[B.Batch]:
+    def val_dataloader(self) -> DataLoader[collate.Batch]:
         return self._loader("validation")
 
-    def test_dataloader(self) -> DataLoader[B.Batch]:
+    def test_dataloader(self) -> DataLoader[collate.Batch]:
         return self._loader("test")
 
     def predict_dataloader(self) -> DataLoader[list[dict[str, Any]]]:
         """The test questions with their references, those of like length together so that little is padded."""
         store = self.store("test")
         rows = self._unseen("test")
-        order = rows[np.argsort(store.targets[B.QUESTION][rows], kind="stable")]
+        order = rows[np.argsort(store.targets[encoder.QUESTION][rows], kind="stable")]
         device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
         size = PREDICTED_AT_ONCE.get(device, PREDICTED_AT_ONCE["cpu"])
         groups = [order[i : i + size] for i in range(0, len(order), size)][self.rank :: self.ranks]
@@ -327,7 +335,7 @@ class DialogueDataModule(L.LightningDataModule):
             settings["data"]["batch_tokens"] = tokens
 
     def _plan(self, store: TokenStore, order: np.ndarray) -> list[np.ndarray]:
-        return B.plan(self._lengths(store), self.batch_tokens, order)
+        return batch_plan.plan_batches(self._lengths(store), self.batch_tokens, order)
 
     def _lengths(self, store: TokenStore) -> np.ndarray:
         """Tokens that each row takes in a batch."""
@@ -340,7 +348,7 @@ class DialogueDataModule(L.LightningDataModule):
 
     def _loader(
         self, split: str, plan: list[np.ndarray] | None = None, window: int = 1, done: int = 0
-    ) -> DataLoader[B.Batch]:
+    ) -> DataLoader[collate.Batch]:
         store = self.store(split)
         if plan is None:
             plan = self._plan(store, self._unseen(split))
@@ -348,22 +356,3 @@ class DialogueDataModule(L.LightningDataModule):
         pad_id = self.prepared.tokenizer.pad_token_id
         batches = B.Batches(store, plan, window * self.ranks, self._width(store), pad_id)
         return B.loader(batches, done, self.num_workers, self.rank, self.ranks)
-
-
-def check_accumulation(tokens_per_step: int | None, accumulate_grad_batches: int, own: int | None = None) -> None:
-    """Refuses two ways of saying how long a step is.
-
-    Args:
-        tokens_per_step: `None` where it is not given.
-        accumulate_grad_batches: The trainer's.
-        own: What the data module itself gave to the trainer, in an earlier epoch or fit.
-
-    Raises:
-        InputError: Both are given.
-    """
-    if tokens_per_step is not None and accumulate_grad_batches not in (1, own):
-        raise InputError(
-            f"tokens_per_step {tokens_per_step} and accumulate_grad_batches {accumulate_grad_batches} both say how long"
-            " an optimizer step is.",
-            "Give one: --data.tokens_per_step, or --trainer.accumulate_grad_batches.",
-        )

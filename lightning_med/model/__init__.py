@@ -1,1 +1,1 @@
-"""Batches -> loss -> weights."""
+"""Networks only: loading, attention, loss. No Lightning, no pandas."""

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["Guarded", "Verdict", "guard", "triage"]
 
 if TYPE_CHECKING:
-    from lightning_med.safety.review import Guarded, guard
-    from lightning_med.safety.verdict import Verdict, triage
+    from lightning_med.safety.answers.guard import Guarded, guard
+    from lightning_med.safety.messages.triage import Verdict, triage
 
-_HOMES = {"Guarded": "review", "guard": "review", "Verdict": "verdict", "triage": "verdict"}
+_HOMES = {
+    "Guarded": "answers.guard",
+    "guard": "answers.guard",
+    "Verdict": "messages.triage",
+    "triage": "messages.triage",
+}
 
 
 def __getattr__(name: str) -> Any:

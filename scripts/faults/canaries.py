@@ -14,7 +14,7 @@ import yaml
 
 from faults.kills import SETTINGS, Row
 from faults.runs import Child, config, fit, run_of
-from lightning_med.saved_settings import EVALUATIONS
+from lightning_med.cli.checkpoint_settings import EVALUATIONS
 
 
 class _Payload:
@@ -61,7 +61,7 @@ def strangers(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row
 
 def _checkpoints(place: Path, good: Path, mark: Path) -> dict[str, Path]:
     """Pickles of several kinds, with and without a digest that fits."""
-    from lightning_med import digests
+    from lightning_med.checkpoints import digests
 
     made = {"a pickle": place / "pickle.ckpt", "an archive with a pickle": place / "archive.ckpt"}
     made["an _instantiator"] = place / "instantiator.ckpt"

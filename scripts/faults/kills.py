@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faults import planted
 from faults.runs import Setting, config, fingerprint, fit, run_of
-from lightning_med import runs as folders
+from lightning_med.checkpoints import checkpoint_files
 
 SETTINGS = [Setting(workers, accumulate, val) for workers in (0, 2) for accumulate in (1, 4) for val in (True, False)]
 Row = tuple[str, int, int]  # what was done, how often it held, out of how many
@@ -66,6 +66,6 @@ def in_saves(home: Path, count: int, source: random.Random, tell: Callable[[str,
             place = home / "saves" / str(number)
             before = planted.kill_in_save(source.randint(2, 6), stage)
             killed = fit(path, place, "--checkpoint_every", "2", before=before).wait()
-            held += killed == -signal.SIGKILL and folders.newest_whole(run_of(place)) is not None
+            held += killed == -signal.SIGKILL and checkpoint_files.newest_whole_checkpoint(run_of(place)) is not None
             shutil.rmtree(place)
         yield f"kill -9 during a save, {stage}: a whole checkpoint is found", held, made

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
-from lightning_med import checkpoint_io, digests
-from lightning_med.callbacks.checkpoints import Checkpoints
-from lightning_med.model import network as net
+from lightning_med.checkpoints import digests
+from lightning_med.checkpoints import writing as checkpoint_io
+from lightning_med.model import causal_lm as net
+from lightning_med.training.callbacks.checkpoints import Checkpoints
 
 STAGES = ("half written", "written", "digested", "renamed", "linked")
 
@@ -100,7 +101,7 @@ def note_signal(path: Path) -> Callable[[], None]:
     """Writes down how many steps were done when a signal came."""
 
     def plant() -> None:
-        from lightning_med.callbacks.signals import Signals
+        from lightning_med.training.callbacks.signals import Signals
 
         take, setup = Signals._take, Signals.setup
         trainers: list[Any] = []

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model.module import DialogueLM
+from lightning_med.training.module import DialogueLM
 
 
 class Written(L.Callback):

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 import yaml
 
-from lightning_med import checkpoint as ckpt
-from lightning_med import cli, trainer_cli  # noqa: F401 - imported before the fork, so that children need not
+from lightning_med.checkpoints import reading as ckpt
+from lightning_med.cli import command as cli
 
 _TEXT = "tongue cough rash arm sleep fever drink rest warm tea sore red week night doctor pain better worse"
 WORDS = _TEXT.split()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_med.errors import InputError
+from lightning_med.utils.errors import InputError
 from synthetic.shingles import words
 
 ALIKE = 0.8

@@ -73,9 +73,9 @@ class Ticks(L.Callback):
 
 def ours(setting: Setting, clock: Clock) -> tuple[PreTrainedModel, str]:
     """`lightning-med fit`, its loggers and checkpoints off."""
-    from lightning_med.console import quieten
-    from lightning_med.memory import keep_freed_memory
-    from lightning_med.model.module import DialogueLM
+    from lightning_med.training.module import DialogueLM
+    from lightning_med.utils.allocator import keep_freed_memory
+    from lightning_med.utils.console import quieten
 
     keep_freed_memory()
     quieten()

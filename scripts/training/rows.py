@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lightning_med.data.store import TokenStore
-from lightning_med.data.tokens import ANSWER, PROMPT
+from lightning_med.data.preparation.token_store import TokenStore
+from lightning_med.tokenization.encoder import ANSWER, PROMPT
 
 IGNORED = -100  # the label of a token that is not learned
 

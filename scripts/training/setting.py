@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 from transformers.utils.logging import disable_progress_bar
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model.optimization import adamw, warmup_cosine
-from lightning_med.precision import cpu_has_bf16
+from lightning_med.training.optimizer import adamw, warmup_cosine
+from lightning_med.utils.precision import cpu_has_bf16
 from training.rows import IGNORED, Rows, Share
 
 WARM = 2  # updates before the clock starts

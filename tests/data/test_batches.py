@@ -13,11 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data import store as stores
-from lightning_med.data.batches import Batches, Onward, flat, loader, pad, parts, plan, plan_steps, shuffled, weighted
-from lightning_med.data.shards import Coding, Shard, encoded
-from lightning_med.data.store import TokenStore
-from lightning_med.data.tokens import ANSWER, PROMPT, QUESTION, store_tokenizer
+from lightning_med.data.batching.batch_dataset import Batches, Onward, loader
+from lightning_med.data.batching.batch_plan import (
+    count_batches,
+    plan_batches,
+    plan_steps,
+    repeat_by_weight,
+    shuffle_rows,
+)
+from lightning_med.data.batching.collate import collate_flat, collate_padded
+from lightning_med.data.preparation import token_store as stores
+from lightning_med.data.preparation.token_shard import Coding, Shard, encoded
+from lightning_med.data.preparation.token_store import TokenStore
+from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
+from lightning_med.tokenization.tokenizer import store_tokenizer
 from tests.conftest import consultation
 
 ROWS, LENGTH, BUDGET = 23, 220, 500
@@ -103,7 +112,7 @@ def test_store_without_rows(tmp_path: Path) -> None:
     empty = TokenStore(tmp_path, "test")
     assert len(empty) == 0
     assert empty.targets[ANSWER].tolist() == []
-    assert list(loader(Batches(empty, plan(empty.lengths, BUDGET, np.arange(0))))) == []
+    assert list(loader(Batches(empty, plan_batches(empty.lengths, BUDGET, np.arange(0))))) == []
 
 
 # The plan
@@ -111,8 +120,8 @@ def test_store_without_rows(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 100), st.integers(0, 5))
 def test_plan_takes_every_row_once_within_the_budget(lengths: list[int], budget: int, seed: int) -> None:
-    tokens, order = np.array(lengths, dtype=np.int64), shuffled(len(lengths), seed, 0)
-    planned = plan(tokens, budget, order)
+    tokens, order = np.array(lengths, dtype=np.int64), shuffle_rows(len(lengths), seed, 0)
+    planned = plan_batches(tokens, budget, order)
     assert [row for rows in planned for row in rows] == order.tolist()
     assert all(len(rows) for rows in planned)
     for rows in planned:
@@ -125,13 +134,13 @@ def test_plan_takes_every_row_once_within_the_budget(lengths: list[int], budget:
 def test_steps_take_every_row_once_in_equally_many_batches(
     lengths: list[int], budget: int, step: int, seed: int
 ) -> None:
-    tokens, order = np.array(lengths, dtype=np.int64), shuffled(len(lengths), seed, 0)
+    tokens, order = np.array(lengths, dtype=np.int64), shuffle_rows(len(lengths), seed, 0)
     planned = plan_steps(tokens, budget, order, step, 60)
     assert sorted(row for rows in planned for row in rows) == list(range(len(lengths)))
     assert all(len(rows) and tokens[rows].sum() <= max(budget, 120) for rows in planned)
-    window = parts(step, budget, 60)
+    window = count_batches(step, budget, 60)
     made = [planned[first : first + window] for first in range(0, len(planned), window)]
-    expected = plan(tokens, step, order)  # a step's rows, whatever a batch holds
+    expected = plan_batches(tokens, step, order)  # a step's rows, whatever a batch holds
     assert [sorted(np.concatenate(batches)) for batches in made] == [sorted(rows) for rows in expected]
 
 
@@ -140,8 +149,8 @@ def test_steps_take_every_row_once_in_equally_many_batches(
 )
 def test_a_step_is_dealt_out_evenly(budget: int, step: int) -> None:
     tokens = np.random.default_rng(0).integers(40, 513, 3000)
-    planned = plan_steps(tokens, budget, shuffled(3000, 1, 0), step, 512)
-    window = parts(step, budget, 512)
+    planned = plan_steps(tokens, budget, shuffle_rows(3000, 1, 0), step, 512)
+    window = count_batches(step, budget, 512)
     sizes = np.array([tokens[rows].sum() for rows in planned])
     assert sizes.max() <= max(budget, 1024)
     whole = sizes[: len(sizes) // window * window].reshape(-1, window)[:-1]
@@ -151,37 +160,37 @@ def test_a_step_is_dealt_out_evenly(budget: int, step: int) -> None:
 
 @pytest.mark.parametrize(("step", "expected"), [(512, 1), (8192, 1), (8193, 2), (65_536, 9)])
 def test_batches_of_a_step(step: int, expected: int) -> None:
-    assert parts(step, 8192, 512) == expected
+    assert count_batches(step, 8192, 512) == expected
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
-    order = shuffled(200, 42, 3)
+    order = shuffle_rows(200, 42, 3)
     assert sorted(order) == list(range(200))
-    assert np.array_equal(order, shuffled(200, 42, 3))
-    assert not np.array_equal(order, shuffled(200, 42, 4))
-    assert not np.array_equal(order, shuffled(200, 43, 3))
+    assert np.array_equal(order, shuffle_rows(200, 42, 3))
+    assert not np.array_equal(order, shuffle_rows(200, 42, 4))
+    assert not np.array_equal(order, shuffle_rows(200, 43, 3))
     np.random.seed(1)
     torch.manual_seed(1)
-    assert np.array_equal(order, shuffled(200, 42, 3))
+    assert np.array_equal(order, shuffle_rows(200, 42, 3))
 
 
 def test_order_never_changes_between_versions() -> None:
     """A run that is resumed after an update goes on with the same rows."""
-    assert shuffled(8, 42, 0).tolist() == [3, 4, 2, 7, 6, 1, 5, 0]
+    assert shuffle_rows(8, 42, 0).tolist() == [3, 4, 2, 7, 6, 1, 5, 0]
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.5, 3.0]), min_size=1, max_size=60), st.integers(0, 5))
 def test_a_weight_is_how_often_a_row_comes(weights: list[float], epoch: int) -> None:
-    order = shuffled(len(weights), 7, epoch)
-    drawn = weighted(order, np.array(weights), 7, epoch)
+    order = shuffle_rows(len(weights), 7, epoch)
+    drawn = repeat_by_weight(order, np.array(weights), 7, epoch)
     times = np.bincount(drawn, minlength=len(weights))
     assert all(np.floor(w) <= t <= np.ceil(w) for w, t in zip(weights, times, strict=True))
-    assert np.array_equal(drawn, weighted(order, np.array(weights), 7, epoch))
+    assert np.array_equal(drawn, repeat_by_weight(order, np.array(weights), 7, epoch))
 
 
 def test_a_weight_holds_on_average_over_the_epochs() -> None:
     weights = np.repeat([0.1, 0.5, 1.25], 400)
-    drawn = [weighted(shuffled(1_200, 42, epoch), weights, 42, epoch) for epoch in range(60)]
+    drawn = [repeat_by_weight(shuffle_rows(1_200, 42, epoch), weights, 42, epoch) for epoch in range(60)]
     times = np.bincount(np.concatenate(drawn), minlength=1_200)
     assert times[:400].mean() / 60 == pytest.approx(0.1, rel=0.05)
     assert times[400:800].mean() / 60 == pytest.approx(0.5, rel=0.05)
@@ -190,7 +199,7 @@ def test_a_weight_holds_on_average_over_the_epochs() -> None:
 
 
 def test_repeated_rows_are_spread_over_the_epoch() -> None:
-    drawn = weighted(shuffled(300, 1, 0), np.full(300, 2.0), 1, 0)
+    drawn = repeat_by_weight(shuffle_rows(300, 1, 0), np.full(300, 2.0), 1, 0)
     assert sorted(drawn) == sorted([*range(300)] * 2)
     assert sum(one == other for one, other in pairwise(drawn)) < 10
     assert len(set(drawn[:300])) < 290  # not one whole pass behind the other
@@ -201,7 +210,7 @@ def test_repeated_rows_are_spread_over_the_epoch() -> None:
 
 def test_flat_batch(store: TokenStore) -> None:
     rows = np.array([4, 0, ROWS - 1])
-    batch = flat(store, rows)
+    batch = collate_flat(store, rows)
     ids, positions, bounds = batch["input_ids"], batch["position_ids"], batch["boundaries"]
     assert ids.shape == positions.shape == (1, int(store.lengths[rows].sum()))
     assert ids.dtype == positions.dtype == torch.int64
@@ -215,7 +224,7 @@ def test_flat_batch(store: TokenStore) -> None:
 
 def test_each_target_is_predicted_from_the_place_before_it(store: TokenStore) -> None:
     rows = np.array([4, 0, ROWS - 1])
-    batch = flat(store, rows)
+    batch = collate_flat(store, rows)
     assert torch.equal(batch["input_ids"][0, batch["predict_at"] + 1], batch["targets"])
     answers = batch["answers"]
     assert batch["targets"][:answers].tolist() == [t for row in rows for t in targets_by_row(store, row, ANSWER)]
@@ -226,7 +235,7 @@ def test_each_target_is_predicted_from_the_place_before_it(store: TokenStore) ->
 
 def test_padded_batch_has_the_targets_of_the_flat_one(store: TokenStore) -> None:
     rows = np.array([4, 0, ROWS - 1])
-    flat_batch, padded = flat(store, rows), pad(store, rows, LENGTH, pad_id=7)
+    flat_batch, padded = collate_flat(store, rows), collate_padded(store, rows, LENGTH, pad_id=7)
     assert padded["input_ids"].shape == padded["attention_mask"].shape == (3, LENGTH)
     for name in ("targets", "answers", "answer_bytes", "rows"):
         assert torch.equal(torch.as_tensor(padded[name]), torch.as_tensor(flat_batch[name]))
@@ -243,7 +252,7 @@ def test_padded_batch_has_the_targets_of_the_flat_one(store: TokenStore) -> None
 @pytest.mark.parametrize("padded", [None, LENGTH])
 def test_window_totals_are_those_of_the_optimizer_step(store: TokenStore, window: int, padded: int | None) -> None:
     lengths = store.lengths if padded is None else np.full(ROWS, padded)
-    made = list(loader(Batches(store, plan(lengths, BUDGET, shuffled(ROWS, 1, 0)), window, padded)))
+    made = list(loader(Batches(store, plan_batches(lengths, BUDGET, shuffle_rows(ROWS, 1, 0)), window, padded)))
     assert len(made) > 4
     for first in range(0, len(made), window):
         step = made[first : first + window]
@@ -259,14 +268,14 @@ def test_onward_leaves_out_what_is_done_but_keeps_its_length(store: TokenStore) 
     assert list(Onward(5)) == [0, 1, 2, 3, 4]
     assert list(Onward(5, 5)) == []
     assert len(Onward(5, 3)) == 5
-    batches = Batches(store, plan(store.lengths, BUDGET, np.arange(ROWS)))
+    batches = Batches(store, plan_batches(store.lengths, BUDGET, np.arange(ROWS)))
     whole, rest = list(loader(batches)), loader(batches, done=2)
     assert len(rest) == len(whole)
     assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[2:]]
 
 
 def test_workers_give_the_same_batches(store: TokenStore) -> None:
-    batches = Batches(store, plan(store.lengths, BUDGET, shuffled(ROWS, 1, 0)))
+    batches = Batches(store, plan_batches(store.lengths, BUDGET, shuffle_rows(ROWS, 1, 0)))
     alone, helped = list(loader(batches)), list(loader(batches, num_workers=2))
     assert len(alone) == len(helped)
     for one, other in zip(alone, helped, strict=True):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.chat_doctor import CHAT_DOCTOR, mend_chat_doctor
-from lightning_med.data.rules import has_lost_words
+from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR, mend_chat_doctor
+from lightning_med.data.cleaning.cleaning_rules import has_lost_words
 
 MENDED = [
     # greetings

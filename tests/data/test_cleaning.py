@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med.data.chunks import TEXTS, Chunk, Steps, worked
-from lightning_med.data.cleaning import EXAMPLES, Cleaned, clean, switched
-from lightning_med.data.rules import RULES
-from lightning_med.errors import InputError
-from lightning_med.safety import private
+from lightning_med.data.cleaning.cleaner import EXAMPLES, Cleaned, clean, switched
+from lightning_med.data.cleaning.cleaning_rules import RULES
+from lightning_med.data.preparation.clean_chunk import TEXTS, Chunk, Steps, worked
+from lightning_med.privacy import mask as private
+from lightning_med.utils.errors import InputError
 
 DEFAULTS = switched({})
 BARE = switched({name: name in ("missing", "blank", "duplicate") for name in DEFAULTS})

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data import tables
-from lightning_med.data.bad_rows import BadRows
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation import Prepared, prepare
-from lightning_med.data.sources import Source, read
-from lightning_med.data.splits import SPLITS
-from lightning_med.data.tokens import ANSWER, END, QUESTION
-from lightning_med.errors import InputError
+from lightning_med.data.preparation.pipeline import Prepared, prepare
+from lightning_med.data.sources import table_files as tables
+from lightning_med.data.sources.bad_rows import BadRows
+from lightning_med.data.sources.source import Source, read
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.tokenization.encoder import ANSWER, QUESTION
+from lightning_med.tokenization.tokenizer import END
+from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
 
 Messages = list[dict[str, Any]]

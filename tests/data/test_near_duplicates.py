@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data import near_duplicates as near
+from lightning_med.data.splits import near_duplicates as near
 
 SPEECH = ("my", "knee", "hurts", "a", "lot", "now")
 TALK = st.lists(st.sampled_from(SPEECH), min_size=1, max_size=9).map(" ".join)

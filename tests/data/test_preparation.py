@@ -25,17 +25,20 @@ from datasets import Dataset
 from filelock import FileLock
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data import preparation, store, tables
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.pool import Pool
-from lightning_med.data.preparation import Prepared, prepare
-from lightning_med.data.recipe import Recipe, content_digest
-from lightning_med.data.report import print_report, write_report
-from lightning_med.data.sources import Source
-from lightning_med.data.splits import SPLITS
-from lightning_med.data.spool import Spool
-from lightning_med.data.tokens import ANSWER, PROMPT, QUESTION, store_tokenizer, train_tokenizer
-from lightning_med.errors import InputError
+from lightning_med.data.preparation import pipeline as preparation
+from lightning_med.data.preparation import token_store as store
+from lightning_med.data.preparation.pipeline import Prepared, prepare
+from lightning_med.data.preparation.recipe import Recipe, content_digest
+from lightning_med.data.preparation.text_spool import Spool
+from lightning_med.data.preparation.worker_pool import Pool
+from lightning_med.data.report.data_report import print_report, write_report
+from lightning_med.data.sources import table_files as tables
+from lightning_med.data.sources.source import Source
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
+from lightning_med.tokenization.tokenizer import store_tokenizer, train_tokenizer
+from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
 from tests.tiny import WORDS
 

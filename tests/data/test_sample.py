@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from lightning_med.data.near_duplicates import Words
-from lightning_med.data.rules import mend_whitespace
+from lightning_med.data.cleaning.cleaning_rules import mend_whitespace
 from lightning_med.data.sample import PATH, write
+from lightning_med.data.splits.near_duplicates import Words
 
 
 @pytest.fixture(scope="module")

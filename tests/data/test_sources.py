@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lightning_med.data import tables
-from lightning_med.data.bad_rows import BadRows
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation import prepare
+from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sample import PATH as SAMPLE
-from lightning_med.data.sources import Source, names, read, resolve
-from lightning_med.errors import InputError
+from lightning_med.data.sources import table_files as tables
+from lightning_med.data.sources.bad_rows import BadRows
+from lightning_med.data.sources.source import Source, names, read, resolve
+from lightning_med.utils.errors import InputError
 
 ROWS = [("My tongue hurts, badly.", 'Rinse. "Salt" helps.'), ("NA", "None"), ("I cough.\nAnd sneeze.", "Drink tea.")]
 

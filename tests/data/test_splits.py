@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data import near_duplicates as near
-from lightning_med.data import splits
-from lightning_med.data.splits import SPLITS
-from lightning_med.errors import InputError
+from lightning_med.data.splits import group_split as splits
+from lightning_med.data.splits import near_duplicates as near
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = [f"My knee number {number} hurts, what now?" for number in range(5_000)]

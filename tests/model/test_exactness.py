@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from lightning_med.data import batches as B
+from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import network as net
+from lightning_med.model import causal_lm as net
+from lightning_med.tokenization import encoder
 from tests import tiny
 
 
@@ -98,7 +99,9 @@ def test_loss_and_gradients_are_those_of_a_padded_forward(
     store = data.store("train")
     for seed in range(3):
         rows = some_rows(data, seed, count=1 + 3 * seed)
-        batch = B.flat(store, rows) if kind == "flat" else B.pad(store, rows, 128, pad_id=0)
+        batch = (
+            collate.collate_flat(store, rows) if kind == "flat" else collate.collate_padded(store, rows, 128, pad_id=0)
+        )
         model, plain = ours(base), theirs(base)
         total, each = net.nll(model, batch, question_weight)
         total.backward()
@@ -118,10 +121,14 @@ def test_consultations_of_one_batch_do_not_see_each_other(base: Path, data: Dial
     first, second, other = list(lengths.values())[:3]  # of three different lengths
 
     def answer_of_second(rows: list[int]) -> Tensor:
-        batch = B.flat(store, np.array(rows)) if kind == "flat" else B.pad(store, np.array(rows), 128, pad_id=0)
+        batch = (
+            collate.collate_flat(store, np.array(rows))
+            if kind == "flat"
+            else collate.collate_padded(store, np.array(rows), 128, pad_id=0)
+        )
         with torch.no_grad():
             each = net.nll(model, batch)[1]
-        counts = np.cumsum([0, *(store.targets[B.ANSWER][row] for row in rows)])
+        counts = np.cumsum([0, *(store.targets[encoder.ANSWER][row] for row in rows)])
         spans = [each[start:end] for start, end in pairwise(counts)]
         return spans[rows.index(second)]
 
@@ -132,7 +139,7 @@ def test_consultations_of_one_batch_do_not_see_each_other(base: Path, data: Dial
 
 def test_one_changed_token_changes_no_other_consultation(base: Path, data: DialogueDataModule) -> None:
     model, store = ours(base), data.store("train")
-    batch = B.flat(store, some_rows(data, seed=9, count=3))
+    batch = collate.collate_flat(store, some_rows(data, seed=9, count=3))
     start, end = batch["boundaries"][1:3]
     changed = {**batch, "input_ids": batch["input_ids"].clone()}
     changed["input_ids"][0, start + 5 : end] += 1
@@ -150,5 +157,5 @@ def test_one_changed_token_changes_no_other_consultation(base: Path, data: Dialo
 def test_the_order_of_consultations_does_not_matter(base: Path, data: DialogueDataModule) -> None:
     model, store, rows = ours(base), data.store("train"), some_rows(data, seed=4)
     with torch.no_grad():
-        totals = [float(net.nll(model, B.flat(store, order), 0.5)[0]) for order in (rows, rows[::-1])]
+        totals = [float(net.nll(model, collate.collate_flat(store, order), 0.5)[0]) for order in (rows, rows[::-1])]
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)

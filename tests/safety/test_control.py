@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data.prompts import DOCTOR, PATIENT, Prompt, without_roles
-from lightning_med.data.tokens import END, PROMPT, Encoder
+from lightning_med.tokenization.encoder import PROMPT, Encoder
+from lightning_med.tokenization.prompts import DOCTOR, PATIENT, Prompt, without_roles
+from lightning_med.tokenization.tokenizer import END
 
 SPECIAL = [END, "<|im_start|>", "<|im_end|>", "[INST]", "<s>", "</s>", "<<SYS>>", "[PAD]", "<pad>", "<unk>"]
 ROLES = [f"\n{PATIENT}", f"\n\n{DOCTOR}", f"\n  {DOCTOR}", f"{PATIENT}", "\nsystem:", "\r\nDoctor:"]

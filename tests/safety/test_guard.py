@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.safety import guard, triage
-from lightning_med.safety.review import DISCLAIMER, MEDICINES, unsafe_advice
+from lightning_med.safety.answers.guard import DISCLAIMER, MEDICINES, unsafe_advice
 
 QUESTION = "My tongue is sore, what can I do?"
 REST = "I am sorry to hear that your tongue is sore. Rinse with warm salt water and eat soft food for a few days."

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med import cli
-from lightning_med.safety import advice, classifier, triage
-from lightning_med.safety.rulebook import compiled, rulebook
+from lightning_med.cli import command as cli
+from lightning_med.safety import triage
+from lightning_med.safety.messages import advice, classifier
+from lightning_med.safety.messages.danger_rules import compiled, rulebook
 
 ALARMS = ("emergency", "crisis")
 RULES = rulebook().categories

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data import batches as B
+from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import network as net
+from lightning_med.model import causal_lm as net
 
 Script = Callable[[str], ModuleType]
 pytest.importorskip("psutil")
@@ -35,7 +35,7 @@ def test_taking_a_change_back_leaves_the_loss(script: Script) -> None:
     words = data.prepared.tokenizer
     still = {"n_layer": 1, "n_embd": 32, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
     network = net.from_scratch(still, len(words), words.eos_token_id, 0.0, seed=1)
-    batch = B.flat(data.store("train"), data.epoch_plan(0)[0])
+    batch = collate.collate_flat(data.store("train"), data.epoch_plan(0)[0])
     losses = {}
     for name, change in module.CHANGES.items():
         with change(network):

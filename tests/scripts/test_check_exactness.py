@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lightning_med.model import network as net
+from lightning_med.model import causal_lm as net
 
 TINY = ("--layers", "2", "--width", "32", "--heads", "4", "--steps", "3")
 

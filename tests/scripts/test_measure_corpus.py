@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_med.data.splits import SPLITS
+from lightning_med.data.splits.group_split import SPLITS
 from tests.scripts.conftest import ROWS, Corpus, Line, read
 
 

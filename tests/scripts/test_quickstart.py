@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from lightning_med.cli import main
-from lightning_med.safety.review import DISCLAIMER
+from lightning_med.cli.command import main
+from lightning_med.safety.answers.guard import DISCLAIMER
 from tests.conftest import ROOT
 
 

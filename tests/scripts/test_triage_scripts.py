@@ -10,9 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from lightning_med.safety import classifier
-from lightning_med.safety.rulebook import rulebook
-from lightning_med.safety.verdict import by_rules, reading
+from lightning_med.safety.messages import classifier
+from lightning_med.safety.messages.danger_rules import rulebook
+from lightning_med.safety.messages.reading import reading
+from lightning_med.safety.messages.rule_matches import by_rules
 
 Script = Callable[[str], ModuleType]
 pytest.importorskip("psutil")

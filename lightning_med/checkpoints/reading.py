@@ -1,0 +1,90 @@
+"""A checkpoint is enough: what it carries beside weights, and how it is read without trusting it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_med.checkpoints import digests
+from lightning_med.utils.console import say
+from lightning_med.utils.errors import InputError
+
+KEY = "lightning_med"
+FORMAT = 1
+_told: set[Path] = set()  # unverified files, each said once
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of ours, its tensors mapped from disk rather than read.
+
+    Raises:
+        InputError: There is none, it does not fit its digest, is no archive, holds code, or is not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt."
+        )
+    if not digests.verified(path) and path.resolve() not in _told:
+        _told.add(path.resolve())
+        say(f"{path} is unverified: no digest lies beside it.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # whatever torch stumbles over, the file is not one to go on with
+        raise InputError(
+            f"{path} is not a whole checkpoint, or holds more than tensors and plain values.",
+            "Take another of RUN/checkpoints; nothing was loaded from it.",
+        ) from error
+    if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
+        raise InputError(f"{path} is a file of torch, but not a checkpoint of lightning-med.", "Give RUN/checkpoints/…")
+    if content[KEY].get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {content[KEY].get('format')}; this version reads {FORMAT}.", "Update the package."
+        )
+    return content
+
+
+def card(content: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of itself: `network`, `tokenizer`, `system_prompt`, `settings`, `data`, `metrics`, …"""
+    stored = dict(content[KEY])
+    for name in ("settings", "data", "metrics"):
+        stored[name] = json.loads(stored[name])
+    return stored
+
+
+def check_same(name: str, same: bool) -> None:
+    """Refuses a checkpoint that was trained with another tokenizer or prompt than the settings name."""
+    if not same:
+        raise InputError(f"The checkpoint was trained with another {name} than the settings name.", _OWN_SETTINGS)
+
+
+def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) -> None:
+    """Refuses to go on with a run under other settings than it began with, and names the first that differs."""
+    for name, before in there.items():
+        if here[name] != before and not anyway:
+            raise InputError(
+                f"The checkpoint is of another run: {name} {_short(before)} there and {_short(here[name])} here.",
+                "Give what it began with, RUN/config.yaml; or mix the two on purpose: --resume_anyway true",
+            )
+
+
+def _short(text: str, most: int = 60) -> str:
+    return repr(text if len(text) <= most else text[:most] + "…")
+
+
+def check_shapes(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """Refuses a checkpoint of a model of another shape, and names the first weight that differs."""
+    what = "The checkpoint holds another model than the settings name"
+    for name in sorted(set(ours) ^ set(theirs)):
+        raise InputError(f"{what}: {name} is in one only.", _OWN_SETTINGS)
+    for name, weight in ours.items():
+        there, here = list(theirs[name].shape), list(weight.shape)
+        if there != here:
+            raise InputError(f"{what}: {name} is {there} there and {here} here.", _OWN_SETTINGS)
+
+
+_OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"

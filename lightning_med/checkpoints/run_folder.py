@@ -1,0 +1,88 @@
+"""A run's folder: `ROOT/lightning_logs/NAME/version_N`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lightning_med.utils.errors import InputError
+
+SETTINGS = "config.yaml"
+_PATIENCE = 10.0  # seconds; a killed run's loader processes notice it within some, and hold its lock until then
+_NAME = re.compile(r"[\w][\w.-]*")
+_VERSION = re.compile(r"version_(\d+)")
+
+
+def home(root: str | Path | None, name: str) -> Path:
+    """The folder of all runs of one name.
+
+    Raises:
+        InputError: The name could lead out of the folder.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"--name {name!r} is not a name.", "Letters, digits, '.', '_' and '-', no folder in it.")
+    return Path(root or ".") / "lightning_logs" / name
+
+
+def versions(folder: Path) -> list[Path]:
+    """The runs under one name, oldest first."""
+    found = [(int(match[1]), path) for path in folder.glob("version_*") if (match := _VERSION.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def create(folder: Path) -> Path:
+    """Makes the next version's folder; two runs that start together get two."""
+    while True:
+        existing = versions(folder)
+        number = int(existing[-1].name.removeprefix("version_")) + 1 if existing else 0
+        path = folder / f"version_{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be made: {error.strerror}.", "Name another place: --trainer.default_root_dir DIR"
+            ) from error
+        return path
+
+
+def take_back(run: Path) -> None:
+    """Removes the folder of a run that never began, one without settings, and its parents of ours if they are empty."""
+    if (run / SETTINGS).exists():
+        return
+    shutil.rmtree(run, ignore_errors=True)
+    for folder in (run.parent, run.parent.parent):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Keeps a second process from training in the same folder.
+
+    Raises:
+        InputError: One does already.
+    """
+    lock = FileLock(run / ".lock", timeout=_PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"{run} is being trained by another process.", "Wait for it, or leave --resume out to start another run."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{run} cannot be written: {error.strerror}.", "Name another place: --trainer.default_root_dir DIR"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

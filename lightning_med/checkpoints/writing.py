@@ -1,0 +1,151 @@
+"""How checkpoints reach the disk: whole, with a digest, and without keeping the training waiting."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
+
+from lightning_med.checkpoints import digests
+from lightning_med.checkpoints import reading as ckpt
+from lightning_med.utils.errors import RunError
+from lightning_med.utils.files import sync_folder, whole
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SPARE = 16 << 20  # bytes beside the tensors: settings, tokenizer, the archive's own, the logs
+
+
+class WholeCheckpointIO(CheckpointIO):
+    """Writes beside the final name, syncs, and renames, the digest before the file: a crash leaves the earlier whole.
+
+    With `storage_options={"then": function}` the tensors are copied to host memory, the writing goes on in the
+    background, and the function is called when the file stands. At most one file is being written; the next save, or
+    `wait`, raises what befell it.
+    """
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path, then = Path(path), (storage_options or {}).get("then")
+        self.wait()
+        check_space(checkpoint, path)
+        if then is None:
+            _write(checkpoint, path)
+            return
+        self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
+        self._writing = self._thread.submit(_write, copied(checkpoint), path, then)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return ckpt.read(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+        digests.beside(Path(path)).unlink(missing_ok=True)
+
+    def failed(self) -> None:
+        """Raises what befell a write that has ended by now."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits for the write under way, if there is one.
+
+        Raises:
+            RunError: It failed.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def teardown(self) -> None:
+        self.wait()
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+
+def check_space(checkpoint: dict[str, Any], path: Path) -> None:
+    """Before anything is written.
+
+    Raises:
+        RunError: The disk has no room for the checkpoint.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    need, free = size(checkpoint) + _SPARE, shutil.disk_usage(path.parent).free
+    if free < need:
+        raise _full(path, need, f"{free / 2**20:,.0f} MiB are free")
+
+
+def size(checkpoint: Any) -> int:
+    """Bytes of all tensors in it, shared storage counted once."""
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _tensors(checkpoint)}.values())
+
+
+def copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The same with its tensors copied to host memory; those that share their storage still do."""
+    done: dict[tuple[Any, ...], Tensor] = {}
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            key = (value.untyped_storage().data_ptr(), value.storage_offset(), value.shape, value.stride(), value.dtype)
+            if key not in done:
+                done[key] = value.detach().to("cpu", copy=True)
+            return done[key]
+        if isinstance(value, dict):
+            same = {name: copy(part) for name, part in value.items()}
+            return same if type(value) is dict else type(value)(same)
+        return type(value)(map(copy, value)) if type(value) in (list, tuple) else value
+
+    return copy(checkpoint)  # type: ignore[no-any-return]
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
+def _write(checkpoint: dict[str, Any], path: Path, then: Callable[[], None] | None = None) -> None:
+    try:
+        with whole(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            digests.write(path, temporary)
+        sync_folder(path.parent)
+        if then is not None:
+            then()
+    except (OSError, RuntimeError) as error:
+        raise _failure(error, checkpoint, path) from error
+
+
+def _failure(error: BaseException, checkpoint: dict[str, Any], path: Path) -> RunError:
+    """What a failed write is called; torch wraps the system's errors in its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, OSError) and cause.errno in _FULL:
+        return _full(path, size(checkpoint) + _SPARE, str(cause.strerror))
+    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error).split("\n", maxsplit=1)[0]
+    return RunError(
+        f"{path} cannot be written: {why}.", "What was saved before is whole; mend it and go on with --resume auto"
+    )
+
+
+def _full(path: Path, need: int, why: str) -> RunError:
+    return RunError(
+        f"{path} cannot be written: the disk is full ({why}); the checkpoint needs {need / 2**20:,.0f} MiB.",
+        "What was saved before is whole: free that much and go on with --resume auto",
+    )

@@ -1,0 +1,57 @@
+"""A checkpoint is enough: the settings that it carries, for a call that names no config."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_med.checkpoints import checkpoint_files
+from lightning_med.checkpoints import reading as ckpt
+from lightning_med.checkpoints import run_folder as runs
+from lightning_med.utils.errors import InputError
+
+EVALUATIONS = ("validate", "test", "predict")
+
+
+def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
+    """A checkpoint is enough: where no config is given, the one that it carries stands in its place.
+
+    Args:
+        argv: The verb and its options.
+        folder: Where the config may be written for the time of the call.
+    """
+    if argv[0] not in EVALUATIONS or _option(argv, "--config") or _option(argv, "-c"):
+        return argv
+    path, name = _option(argv, "--ckpt_path"), _option(argv, "--name")
+    if path == "last" and name:
+        path = str(checkpoint_files.last_checkpoint(runs.home(_option(argv, "--trainer.default_root_dir"), name)))
+    if not path or path == "last":
+        return argv
+    settings = folder / "config.yaml"
+    settings.write_text(yaml.safe_dump(_plain(ckpt.card(ckpt.read(path))["settings"])), encoding="utf-8")
+    return [argv[0], "--config", str(settings), *argv[1:]]
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's settings without those that name a class or a place: a stranger's words must not run or write."""
+    trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}
+    data = {key: value for key, value in settings.get("data", {}).items() if key != "cache_dir"}
+    kept = {"seed_everything": settings.get("seed_everything", 42), "model": settings.get("model", {}), "data": data}
+    kept["trainer"] = {key: value for key, value in trainer.items() if isinstance(value, (str, int))}
+    if "class_path" in json.dumps(kept):
+        raise InputError(
+            "The checkpoint's settings name a class to be loaded: they are not used.",
+            "Give settings that you trust: --config RUN/config.yaml",
+        )
+    return kept
+
+
+def _option(argv: list[str], name: str) -> str | None:
+    """An option's value, written as `--name value` or `--name=value`."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == name or word.startswith(f"{name}="):
+            return word.partition("=")[2] or following
+    return None

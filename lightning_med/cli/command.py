@@ -1,0 +1,78 @@
+"""The command `lightning-med`: its help, its errors, and which file answers which verb. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from importlib import metadata
+
+from lightning_med.utils.errors import InputError, RunError
+from lightning_med.utils.signals import Interrupted, signals_raise
+from lightning_med.version import __version__
+
+_TRAINER = "lightning_med.cli.lightning_cli"
+VERBS = {
+    "fit": (_TRAINER, "fine-tune on a table of consultations"),
+    "validate": (_TRAINER, "perplexity of a checkpoint on the validation split"),
+    "test": (_TRAINER, "perplexity on the test split, of the checkpoint and of the untuned base"),
+    "predict": (_TRAINER, "answer every test question into RUN/predictions.jsonl"),
+    "prepare": (_TRAINER, "the data alone: clean, split, tokenize into the cache, report"),
+    "export": ("lightning_med.cli.verbs.export", "turn a checkpoint into a Hugging Face folder"),
+    "respond": ("lightning_med.cli.verbs.respond", "answer one question with an exported model"),
+    "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON"),
+}
+_HELP = """usage: lightning-med VERB [options]
+
+Fine-tune a small language model on doctor-patient consultations.
+For research and education: not a medical device, and never a substitute for care.
+
+{verbs}
+
+  --version   versions of this package, torch, lightning and transformers
+  --help      this text; `lightning-med VERB --help` for the options of one verb
+
+Start:  lightning-med fit --config configs/quickstart.yaml"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0 done, 2 wrong input, 128 + n after signal n, 1 anything else."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        with signals_raise():
+            status = _run(argv)
+        sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
+        return status
+    except InputError as error:
+        print(f"lightning-med: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"lightning-med: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as signal:
+        print(f"lightning-med: stopped by {signal}.", file=sys.stderr)
+        return signal.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as `head` does
+        return 141
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        print(_HELP.format(verbs="\n".join(f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items())))
+        return 0
+    if argv[0] == "--version":
+        names = ("torch", "lightning", "transformers")
+        print(f"lightning-med {__version__}", *(f"{name} {metadata.version(name)}" for name in names), sep="\n")
+        return 0
+    if argv[0] not in VERBS:
+        near = difflib.get_close_matches(argv[0], VERBS, n=1)
+        raise InputError(
+            f"there is no verb {argv[0]!r}.", f"Did you mean {near[0]}?" if near else f"There are: {', '.join(VERBS)}."
+        )
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries; what came of them we say ourselves
+    return int(importlib.import_module(VERBS[argv[0]][0]).main(argv))

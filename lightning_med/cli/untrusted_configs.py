@@ -1,0 +1,76 @@
+"""Settings from a stranger: a config file may name classes of Lightning and ours, and no others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_med.utils.errors import InputError
+
+# Public classes that run nothing that their settings name.
+_KNOWN = re.compile(r"(lightning\.pytorch\.(callbacks|loggers|profilers|strategies|plugins)|lightning_med)(\.\w+)*")
+_CALLS = ("LambdaCallback",)  # runs any function by its name
+_PLACES = ("dirpath", "save_dir", "root_dir", "filename", "dir", "name", "version", "prefix", "sub_dir")
+_IMPORTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+
+
+def check_configs(argv: list[str]) -> None:
+    """Reads the config files of a call before anything that they name is imported.
+
+    What is written on the command line itself is the user's own word, and is not looked at.
+
+    Raises:
+        InputError: One names a class that is not Lightning's or ours.
+    """
+    for word in argv:
+        name, equals, given = word.partition("=")
+        _check(Path(given if equals and name.startswith("-") else word), ("trainer",) if "trainer" in name else ())
+
+
+def _check(path: Path, place: tuple[str, ...] = ()) -> None:
+    if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file():
+        return
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return  # the parser says what is wrong with it
+    for key, named in _classes(settings, path.parent, place):
+        if key.rpartition(".")[2] in _PLACES:
+            if Path(named).is_absolute() or ".." in Path(named).parts:
+                raise InputError(
+                    f"{path}: {key} {named} leads out of the folder of the runs.",
+                    "Name a place within it, or the folder itself: --trainer.default_root_dir DIR",
+                )
+        elif not _KNOWN.fullmatch(named) or named.endswith(_CALLS):
+            raise InputError(
+                f"{path}: {key} names {named}, which is no class of Lightning or ours; nothing of it was loaded.",
+                "If it is your own, name it on the command line: --trainer.callbacks+=my_package.MyCallback",
+            )
+
+
+def _classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Whatever would be imported or written to: each `class_path`, each dotted name where the trainer takes objects,
+    and each place of theirs.
+    """
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            if name in ("class_path", "_class_path", "_instantiator"):
+                yield ".".join((*place, name)), str(value)
+            else:
+                yield from _classes(value, folder, (*place, str(name)))
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _classes(value, folder, place)
+    elif isinstance(settings, str):
+        for base in (folder, Path()):
+            _check(base / settings, place)  # a part that lies in a file of its own
+        if "trainer" in place and (place[-1] in _PLACES or _names_a_class(settings, place[-1])):
+            yield ".".join(place), settings
+
+
+def _names_a_class(value: str, key: str) -> bool:
+    return key != "default_root_dir" and _IMPORTED.fullmatch(value) is not None

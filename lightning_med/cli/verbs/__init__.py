@@ -1,0 +1,1 @@
+"""One file for each command of ours that needs no trainer."""

@@ -1,0 +1,37 @@
+"""`lightning-med respond`: one answer from an exported model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from lightning_med.cli.arguments import Parser
+from lightning_med.safety.messages import advice
+from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_alarm, clean_question, newest_export
+from lightning_med.utils.errors import InputError
+
+
+def main(argv: list[str]) -> int:
+    """`lightning-med respond`; returns the exit status."""
+    parser = Parser(prog="lightning-med respond", description="Answer one question with an exported model.")
+    parser.add_argument(
+        "--model", help=f"an export's folder; else ${MODEL_VARIABLE}, else the newest under lightning_logs"
+    )
+    parser.add_argument("--json", action="store_true", help="print all that is known of the answer as JSON")
+    parser.add_argument("--region", help="whose emergency numbers to name, for instance GB (default: the locale's)")
+    parser.add_argument("--safety", choices=("on", "off"), default="on", help="off: check neither question nor answer")
+    parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")
+    given = parser.parse_args(argv[1:])
+    content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
+    question = content.decode("utf-8", "replace")
+    clean_question(question)  # before the model is loaded
+    if given.region and advice.region_of(given.region) == advice.UNKNOWN:
+        raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.regions())}.")
+    answer = answer_alarm(question, given.region) if given.safety == "on" else None
+    if answer is None:
+        folder = given.model or os.environ.get(MODEL_VARIABLE) or newest_export()
+        answer = Responder.from_pretrained(folder, given.region, given.safety == "on").respond(question)
+    print(json.dumps(asdict(answer), ensure_ascii=False) if given.json else answer)
+    return 0

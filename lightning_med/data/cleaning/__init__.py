@@ -1,0 +1,1 @@
+"""Cleaning of a row's text, rule by rule."""

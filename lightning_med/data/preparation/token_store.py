@@ -1,0 +1,179 @@
+"""Prepared consultations on disk: the tokens of a split as one Arrow file, its texts beside them as Parquet.
+
+The tokens are mapped, not read; `datasets.Dataset.from_file` opens them too. They take two bytes each where the
+vocabulary allows it, and what each is for is kept as the lengths of a few stretches.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets import Dataset
+
+from lightning_med.data.preparation.token_shard import Shard
+from lightning_med.data.splits.near_duplicates import MOST_ROWS, Words
+from lightning_med.tokenization.encoder import ANSWER, CYCLE, QUESTION, expand
+
+TEXTS = pa.schema(
+    {
+        "source": pa.dictionary(pa.int32(), pa.string()),
+        "row": pa.int64(),
+        "turn": pa.int32(),
+        "group": pa.int64(),
+        "question": pa.string(),
+        "answer": pa.string(),
+    }
+)
+_ROW_GROUP = 20_000  # rows compressed together
+
+
+def schema(vocabulary: int) -> pa.Schema:
+    """The columns of a split's tokens; `source` is the number of one of the data's sources."""
+    return pa.schema(
+        {
+            "input_ids": pa.list_(pa.uint16() if vocabulary <= 1 << 16 else pa.int32()),
+            "runs": pa.list_(pa.int32()),
+            "answer_bytes": pa.int32(),
+            "source": pa.int16(),
+        }
+    )
+
+
+class Writer:
+    """Writes one split, batch by batch; memory holds a batch.
+
+    Args:
+        folder: Where to; the files are `SPLIT.arrow` and `SPLIT.parquet`.
+        split: Its name.
+        vocabulary: Ids are below it.
+    """
+
+    def __init__(self, folder: Path, split: str, vocabulary: int) -> None:
+        self._schema = schema(vocabulary)
+        self._files = [(folder / f"{split}.{ending}").open("wb") for ending in ("arrow", "parquet")]
+        self._tokens = pa.ipc.new_stream(self._files[0], self._schema)
+        self._texts = pq.ParquetWriter(self._files[1], TEXTS, compression="zstd", use_dictionary=["source"])
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for writer in (self._tokens, self._texts):
+            writer.close()
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+
+    def add(self, shard: Shard, sources: np.ndarray, texts: pa.Table) -> None:
+        """Adds conversations.
+
+        Args:
+            shard: Their tokens.
+            sources: `[conversations]`, the number of each's source.
+            texts: One row an exchange, in `TEXTS`.
+        """
+        columns = [
+            _lists(shard.input_ids, shard.lengths, self._schema.field("input_ids").type),
+            _lists(shard.runs, shard.stretches, self._schema.field("runs").type),
+            pa.array(shard.answer_bytes, pa.int32()),
+            pa.array(sources, pa.int16()),
+        ]
+        self._tokens.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._texts.write_table(texts, row_group_size=_ROW_GROUP)
+
+
+def _lists(values: np.ndarray, lengths: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, kind.value_type), type=kind)
+
+
+class TokenStore:
+    """One split, its tokens mapped from disk.
+
+    Attributes:
+        lengths: `[rows]`, int64, tokens of each consultation.
+        answer_bytes: `[rows]`, int32.
+        sources: `[rows]`, int16, the number of each consultation's source.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.table = Dataset.from_file(str(folder / f"{split}.arrow"))
+        self._texts = folder / f"{split}.parquet"
+        self._ids = _Ragged(self.table.data.column("input_ids"))
+        self._runs = _Ragged(self.table.data.column("runs"))
+        self.lengths = self._ids.lengths
+        self.answer_bytes = self.table.data.column("answer_bytes").to_numpy()
+        self.sources = self.table.data.column("source").to_numpy()
+
+    @cached_property
+    def targets(self) -> dict[int, np.ndarray]:
+        """By part, `[rows]`, int64: tokens that are predicted (the very first of a row never is)."""
+        part = np.concatenate([np.resize(CYCLE, length) for length in self._runs.lengths] or [CYCLE[:0]])
+        row = np.repeat(np.arange(len(self)), self._runs.lengths)
+        runs = self._runs.flat()
+        return {
+            wanted: np.bincount(row[part == wanted], runs[part == wanted], minlength=len(self)).astype(np.int64)
+            for wanted in (ANSWER, QUESTION)
+        }
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def input_ids(self, row: int) -> np.ndarray:
+        """`[length]`, unsigned 16-bit or signed 32-bit, read-only."""
+        return self._ids[row]
+
+    def parts(self, row: int) -> np.ndarray:
+        """`[length]`, uint8; see `Encoded.parts`."""
+        return expand(self._runs[row])
+
+    def texts(self, row: int) -> dict[str, Any]:
+        """`source`, `row`, `group`, and the first `question` and `answer` of a consultation."""
+        table, first = self._table
+        found = table.slice(int(first[row]), 1).to_pylist()[0]
+        return {name: found[name] for name in ("source", "row", "group", "question", "answer")}
+
+    @cached_property
+    def question_keys(self) -> np.ndarray:
+        """`[rows]`, uint64: equal where two first questions differ in case, punctuation and spacing alone."""
+        table = pq.read_table(self._texts, columns=["question", "turn"])  # not kept: only the keys are
+        questions = table.filter(pc.equal(table.column("turn"), 0)).column("question").combine_chunks()
+        blocks = [questions.slice(start, MOST_ROWS) for start in range(0, len(questions), MOST_ROWS)]
+        return np.concatenate([Words.of(block).keys() for block in blocks] or [np.empty(0, np.uint64)])
+
+    @cached_property
+    def _table(self) -> tuple[pa.Table, np.ndarray]:
+        """All texts, and the place of each consultation's first."""
+        table = pq.read_table(self._texts)
+        return table, np.flatnonzero(table.column("turn").to_numpy() == 0)
+
+
+class _Ragged:
+    """A column of lists as NumPy views, chunk by chunk: no copy, no Python object a row."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        self._values = [chunk.values.to_numpy() for chunk in chunks]
+        self._offsets = [chunk.offsets.to_numpy() for chunk in chunks]
+        self._first = np.cumsum([0] + [len(chunk) for chunk in chunks])
+        self.lengths = np.concatenate([np.diff(o) for o in self._offsets] or [np.empty(0)]).astype(np.int64)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        chunk = int(np.searchsorted(self._first, row, side="right")) - 1
+        offsets, local = self._offsets[chunk], row - self._first[chunk]
+        return self._values[chunk][offsets[local] : offsets[local + 1]]
+
+    def flat(self) -> np.ndarray:
+        """All values end to end, copied."""
+        return np.concatenate(self._values or [np.empty(0, np.int32)])

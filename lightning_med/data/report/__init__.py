@@ -1,0 +1,1 @@
+"""The data report: JSON, spreadsheet and HTML page."""

@@ -1,0 +1,1 @@
+"""Where rows come from: table files, folders, the Hugging Face Hub, Kaggle."""

@@ -1,0 +1,1 @@
+"""Training, validation and test sides, without leaks between them."""

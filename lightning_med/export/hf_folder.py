@@ -1,0 +1,98 @@
+"""A checkpoint -> a Hugging Face folder: safetensors, tokenizer with chat template, settings, model card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lightning_med.checkpoints.export_folder import SETTINGS
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import umask
+
+
+def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) -> Path:
+    """Writes the checkpoint's model as a folder that transformers loads, whole or not at all.
+
+    Args:
+        checkpoint: Enough by itself: it carries tokenizer, prompt and settings.
+        output: The folder to make.
+        overwrite: Replace what is there; otherwise that is an error.
+
+    Returns:
+        `output`.
+
+    Raises:
+        InputError: The checkpoint is none of ours, or `output` exists.
+    """
+    from lightning_med.checkpoints import reading as ckpt
+    from lightning_med.utils.console import working
+
+    output = Path(output)
+    output = output.resolve() if output.is_symlink() else output  # a link's target is replaced, not the link
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists.", "Name another --output, or add --overwrite to replace it.")
+    if output.is_file():
+        raise InputError(f"{output} is a file, so it is not replaced.", "Name another --output.")
+    if output.exists() and any(output.iterdir()) and not (output / SETTINGS).is_file():
+        raise InputError(f"{output} is not an export of ours, so it is not replaced.", "Name another --output.")
+    content = ckpt.read(checkpoint)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OSError as error:
+        raise InputError(f"{output.parent} cannot be written: {error.strerror}.", "Name another --output.") from error
+    try:
+        with working("Exporting") as tell:
+            _write(content, temporary, Path(checkpoint).name, tell)
+        for path, mode in [(temporary, 0o777), *((file, 0o666) for file in temporary.iterdir())]:
+            path.chmod(mode & ~umask())  # made private, as temporary things are
+        _put(temporary, output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return output
+
+
+def _put(temporary: Path, output: Path) -> None:
+    """Renames; an older folder is set aside first and goes only when the new one stands."""
+    if not output.exists():
+        os.replace(temporary, output)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent))
+    os.replace(output, aside)
+    os.replace(temporary, output)
+    shutil.rmtree(aside)
+
+
+def _write(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
+    from transformers.utils import logging
+
+    from lightning_med.checkpoints import reading as ckpt
+    from lightning_med.export.model_card import model_card
+    from lightning_med.inference.generation import Decoding
+    from lightning_med.model import causal_lm as net
+    from lightning_med.tokenization.prompts import Prompt
+    from lightning_med.tokenization.tokenizer import restore_tokenizer
+
+    logging.disable_progress_bar()
+    card = ckpt.card(content)
+    tell("weights", 0, 0)
+    network = net.from_text(card["network"])
+    network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
+    network.set_attn_implementation("sdpa")  # ours is for training; a stranger's transformers knows this one
+    settings = card["settings"].get("model", {})
+    decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
+    tokenizer = restore_tokenizer(card["tokenizer"])
+    tokenizer.chat_template = Prompt(card["system_prompt"]).chat_template()
+    tokenizer.model_max_length = net.context_length(network)
+    network.generation_config = decoding.config(tokenizer)
+    network.save_pretrained(folder)
+    tell("tokenizer and card", 0, 0)
+    tokenizer.save_pretrained(folder)
+    own = {"format": ckpt.FORMAT, "system_prompt": card["system_prompt"], "max_length": card["max_length"]}
+    own["decoding"] = vars(decoding)
+    (folder / SETTINGS).write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(card, int(content["global_step"]), name), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Generation from a network; between training and {data, model}."""

@@ -1,0 +1,1 @@
+"""Private data in text: found and replaced by placeholders."""

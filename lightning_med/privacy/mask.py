@@ -1,0 +1,143 @@
+"""Private data in consultations: found, and replaced by placeholders before a model learns from them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lightning_med.privacy import emails_and_links as links
+from lightning_med.privacy import greetings as phrases
+from lightning_med.privacy import person_names as names
+from lightning_med.privacy import phone_and_id_numbers as numbers
+from lightning_med.privacy import postal_addresses as addresses
+from lightning_med.privacy.common_words import ordinary_words
+from lightning_med.privacy.cue_search import lowered
+from lightning_med.privacy.prefilter import SUSPECT as SUSPECT
+
+KINDS = ("EMAIL", "URL", "PHONE", "CARD", "NATIONAL_ID", "ADDRESS", "NAME")
+_PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(KINDS)})\]")
+# Space to Python, not to RE2: a pattern that leaned on it would find what `SUSPECT` misses. NUL is a blank here.
+_RARE = re.compile("[\x00\x0b\x1c-\x1f\x85\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+_CLAUSE = re.compile(r"(?i:(?:i\sam|i['’]?m|this\sis|my\sname\sis)\s+(?:(?:mr|mrs|ms|miss|dr|prof|doctor)\.?\s*)?)\Z")
+_AND_I = re.compile(r"\s+and\s+(?=I\b|i\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One piece of private data: its place in the text, and its kind."""
+
+    start: int
+    end: int
+    kind: str
+
+
+def find(text: str) -> list[Found]:
+    """Private data in order, never overlapping. Placeholders that stand in the text already are no private data."""
+    return [found for found, _ in _found(text)]
+
+
+def mask(text: str, answer: bool = False) -> tuple[str, Counter[str]]:
+    """The text with placeholders ("[PHONE]") for private data, and how many of each kind.
+
+    What is replaced can bring a cue nearer to other digits, so it is done until nothing is left: masking what is masked
+    changes nothing.
+
+    Args:
+        text: A question or an answer.
+        answer: Names of greetings and signatures leave with their phrase, so that no model learns to sign or to call a
+            patient by name.
+    """
+    counts: Counter[str] = Counter()
+    while found := _found(text):
+        counts.update(one.kind for one, _ in found)
+        text = _replaced(text, found, answer)
+    return text, counts
+
+
+def _found(text: str) -> list[tuple[Found, tuple[int, int] | None]]:
+    """What is found, surest kinds first: each is blanked so that no later pattern reads across it."""
+    kept: list[tuple[Found, tuple[int, int] | None]] = []
+    blank = _RARE.sub("\x01", text)
+    blank = _PLACEHOLDER.sub(lambda held: "\x00" * len(held[0]), blank) if "[" in blank else blank
+    for search in (_links, _numbers, _addresses, _names):
+        taken: list[tuple[Found, tuple[int, int] | None]] = []
+        for start, end, kind, cut in sorted(search(blank), key=lambda one: (one[0], -one[1])):
+            if start < end and "\x00" not in blank[start:end] and (not taken or start >= taken[-1][0].end):
+                taken.append((Found(start, end, kind), cut))
+        if taken:
+            blank = _blanked(blank, [one for one, _ in taken])
+        kept += taken
+    return sorted(kept, key=lambda one: one[0].start)
+
+
+def _blanked(text: str, taken: list[Found]) -> str:
+    pieces, at = [], 0
+    for one in taken:
+        pieces += [text[at : one.start], "\x00" * (one.end - one.start)]
+        at = one.end
+    return "".join((*pieces, text[at:]))
+
+
+_Hit = tuple[int, int, str, tuple[int, int] | None]
+
+
+def _links(text: str) -> Iterator[_Hit]:
+    low = lowered(text)
+    for start, end in links.emails(text, low):
+        yield start, end, "EMAIL", None
+    for start, end in links.urls(text, low, ordinary_words()):
+        yield start, end, "URL", None
+
+
+def _numbers(text: str) -> Iterator[_Hit]:
+    for start, end, kind in numbers.numbers(text):
+        yield start, end, kind, None
+
+
+def _addresses(text: str) -> Iterator[_Hit]:
+    for start, end in addresses.addresses(text, lowered(text), ordinary_words()):
+        yield start, end, "ADDRESS", None
+
+
+def _names(text: str) -> Iterator[_Hit]:
+    low = lowered(text)
+    for name in (*phrases.greeted(text, low), *phrases.signed(text, low)):
+        yield name.start, name.end, "NAME", name.cut
+    for search in (names.introduced, names.said_to_be, names.of_kin, names.titled):
+        for start, end in search(text, low):
+            yield start, end, "NAME", None
+
+
+def _replaced(text: str, found: list[tuple[Found, tuple[int, int] | None]], answer: bool) -> str:
+    edits: list[tuple[int, int, str]] = []  # start, end, placeholder; an empty one where the phrase leaves
+    at = 0
+    for one, cut in found:
+        if one.end <= at:
+            continue  # it leaves with the phrase before it
+        leaves = (cut or _clause(text, one)) if answer and one.kind == "NAME" else None
+        start, end = leaves or (one.start, one.end)
+        edits.append((max(start, at), max(end, one.end), "" if leaves else f"[{one.kind}]"))
+        at = edits[-1][1]
+    for start, end, placeholder in reversed(edits):
+        before, after = text[:start], text[end:]
+        text = before + placeholder + after if placeholder else _joined(before, after, text[start].isupper())
+    return text
+
+
+def _joined(before: str, after: str, upper: bool) -> str:
+    """One space where a phrase has left, none before punctuation, a capital where a sentence now begins."""
+    kept = before.rstrip()
+    if not after.strip():
+        return kept
+    if not kept or kept[-1] in ".!?" or "\n" in before[len(kept) :]:
+        after = after.lstrip(" \t\n\xa0,;:")
+        return before + (" " if before and before == kept else "") + (after[:1].upper() + after[1:] if upper else after)
+    return kept + (" " if after[0].isalnum() else "") + after
+
+
+def _clause(text: str, one: Found) -> tuple[int, int] | None:
+    """ "I am Dr. Smith and I have …" says as much without its first half."""
+    front, then = _CLAUSE.search(text, max(one.start - 40, 0), one.start), _AND_I.match(text, one.end)
+    return (front.start(), then.end()) if front and then else None

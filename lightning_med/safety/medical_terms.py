@@ -1,0 +1,49 @@
+"""Names of medicines and diseases, by list and by ending."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from lightning_med.privacy.common_words import few, ordinary_words
+from lightning_med.safety.yaml_files import read
+
+PATH = Path(__file__).with_name("medical_terms.yaml")
+
+_DRUG = re.compile(
+    r"(?:cillin|mycin|micin|cycline|azole|pril|sartan|statin|olol|oxacin|azepam|azolam|profen|dipine|gliptin|gliflozin|formin|prazole|tidine"
+    r"|triptan|setron|cortisone|solone|onide|parin|xaban|vir|mab|nib|zosin|glitazone|barbital|caine|oxetine|opram|traline|cef\w{2,8}|zine)$"
+)
+
+_DISEASE = re.compile(
+    r"(?:itis|osis|a?emia|oma|opathy|algia|pnea|rrhea|rrhoea|uria|plegia|paresis|phobia|trophy|plasia|sclerosis|ectasis|iasis|cele|lithiasis)$"
+)
+
+_NO_DISEASE = frozenset(("diagnosis", "prognosis", "coma", "aroma", "diploma"))
+
+
+def is_drug(word: str) -> bool:
+    """Whether a word names a medicine or a class of them, by a list and by its ending."""
+    low = word.lower()
+    return low in _drugs() or (len(low) > 6 and bool(_DRUG.search(low)) and low not in ordinary_words())
+
+
+def is_disease(word: str) -> bool:
+    """Whether a word names a disease, by a list and by its ending."""
+    low = word.lower()
+    return low in _diseases() or (len(low) > 5 and bool(_DISEASE.search(low)) and low not in _NO_DISEASE)
+
+
+@cache
+def _drugs() -> frozenset[str]:
+    return _listed("drugs")
+
+
+@cache
+def _diseases() -> frozenset[str]:
+    return _listed("diseases")
+
+
+def _listed(name: str) -> frozenset[str]:
+    return few(read(PATH)[name])

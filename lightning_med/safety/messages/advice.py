@@ -1,0 +1,63 @@
+"""What a person is told, by danger and by region: fixed words, never a model's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PATH = Path(__file__).with_name("advice.yaml")
+REGION_VARIABLE = "LIGHTNING_MED_REGION"
+UNKNOWN = "unknown"
+
+
+@cache
+def _words() -> dict[str, Any]:
+    from lightning_med.safety.yaml_files import read
+
+    return read(PATH)
+
+
+def regions() -> tuple[str, ...]:
+    """The regions whose numbers are known, as two-letter codes of countries (ISO 3166)."""
+    return tuple(name for name in _words()["regions"] if name != UNKNOWN)
+
+
+def region_of(region: str | None = None) -> str:
+    """A known region: the one that is named, else `$LIGHTNING_MED_REGION`, else the locale's; or `unknown`."""
+    region = region or os.environ.get(REGION_VARIABLE)
+    if not region:
+        region = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+        region = region.partition(".")[0].partition("@")[0].rpartition("_")[2] if "_" in region else ""
+    known = _words()
+    region = region.upper()
+    return str(known["same_as"].get(region, region if region in known["regions"] else UNKNOWN))
+
+
+def shown(found: Sequence[tuple[str, str]], region: str | None = None) -> str:
+    """The advice for all dangers that were found.
+
+    Args:
+        found: Categories and their levels, the gravest first.
+        region: See `region_of`.
+    """
+    words = _words()
+    numbers = words["regions"][region_of(region)]
+    lines: list[str] = []
+    for name, level in found:
+        special = words["categories"].get(name, {})
+        for line in (
+            special.get(level) or words["levels"][level],
+            special.get("while_waiting") if level == "emergency" else "",
+        ):
+            if line and line not in lines:
+                lines.append(line)
+    return "\n".join(line.format(**numbers).strip() for line in lines)
+
+
+def notice(name: str, region: str | None = None) -> str:
+    """A fixed text of the guard or the command: `safe_answer`, `off`, …"""
+    words = _words()
+    return str(words["notices"][name]).format(**words["regions"][region_of(region)]).strip()

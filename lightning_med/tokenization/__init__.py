@@ -1,0 +1,1 @@
+"""Prompts, tokenizers, and consultations as token ids."""

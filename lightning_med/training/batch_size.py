@@ -1,0 +1,179 @@
+"""Tokens that a batch may hold on this machine, measured once on the network at hand."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lightning_med.model import causal_lm as net
+from lightning_med.model.loss import CHUNK
+
+CPU, CUDA = "cpu", "cuda"
+SHARE = {CPU: 0.25, CUDA: 0.8}  # of the free memory; a processor's is shared with all else that runs there
+MOST = {CPU: 16_384, CUDA: 65_536}  # tokens; beyond them a batch gets no faster
+MULTIPLE = 512
+_MOMENTS = 8  # bytes a weight of AdamW's two averages, not there yet when this is measured
+_GRADIENT = 4
+_PASSING = 1.25  # on a processor: what a pass takes, over what it keeps; measured on GPT-2's shape
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What fits, and from what that follows.
+
+    Attributes:
+        tokens: A batch's.
+        per_token: Bytes that a step needs for each token.
+        free: Bytes that were free.
+    """
+
+    tokens: int
+    per_token: float
+    free: int
+
+    def __str__(self) -> str:
+        memory = f"{self.per_token / 2**20:.2f} MiB a token, {self.free / 2**30:.1f} GiB free"
+        return f"{self.tokens:,} tokens fit in a batch ({memory})"
+
+
+def measured(
+    network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
+) -> Budget:
+    """The tokens of a training batch that a share of the free memory holds; what fits there fits in evaluation too.
+
+    Args:
+        network: With its weights on `device`, which are counted as taken. It keeps its weights, gradients, mode and
+            the random stream.
+        device: Of the training. CUDA's allocator is asked for the peak of a step; elsewhere the tensors kept for the
+            backward pass are counted and held against the memory of the whole machine.
+        context: Makes the precision's context, around each forward pass.
+        max_length: Tokens of the longest consultation; the probe is made of such, the dearest there are.
+
+    Returns:
+        A multiple of 512 tokens, at most 16,384, on CUDA 65,536; but never less than `max_length`.
+    """
+    kind = CUDA if device.type == CUDA else CPU
+    free = free_memory(device)  # before the probe, whose memory the process keeps for the steps to come
+    try:
+        fixed, per_token = _step_memory(network, device, context, max_length)
+    except torch.cuda.OutOfMemoryError:
+        fixed, per_token = 0, math.inf
+    room = SHARE[kind] * (free - fixed - _MOMENTS * _weights(network))
+    tokens = min(int(room / per_token), MOST[kind]) // MULTIPLE * MULTIPLE
+    return Budget(max(tokens, max_length), per_token, free)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take: of the GPU, or of the machine or its container."""
+    if device.type == CUDA:
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + kept)
+    return int(min(_available(), _container_limit()))
+
+
+def _available() -> int:
+    try:  # sysconf's SC_AVPHYS_PAGES leaves out the page cache, which the kernel gives back
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 4 << 30
+
+
+def _container_limit() -> float:
+    try:
+        return int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # none, or "max"
+        return math.inf
+
+
+def _step_memory(
+    network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
+) -> tuple[float, float]:
+    """Bytes of a step beside the weights: those that every batch needs, and those of each of its tokens."""
+    length = min(max_length, net.context_length(network))
+    # On CUDA above a chunk of the logits, from where on they take the same memory whatever a batch holds.
+    rows = max(-(-CHUNK // length), 1) if device.type == CUDA else 1
+    training, devices = network.training, [device] if device.type == CUDA else []
+    network.train()
+    # Evaluation asks from inside inference mode.
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
+        few, many = (_full(count, length, device) for count in (rows, 2 * rows))
+        if device.type == CUDA:
+            _peak(network, few, context, device)  # the first call also takes the libraries' workspaces
+            less, more = (_peak(network, batch, context, device) for batch in (few, many))
+        else:
+            logits = CHUNK * network.get_output_embeddings().weight.shape[0] * 4
+            others = logits + _GRADIENT * _weights(network)
+            less, more = (others + _PASSING * _kept(network, batch, context) for batch in (few, many))
+    network.train(training)
+    per_token = max(more - less, 1) / (rows * length)
+    return max(less - rows * length * per_token, 0.0), per_token
+
+
+def _peak(
+    network: PreTrainedModel, batch: dict[str, Any], context: Callable[[], AbstractContextManager[Any]], device: Any
+) -> int:
+    """Bytes that a forward and a backward pass take at most, the gradients included."""
+    total = None
+    try:
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        with context():
+            total = net.nll(network, batch)[0]
+        total.backward()
+        return torch.cuda.max_memory_allocated(device) - before
+    finally:
+        total = None
+        network.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _kept(network: PreTrainedModel, batch: dict[str, Any], context: Callable[[], AbstractContextManager[Any]]) -> int:
+    """Bytes that a forward pass keeps for the backward pass."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    sizes: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), context():
+        total = net.nll(network, batch)[0]  # held, so that no storage is reused and counted once for two
+    del total
+    return sum(sizes.values())
+
+
+def _full(rows: int, length: int, device: torch.device) -> dict[str, Any]:
+    """A flat batch of consultations that are all as long as can be, and all answer."""
+    places = torch.arange(rows * length, device=device)
+    position = places % length
+    predict_at = places[position < length - 1]
+    return {
+        "input_ids": torch.zeros_like(places)[None],
+        "position_ids": position[None],
+        "boundaries": list(range(0, rows * length + 1, length)),
+        "offsets": torch.arange(0, rows * length + 1, length, dtype=torch.int32, device=device),
+        "predict_at": predict_at,
+        "targets": torch.zeros_like(predict_at),
+        "answers": len(predict_at),
+    }
+
+
+def _weights(network: PreTrainedModel) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

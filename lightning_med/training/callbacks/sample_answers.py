@@ -1,0 +1,80 @@
+"""Sample answers: the same few validation questions, answered at each validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.table import Table
+
+from lightning_med.inference.generation import Decoding, Pace, answer
+from lightning_med.safety import guard
+from lightning_med.safety.answers.guard import DISCLAIMER
+from lightning_med.training.sharding import ShardedStrategy
+from lightning_med.utils.console import above_bar
+from lightning_med.utils.errors import check
+
+
+class SampleAnswers(L.Callback):
+    """Answers a fixed set of validation questions, to TensorBoard as text and to the console as a table.
+
+    Args:
+        questions: How many; 0 for none.
+        max_new_tokens: Longest answer.
+        max_seconds: Longest time a round may take; an answer not ready by then is shown as far as it got.
+    """
+
+    def __init__(self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 20.0) -> None:
+        check("questions", questions, 0)
+        check("max_new_tokens", max_new_tokens, 1)
+        self.questions, self.max_new_tokens, self.max_seconds = questions, max_new_tokens, max_seconds
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or not self.questions or not trainer.is_global_zero or trainer.state.fn != "fit":
+            return
+        if isinstance(trainer.strategy, ShardedStrategy):
+            return  # one rank alone cannot gather the weights
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        store = data.store("validation")
+        # The same rows at each validation and in each run of one seed, so that progress can be read off them.
+        rows = np.random.default_rng(data.seed).permutation(len(store))[: self.questions]
+        texts = [store.texts(row) for row in rows]
+        if not texts:
+            return
+        training = pl_module.network.training
+        pl_module.network.eval()
+        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+            decoding = Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size)
+            questions, pace = [str(text["question"]) for text in texts], Pace()
+            answers = pace.timed(
+                data.encoder.tokenizer,
+                lambda: answer(pl_module.network, data.encoder, questions, decoding, self.max_seconds),
+            )
+        pl_module.network.train(training)
+        self._show(trainer, texts, answers, pace)
+
+    def _show(self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str], pace: Pace) -> None:
+        title = f"Sample answers at step {trainer.global_step}, {pace}"
+        table = Table(title=title, show_lines=True, title_justify="left")
+        for name in ("question", "reference", "raw answer", "guarded answer"):
+            table.add_column(name, overflow="fold", ratio=1)
+        for number, (text, given) in enumerate(zip(texts, answers, strict=True)):
+            question, reference = str(text["question"]), str(text["answer"])
+            shown = guard(question, given).answer.removesuffix(DISCLAIMER).rstrip()
+            table.add_row(*(_short(cell) for cell in (question, reference, given, shown)))
+            step = f"at step {trainer.global_step}"
+            parts = {"Question": question, "Reference": reference, f"Answer {step}": given, f"Guarded {step}": shown}
+            page = "\n\n".join(f"**{title}**\n\n{content}" for title, content in parts.items())
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_text(f"samples/{number}", page, trainer.global_step)
+        above_bar(trainer).print(table)
+
+
+def _short(text: str, limit: int = 240) -> str:
+    from rich.markup import escape
+
+    return escape(text if len(text) <= limit else text[:limit] + " …")

@@ -1,0 +1,86 @@
+"""What a checkpoint holds beside weights, and whether it may be gone on with or evaluated under the settings of now."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from lightning_med.checkpoints import reading as ckpt
+from lightning_med.model import causal_lm as net
+from lightning_med.tokenization.tokenizer import store_tokenizer
+from lightning_med.training.lightning_patches import ends_here
+
+if TYPE_CHECKING:
+    from lightning_med.training.module import DialogueLM
+
+
+def stored(module: DialogueLM) -> dict[str, Any]:
+    """The entry `checkpoint.KEY`: what a later call needs, and what a resumed fit must know. Every rank must ask."""
+    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
+    settings = module.settings or {"model": dict(module.hparams), "data": dict(data.hparams)}
+    return {
+        "format": ckpt.FORMAT,
+        "network": net.to_text(module.network),
+        "tokenizer": store_tokenizer(data.prepared.tokenizer),
+        "system_prompt": data.prompt.system,
+        "max_length": data.recipe.max_length,
+        "settings": json.dumps(settings),
+        "data": json.dumps({"fingerprint": data.prepared.fingerprint, **data.prepared.report}),
+        "metrics": json.dumps(module.results),
+        "measured_at": module.measured_at,
+        "identity": identity(module),
+        "finished": ends_here(module.trainer),
+        "train": module.likelihood["train"].sums(),
+        "numbers": module.numbers.state(),
+        "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
+    }
+
+
+def identity(module: DialogueLM) -> dict[str, str]:
+    """What makes a run this run: going on with another of them would be another run, under the same name."""
+    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
+    fields = module.hparams["from_scratch"]
+    return {
+        "seed": str(module.seed),
+        "tokenizer": sha256(store_tokenizer(data.prepared.tokenizer).encode()).hexdigest()[:16],
+        "system prompt": data.prompt.system,
+        "data": str(data.prepared.fingerprint),
+        "tokens of an optimizer step": str(data.step_tokens),
+        "base": json.dumps(fields, sort_keys=True) if fields else str(module.hparams["base"]),
+    }
+
+
+def go_on(module: DialogueLM, checkpoint: dict[str, Any]) -> None:
+    """Takes up a fit where a checkpoint of it stood.
+
+    Raises:
+        InputError: It is of another run.
+    """
+    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
+    known = checkpoint[ckpt.KEY]
+    data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # what `auto` was, before it is compared
+    ckpt.check_identity(known.get("identity", {}), identity(module), module.resume_anyway)
+    if module.trainer.is_global_zero and "train" in known:
+        module.likelihood["train"].restore(known["train"])
+    if "numbers" in known:
+        module.numbers.restore(known["numbers"])
+
+
+def evaluate(module: DialogueLM, known: dict[str, Any]) -> None:
+    """Looks whether a model may be evaluated on the data of now; what it was trained on is left out there.
+
+    Raises:
+        InputError: Prompt or tokenizer are not those that it was trained with.
+    """
+    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
+    ckpt.check_same("tokenizer", known["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
+    ckpt.check_same("system prompt", known["system_prompt"] == data.prompt.system)
+    if "trained_on" not in known:
+        return
+    keys = known["trained_on"].numpy().view(np.uint64)
+    if not np.array_equal(np.sort(keys), np.sort(data.store("train").question_keys)):
+        data.leave_out(keys, json.loads(known["data"])["fingerprint"])

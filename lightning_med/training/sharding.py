@@ -1,0 +1,57 @@
+"""Weights shared out over ranks (FSDP2; Zhao et al., 2023), for bases that one GPU does not hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from transformers import PreTrainedModel
+
+from lightning_med.checkpoints import reading as ckpt
+
+
+def shard(network: PreTrainedModel, mesh: DeviceMesh) -> None:
+    """Shares out the weights of each block, gathered only while it computes, and those around the blocks, in place.
+
+    Args:
+        network: With the same weights on every rank.
+        mesh: The ranks that share them.
+    """
+    base = network.base_model
+    for blocks in (module for module in base.children() if isinstance(module, nn.ModuleList)):
+        for block in blocks:
+            fully_shard(block, mesh=mesh)
+    # The body, not the whole network: the loss asks the body for its states, and then for the output layer's weight,
+    # which is gathered by then and stays so until the backward pass.
+    tied = network.get_output_embeddings().weight is network.get_input_embeddings().weight
+    fully_shard(base, mesh=mesh, reshard_after_forward=False)
+    if tied:
+        network.get_output_embeddings().weight = network.get_input_embeddings().weight
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """All ranks share one copy of weights, gradients and optimizer; checkpoints are those of a single process.
+
+    `--trainer.strategy sharded`. Rank 0's host memory must hold a whole checkpoint while one is made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(save_distributed_checkpoint=False)
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        super().setup_environment()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        if self.is_global_zero:  # the others have been given nothing of it
+            self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        ckpt.read(checkpoint_path)  # refuses what is damaged, before the ranks load their shares of it
+        return super().load_checkpoint(checkpoint_path, weights_only=True)
+
+
+StrategyRegistry.register("sharded", ShardedStrategy, description="weights shared out over all ranks (FSDP2)")

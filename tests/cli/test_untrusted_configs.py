@@ -1,0 +1,56 @@
+"""A stranger's config: what it may name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lightning_med.cli.untrusted_configs import check_configs
+from lightning_med.utils.errors import InputError
+
+CALLBACKS = "lightning.pytorch.callbacks"
+
+
+def config(folder: Path, trainer: Any) -> Path:
+    path = folder / "strange.yaml"
+    path.write_text(yaml.safe_dump({"trainer": trainer}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"callbacks": [{"class_path": "os.system"}]},
+        {"callbacks": "stranger.Mine"},
+        {"callbacks": [{"class_path": f"{CALLBACKS}.LambdaCallback"}]},
+        {"callbacks": [{"class_path": f"{CALLBACKS}.Timer", "init_args": {"x": {"class_path": "os.system"}}}]},
+        {"plugins": ["stranger.Plugin"]},
+        {"logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "/etc"}}},
+        {"callbacks": [{"class_path": f"{CALLBACKS}.ModelCheckpoint", "init_args": {"dirpath": "../../x"}}]},
+    ],
+)
+def test_what_would_be_imported_or_lead_out_is_refused_by_name(tmp_path: Path, trainer: Any) -> None:
+    path = config(tmp_path, trainer)
+    for argv in (["fit", "--config", str(path)], ["fit", f"--config={path}"], ["test", "-c", str(path)]):
+        with pytest.raises(InputError, match=r"strange\.yaml: trainer"):
+            check_configs(argv)
+
+
+def test_a_part_in_a_file_of_its_own_is_read_too(tmp_path: Path) -> None:
+    part = tmp_path / "part.yaml"
+    part.write_text(yaml.safe_dump({"callbacks": [{"class_path": "os.system"}]}))
+    for argv in (["fit", "--trainer", str(part)], ["fit", "--config", str(config(tmp_path, "part.yaml"))]):
+        with pytest.raises(InputError, match=r"part\.yaml"):
+            check_configs(argv)
+
+
+@pytest.mark.parametrize("shipped", sorted(Path("configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_shipped_configs_name_nothing_strange(shipped: Path) -> None:
+    check_configs(["fit", "--config", str(shipped)])
+
+
+def test_what_stands_on_the_command_line_is_the_users_own_word() -> None:
+    check_configs(["fit", "--trainer.callbacks+=my_package.Mine", "--name", "a.b"])

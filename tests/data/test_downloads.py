@@ -1,0 +1,442 @@
+"""Kaggle and the Hub, spoken to on this machine: what arrives, and what is said when nothing does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import socket
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from lightning_med.tokenization.tokenizer import restore_tokenizer, store_tokenizer
+from tests.servers import Answer, Reply, Request, Worker, by_mark, hub, kaggle, mark_of, packed, serving, storage
+
+TABLE = b"input,output\nMy tongue hurts.,Rinse with salt water.\n"
+LARGE = TABLE * 230_000  # 12 MB: the Hub's client keeps what arrived in steps of 10 MB, kagglehub in steps of one
+CUT = 11_000_000
+FILES = {"train.csv": TABLE}
+ARRIVED = {"train.csv": mark_of(TABLE)}
+HUB = "hub:clinic/consultations"
+KAGGLE = "kaggle:clinic/consultations"
+KAGGLE_PORT = 7777  # the only one for KAGGLE_API_ENVIRONMENT=TEST
+PATIENCE = 120  # seconds of waiting between tries, all together, before a person takes it for dead
+
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def ask(worker: Worker, tmp_path: Path) -> Ask:
+    """Fetches a source, a tokenizer or a base in a process with a home of its own; says what came of it."""
+
+    def run(what: str, name: str, **settings: str) -> dict[str, Any]:
+        told = worker.ask(tmp_path / "home", what, name, **settings)
+        assert told.pop("slept") < PATIENCE
+        return told
+
+    return run
+
+
+def refusal(told: dict[str, Any], *parts: str) -> str:
+    """Both lines of an error, after a look whether they are two and hold these parts."""
+    assert set(told) == {"what", "mend"}
+    assert "Traceback" not in told["what"]
+    text = f"{told['what']}\n{told['mend']}"
+    assert text.count("\n") == 1
+    for part in parts:
+        assert part in text
+    return text
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def first(replies: list[Reply], answer: Answer, method: str, part: str) -> Answer:
+    """A server that gives these replies to the first requests of one kind, and then what it knows."""
+
+    def either(request: Request) -> Reply:
+        return replies.pop(0) if replies and request.method == method and part in request.path else answer(request)
+
+    return either
+
+
+# The Hub
+
+
+def test_hub_data_set_arrives_as_tables_without_the_rest(ask: Ask) -> None:
+    files = {"data/train.csv": TABLE, "more/LAST.CSV": b"input,output\n", "README.md": b"# Words", "w.bin": b"0000"}
+    with serving(hub(files)) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address)
+    assert told["files"] == {"train.csv": mark_of(TABLE), "LAST.CSV": mark_of(b"input,output\n")}
+    assert not [r for r in server.seen if r.path.endswith((".md", ".bin"))]
+
+
+def test_hub_shards_come_from_a_storage_that_never_sees_the_token(ask: Ask, tmp_path: Path) -> None:
+    files = {}
+    for number in range(2):
+        pd.DataFrame({"input": [f"question {number}"], "output": ["answer"]}).to_parquet(tmp_path / "shard")
+        files[f"data/train-0000{number}-of-00002.parquet"] = (tmp_path / "shard").read_bytes()
+    with serving(storage(by_mark(files))) as far, serving(hub(files, storage=far.address, token="secret")) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
+    assert told["files"] == {path.removeprefix("data/"): mark_of(body) for path, body in files.items()}
+    assert {r.headers.get("authorization") for r in server.seen} == {"Bearer secret"}
+    assert len(far.asked()) == 2
+    assert not [r for r in far.seen if "authorization" in r.headers]
+
+
+def test_hub_repository_that_was_renamed(ask: Ask) -> None:
+    present = hub(FILES, name="clinic/renamed", token="secret")
+
+    def answer(request: Request) -> Reply:
+        if "clinic/consultations" not in request.path:
+            return present(request)
+        return Reply(307, headers={"Location": request.path.replace("clinic/consultations", "clinic/renamed")})
+
+    with serving(answer) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret") == {"files": ARRIVED}
+
+
+def test_hub_data_set_once_fetched_is_read_without_a_request(ask: Ask) -> None:
+    with serving(hub(FILES)) as server:
+        ask("source", HUB, HF_ENDPOINT=server.address)
+        asked = len(server.seen)
+        assert ask("source", HUB, HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == {"files": ARRIVED}
+        assert len(server.seen) == asked
+    assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}  # the server has gone
+
+
+def test_hub_data_set_without_tables(ask: Ask) -> None:
+    with serving(hub({"README.md": b"nothing"})) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), f"{HUB} holds no table", ".csv")
+
+
+def test_hub_data_set_that_is_not_there(ask: Ask) -> None:
+    with serving(hub({}, name="clinic/other")) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address)
+    refusal(told, HUB, "no such public repository", "--data.source FOLDER")
+
+
+@pytest.mark.parametrize(
+    ("settings", "gated", "said"),
+    [
+        ({}, False, "or it asks for a login"),
+        ({}, True, "accepted its terms"),
+        ({"HF_TOKEN": "wrong"}, False, "does not accept the token"),
+        ({"HF_TOKEN": "wrong"}, True, "does not accept the token"),
+    ],
+)
+def test_hub_without_the_right_token(ask: Ask, settings: dict[str, str], gated: bool, said: str) -> None:
+    with serving(hub(FILES, token="secret", gated=gated)) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address, **settings)
+        refusal(told, HUB, said, "HF_TOKEN", "--data.source FOLDER")
+        assert ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret") == {"files": ARRIVED}
+
+
+def test_hub_terms_not_accepted_by_a_known_person(ask: Ask) -> None:
+    waiting = Reply(403, b'{"error": "Your request awaits a review"}', {"X-Error-Code": "GatedRepo"})
+    with serving(first([waiting] * 9, hub(FILES, token="secret"), "HEAD", "/resolve/")) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
+    refusal(told, HUB, "accepted its terms", server.address)
+
+
+def test_hub_download_that_breaks_off_goes_on_where_it_ended(ask: Ask) -> None:
+    files = {"train.csv": LARGE}
+    with serving(storage(by_mark(files), [CUT])) as far, serving(hub(files, storage=far.address)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": mark_of(LARGE)}}
+    ranges = [r.headers.get("range") for r in far.asked()]
+    assert ranges == [None, f"bytes={10 * 2**20}-"]
+
+
+@pytest.mark.parametrize(("cut", "ranges"), [(0, True), (CUT, False)])
+def test_hub_download_that_always_breaks_off(ask: Ask, cut: int, ranges: bool) -> None:
+    """One clear error in the end, and no half of a file that the next call would take for whole."""
+    files = {"train.csv": LARGE}
+    far_away = storage(by_mark(files), [cut], ranges, forever=True)
+    with serving(far_away) as far, serving(hub(files, storage=far.address)) as server:
+        told = ask("source", HUB, HF_ENDPOINT=server.address)
+        refusal(told, HUB, server.address, "--data.source FOLDER")
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1"), HUB)
+        assert len(far.asked()) < 10
+    with serving(hub(files)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": mark_of(LARGE)}}
+
+
+def test_hub_half_of_a_file_of_untold_length_is_not_believed(ask: Ask) -> None:
+    far_away = storage(by_mark(FILES), [20], told=False)
+    with serving(far_away) as far, serving(hub(FILES, storage=far.address, sized=False)) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), "train.csv", f"20 bytes of {len(TABLE)}")
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}
+
+
+@pytest.mark.parametrize(("method", "part"), [("GET", "/revision/"), ("GET", "/tree/"), ("HEAD", "/resolve/")])
+@pytest.mark.parametrize("status", [429, 503])
+def test_hub_that_cannot_just_now(ask: Ask, status: int, method: str, part: str) -> None:
+    """Wherever it happens: one line that names the status, and no hour of silence because the Hub asks for one."""
+    later = Reply(status, headers={"Retry-After": "3600", "RateLimit": '"api";r=0;t=3600'})
+    with serving(first([later] * 99, hub(FILES), method, part)) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), HUB, str(status))
+
+
+@pytest.mark.parametrize(("method", "part"), [("GET", "/tree/"), ("HEAD", "/resolve/")])
+def test_hub_that_stumbles_once(ask: Ask, method: str, part: str) -> None:
+    with serving(first([Reply(503)], hub(FILES), method, part)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}
+
+
+def test_hub_behind_a_login_page(ask: Ask) -> None:
+    with serving(lambda _: Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})) as server:
+        refusal(ask("source", HUB, HF_ENDPOINT=server.address), HUB, server.address, "login page")
+
+
+def test_hub_unreachable_names_the_endpoint_and_the_local_way(ask: Ask) -> None:
+    endpoint = f"http://127.0.0.1:{closed_port()}"
+    refusal(ask("source", HUB, HF_ENDPOINT=endpoint), HUB, endpoint, "refused", "--data.source FOLDER")
+    refusal(ask("files", "clinic/words", HF_ENDPOINT=endpoint), "clinic/words", endpoint, "--model.base FOLDER")
+
+
+def test_hub_name_that_cannot_be_one(ask: Ask) -> None:
+    refusal(ask("source", "hub:a/b/c", HF_ENDPOINT="http://127.0.0.1:9"), "hub:a/b/c", "--data.source FOLDER")
+
+
+def test_hub_tokenizer_and_base_arrive_and_stay(ask: Ask, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    network = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=600, n_positions=16))
+    network.save_pretrained(saved)
+    tokenizer.save_pretrained(saved)
+    files = {path.name: path.read_bytes() for path in saved.iterdir()}
+    files |= {"onnx/config.json": b"{}", "pytorch_model.bin": b"0", "README.md": b"# Words"}
+    far_away = storage(by_mark(files))
+    with serving(far_away) as far, serving(hub(files, "models", "clinic/words", storage=far.address)) as server:
+        told = ask("model", "clinic/words", HF_ENDPOINT=server.address)
+        asked = len(server.seen)
+        assert ask("model", "clinic/words", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == told
+        assert len(server.seen) == asked
+    arrived = told["tokenizer"]["tokenizer"]
+    assert json.loads(arrived) == json.loads(store_tokenizer(tokenizer))
+    assert restore_tokenizer(arrived).get_vocab() == tokenizer.get_vocab()
+    assert told["base"]["weights"] == sum(weight.double().sum().item() for weight in network.parameters())
+    assert not [r for r in server.seen if r.path.endswith(("onnx/config.json", ".bin", ".md"))]
+
+
+def test_hub_without_this_model(ask: Ask) -> None:
+    with serving(hub({}, "models", "clinic/other")) as server:
+        told = ask("files", "clinic/words", HF_ENDPOINT=server.address)
+    refusal(told, "clinic/words", "no such public repository", "--model.base FOLDER")
+
+
+def test_the_command_ends_with_two_after_a_download_that_failed(ask: Ask, tmp_path: Path) -> None:
+    command = "prepare --data.source sample --data.tokenizer clinic/words"
+    with serving(hub({}, "models", "clinic/other")) as server:
+        told = ask("command", command, HF_ENDPOINT=server.address, LIGHTNING_MED_CACHE=str(tmp_path / "cache"))
+    printed = (tmp_path / "home" / "output.txt").read_text(encoding="utf-8")
+    assert told == {"status": 2}, printed
+    assert "lightning-med: clinic/words: the Hub has no such public repository" in printed
+    assert "--data.tokenizer FOLDER" in printed
+    assert "Traceback" not in printed
+
+
+# Kaggle
+
+
+def kaggle_with(far: str, **fields: Any) -> Answer:
+    """A Kaggle whose data lies in a storage elsewhere."""
+    return kaggle(Reply(302, headers={"Location": f"{far}/archive.zip"}), **fields)
+
+
+@pytest.fixture
+def kaggle_port() -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", KAGGLE_PORT))
+        except OSError:
+            pytest.skip(f"port {KAGGLE_PORT} is taken, and kagglehub's test setting knows no other")
+    return KAGGLE_PORT
+
+
+def test_kaggle_data_set_arrives_and_stays(ask: Ask, kaggle_port: int) -> None:
+    """By kagglehub's own way of being tested; the tests below put another address in place of Kaggle's."""
+    archive = Reply(body=packed({"dialogues.csv": TABLE, "notes.txt": b"no table"}), headers={"Content-Type": "a/zip"})
+    with serving(kaggle(archive), kaggle_port):
+        told = ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST")
+    assert told["files"] == {"dialogues.csv": mark_of(TABLE)}
+    with serving(kaggle(Reply(500)), kaggle_port):  # the second time only the version is asked for
+        assert ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST") == told
+
+
+BASIC = f"Basic {base64.b64encode(b'ada:key').decode()}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "header"),
+    [
+        ({"KAGGLE_API_TOKEN": "secret"}, "Bearer secret"),
+        ({"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": "key"}, BASIC),
+        ({"kaggle.json": '{"username": "ada", "key": "key"}'}, BASIC),
+    ],
+)
+def test_kaggle_credentials_open_the_door_and_stay_with_kaggle(
+    ask: Ask, tmp_path: Path, settings: dict[str, str], header: str
+) -> None:
+    if "kaggle.json" in settings:
+        (tmp_path / "home" / ".kaggle").mkdir(parents=True)
+        (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text(settings["kaggle.json"])
+        settings = {}
+    with (
+        serving(storage({"/archive.zip": packed(FILES)})) as far,
+        serving(kaggle_with(far.address, credentials=header)) as server,
+    ):
+        refusal(ask("source", KAGGLE, KAGGLE=server.address, KAGGLE_API_TOKEN="wrong"), KAGGLE, "401", "wrong")
+        assert ask("source", KAGGLE, KAGGLE=server.address, **settings) == {"files": ARRIVED}
+    assert len(far.asked()) == 1
+    assert "authorization" not in far.seen[0].headers
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_kaggle_without_credentials(ask: Ask, status: int) -> None:
+    refused = Reply(status, json.dumps({"code": status, "message": "Permission denied"}).encode())
+    with serving(kaggle(refused, refused)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    refusal(told, KAGGLE, str(status), "without credentials", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "FILE.csv")
+
+
+def test_kaggle_credentials_that_are_broken(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "home" / ".kaggle").mkdir(parents=True)
+    (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text("{not json")
+    text = refusal(ask("source", KAGGLE, KAGGLE="http://127.0.0.1:9"), "kaggle.json")
+    assert "is not a data set's name" not in text
+
+
+def test_kaggle_data_set_that_is_not_there(ask: Ask) -> None:
+    with serving(kaggle(Reply(500))) as server:
+        told = ask("source", "kaggle:clinic/nothing", KAGGLE=server.address)
+    refusal(told, "kaggle:clinic/nothing", "404", "kaggle.com/datasets/clinic/nothing", "--data.source FILE.csv")
+
+
+@pytest.mark.parametrize("name", ["consultations", "clinic/consultations/versions/last"])
+def test_kaggle_name_that_cannot_be_one(ask: Ask, name: str) -> None:
+    refusal(ask("source", f"kaggle:{name}"), f"kaggle:{name} is not a data set's name", "kaggle:OWNER/NAME")
+
+
+def test_kaggle_unreachable(ask: Ask) -> None:
+    told = ask("source", KAGGLE, KAGGLE=f"http://127.0.0.1:{closed_port()}")
+    refusal(told, f"{KAGGLE}: Kaggle cannot be reached", "--data.source FILE.csv")
+
+
+def test_kaggle_data_set_once_fetched_is_read_without_kaggle(ask: Ask, tmp_path: Path) -> None:
+    with serving(storage({"/archive.zip": packed(FILES)})) as far, serving(kaggle_with(far.address)) as server:
+        ask("source", KAGGLE, KAGGLE=server.address)
+        asked = len(server.seen)
+        assert ask("source", f"{KAGGLE}/versions/3", KAGGLE=server.address) == {"files": ARRIVED}
+        assert len(server.seen) == asked
+    assert ask("source", KAGGLE, KAGGLE=server.address) == {"files": ARRIVED}  # the server has gone
+    printed = (tmp_path / "home" / "output.txt").read_text(encoding="utf-8")
+    assert "Kaggle does not answer; version 3 is taken from this machine's cache" in printed
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_kaggle_download_that_breaks_off_ends_whole(ask: Ask, ranges: bool) -> None:
+    far_away = storage({"/archive.zip": packed({"train.csv": LARGE})}, [CUT], ranges)
+    with serving(far_away) as far, serving(kaggle_with(far.address)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    assert told == {"files": {"train.csv": mark_of(LARGE)}}
+    assert [r.headers["range"] for r in far.asked() if "range" in r.headers] == [f"bytes={CUT // 2**20 * 2**20}-"]
+
+
+def test_kaggle_download_that_always_breaks_off(ask: Ask) -> None:
+    archive = {"/archive.zip": packed({"train.csv": LARGE})}
+    with (
+        serving(storage(archive, [CUT, CUT, 0], forever=True)) as far,
+        serving(kaggle_with(far.address)) as server,
+    ):
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+        refusal(told, KAGGLE, "broke off", "Start again", "--data.source FILE.csv")
+    with serving(storage(archive)) as far, serving(kaggle_with(far.address)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    assert told == {"files": {"train.csv": mark_of(LARGE)}}
+    assert f"bytes={CUT // 2**20 * 2**20}-" in [r.headers.get("range") for r in far.asked()]
+
+
+def damaged() -> bytes:
+    whole = packed({"dialogues.csv": TABLE * 50})
+    return whole[:200] + bytes(100) + whole[300:]
+
+
+@pytest.mark.parametrize("body", [packed({"dialogues.csv": TABLE * 50})[:-40], b"<html>Sign in</html>", damaged()])
+def test_kaggle_download_that_is_no_archive(ask: Ask, body: bytes) -> None:
+    """What is said is about the download, not about the name; and what came is not the beginning of the next one."""
+    with serving(storage({"/archive.zip": body})) as far, serving(kaggle_with(far.address)) as server:
+        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "cannot be used", "FILE.csv")
+        assert "is not a data set's name" not in text
+    with serving(storage({"/archive.zip": packed(FILES)})) as far, serving(kaggle_with(far.address)) as server:
+        assert ask("source", KAGGLE, KAGGLE=server.address) == {"files": ARRIVED}
+
+
+@pytest.mark.parametrize("where", ["GetDataset", "DownloadDataset", "archive.zip"])
+@pytest.mark.parametrize(("status", "said"), [(429, "too many requests"), (503, "on its side")])
+def test_kaggle_that_cannot_just_now(ask: Ask, status: int, said: str, where: str) -> None:
+    page = Reply(status, b"<html>Later</html>", {"Content-Type": "text/html", "Retry-After": "3600"})
+    far_away = first([page] * 9, storage({"/archive.zip": packed(FILES)}), "GET", where)
+    with serving(far_away) as far, serving(first([page] * 9, kaggle_with(far.address), "POST", where)) as server:
+        told = ask("source", KAGGLE, KAGGLE=server.address)
+    refusal(told, KAGGLE, str(status), said, "later", "--data.source FILE.csv")
+
+
+def test_kaggle_behind_a_login_page(ask: Ask) -> None:
+    page = Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})
+    with serving(kaggle(page, page)) as server:
+        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "login page", "FILE.csv")
+    assert "is not a data set's name" not in text
+
+
+# Both
+
+
+@pytest.mark.parametrize("door", [HUB, KAGGLE])
+def test_a_terminal_shows_how_far_a_download_is(worker: Worker, tmp_path: Path, door: str) -> None:
+    files, terminal = {"train.csv": LARGE}, b""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))  # a bar fits in
+
+    def read() -> None:
+        nonlocal terminal
+        try:
+            while part := os.read(ours, 4096):
+                terminal += part
+        except OSError:
+            pass  # the other side is closed
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    far_away = storage({**by_mark(files), "/archive.zip": packed(files)})
+    with (
+        serving(far_away) as far,
+        serving(hub(files, storage=far.address)) as the_hub,
+        serving(kaggle_with(far.address)) as the_kaggle,
+    ):
+        settings = {"HF_ENDPOINT": the_hub.address, "KAGGLE": the_kaggle.address}
+        told = worker.ask(tmp_path / "home", "source", door, output=os.ttyname(theirs), **settings)
+    os.close(theirs)
+    reader.join()
+    os.close(ours)
+    assert told["files"] == {"train.csv": mark_of(LARGE)}
+    assert b"100%" in terminal

@@ -1,0 +1,362 @@
+"""The data page: whole in itself, safe with any text, complete, and the same each time."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from lightning_med.data.cleaning.cleaning_rules import RULES as CLEANING
+from lightning_med.data.report.charts import histogram, stack
+from lightning_med.data.report.html_elements import changed, number, percent, text
+from lightning_med.data.report.html_page import page
+from lightning_med.data.report.html_sections import RULES
+
+SPLITS = ("train", "validation", "test")
+EVIL = (
+    "<script>alert('x')</script><img src=https://x.example/a.png onerror=\"x\">&amp;\ud800\x00\u202e${style}$style]]>"
+)
+
+
+def length(most: int) -> dict[str, Any]:
+    counts = {"train": [10, 60, 25, 4, 0, 1], "validation": [1, 5, 2, 0, 0, 0], "test": [2, 9, 4, 1, 0, 0]}
+    return {"edges": [0, 32, 64, 96, 128, 160, most], **counts, "p50": 51.5, "p90": 91, "p99": 127, "max": most}
+
+
+REPORT: dict[str, Any] = {
+    "rows_in": 112165,
+    "rows_out": 109233,
+    "rules": {"missing": 12, "blank": 3, "duplicate": 2827, "whitespace": 51234, "cut_answer": 4120, "own_rule": 7},
+    "effects": {
+        "missing": "dropped",
+        "blank": "dropped",
+        "duplicate": "dropped",
+        "whitespace": "mended",
+        "cut_answer": "counted",
+        "html": "off",
+    },
+    "examples": {
+        "whitespace": [{"source": "a.csv", "row": 1717, "column": "answer", "before": "a  b", "after": "a b"}],
+        "missing": [{"source": "a.csv", "row": 1818, "column": None, "before": None, "after": None}],
+    },
+    "bad_rows": 77,
+    "sources": [{"name": "a.csv", "weight": 0.25, "rows_in": 112100, "rows_out": 109200}],
+    "splits": {"train": 92848, "validation": 5462, "test": 10923},
+    "groups": 108001,
+    "leaks_joined": 1233,
+    "near_pairs": 951,
+    "moved_groups": 29,
+    "largest_groups": [43, 31, 14],
+    "private": {"EMAIL": 121, "URL": 2001, "CARD": 0, "NATIONAL_ID": 1, "NAME": 30007, "OTHER_KIND": 6},
+    "tokens": {
+        split: {"total": 3_000_001 * n, "question": 1_000_001 * n, "answer": 1_500_001 * n, "cut": 11 * n}
+        for n, split in enumerate(SPLITS, 1)
+    },
+    "lengths": {name: length(most) for name, most in (("question", 1201), ("answer", 1301), ("total", 1401))},
+    "openings": [{"text": "Hello, thank you for", "count": 8123}, {"text": "Hi, welcome to", "count": 4665}],
+    "vocabulary": {
+        "validation": {"divergence": 0.0123, "unseen": 0.0031},
+        "test": {"divergence": 0.0456, "unseen": 0.0072},
+        "shifted": [{"word": "fever", "train": 0.00121, "test": 0.00192}],
+    },
+    "rows": [
+        {
+            "split": "train",
+            "source": "a.csv",
+            "row": 5,
+            "question": "It hurts.\n\nDoctor: Where?\n\nHere.",
+            "answer": "Rest.",
+        },
+        {"split": "test", "source": "b.csv", "row": 6, "question": "Is 10^9 much?", "answer": "No."},
+    ],
+    "files": ["a.csv"],
+    "recipe": {
+        "source": [{"path": "a.csv", "weight": 0.25}],
+        "tokenizer": "distilgpt2",
+        "max_length": 512,
+        "seed": 4242,
+        "jaccard": 0.85,
+        "private_data": True,
+        "system": None,
+    },
+    "fingerprint": "ab12c04f9e77d1035b6aa210",
+}
+
+
+def with_evil(value: Any) -> Any:
+    """The report with every text that a table, a setting or a file name could bring replaced by a hostile one."""
+    if isinstance(value, dict):
+        return {key: with_evil(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [with_evil(part) for part in value]
+    return EVIL if isinstance(value, str) else value
+
+
+class Balanced(HTMLParser):
+    """Raises where a tag is not closed in its place; collects attributes and words."""
+
+    VOID = frozenset({"meta", "link", "br", "img"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs), f"an attribute twice: {attrs}"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words += data + " "
+
+    def tags(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.seen if tag == name]
+
+
+EMPTY: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "all empty": {key: type(value)() for key, value in REPORT.items()},
+    "three rows": {
+        **REPORT,
+        "rows_in": 3,
+        "rows_out": 3,
+        "splits": {"train": 2, "validation": 0, "test": 1},
+        "lengths": {"total": {"edges": [0, 32], "train": [2], "validation": [0], "test": [1]}},
+        "tokens": {"train": {"total": 90}, "validation": {}},
+        "vocabulary": {"validation": None, "test": {"divergence": float("nan"), "unseen": 0}, "shifted": []},
+    },
+    "no rows": {**REPORT, "rows_out": 0, "splits": dict.fromkeys(SPLITS, 0), "rows": [], "openings": []},
+    "zeros": {
+        **REPORT,
+        "rules": {"missing": 0},
+        "private": {"NAME": 0},
+        "lengths": {"total": {"edges": [], "train": []}},
+    },
+}
+
+
+@pytest.mark.parametrize("report", [REPORT, with_evil(REPORT), *EMPTY.values()], ids=["full", "evil", *EMPTY])
+def test_page_is_whole_in_itself(report: dict[str, Any]) -> None:
+    html = page(report)
+    html.encode()
+    parsed = Balanced(html)
+    assert html.startswith("<!doctype html>")
+    assert parsed.tags("html") == [{"lang": "en"}]
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert {"http-equiv": "Content-Security-Policy", "content": policy} in parsed.tags("meta")
+    assert not {"script", "img", "iframe", "object", "form", "input", "base"} & {tag for tag, _ in parsed.seen}
+    for tag, attributes in parsed.seen:
+        assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "style")], tag
+        assert (attributes.get("href") or "#").startswith(("#", "data:,"))
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    anchors = {attributes.get("id") for _, attributes in parsed.seen}
+    assert {str(link["href"])[1:] for link in parsed.tags("a")} <= anchors
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_texts_stay_texts() -> None:
+    html = page(with_evil(REPORT))
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "\x00" not in html
+    assert html.count("<style>") == 1
+    shown = Balanced(html).words
+    assert "<script>alert('x')</script>" in shown
+    assert "${style}$style]]>" in shown
+    assert "&amp;" in shown
+
+
+def test_names_of_parts_are_not_trusted_either() -> None:
+    report = copy.deepcopy(REPORT)
+    for part in ("rules", "effects", "private", "recipe"):
+        report[part] = {**report[part], EVIL: "off" if part == "effects" else 1}
+    report["examples"][EVIL] = report["examples"]["whitespace"]
+    assert "<script" not in page(report)
+
+
+FIGURES = """
+    112,165 109,233 2,932 97.4% 12 3 2,827 51,234 45.7% 4,120 7 77 112,100 109,200 0.25
+    92,848 5,462 10,923 85.0% 5.0% 10.0% 15.0% 108,001 1,233 951 29 43, 31, 14
+    121 2,001 0 1 30,007 6 32,136
+    3,000,001 6,000,002 9,000,003 1,000,001 2,000,002 3,000,003 1,500,001 3,000,002 4,500,003 11 22 33
+    51.5 91 127 1,201 1,301 1,401 8,123 4,665 7.4% 0.0123 0.3% 0.0456 0.7% 12.1 19.2 1,717 1,818
+"""
+
+
+def test_every_figure_is_there() -> None:
+    shown = " ".join(Balanced(page(REPORT)).words.split())
+    numbers = set(re.findall(r"[\d.,]*\d%?", shown))
+    assert {figure.rstrip(",") for figure in FIGURES.split()} <= numbers
+    for said in [
+        *REPORT["private"],
+        *(opening["text"] for opening in REPORT["openings"]),
+        "fever",
+        REPORT["fingerprint"],
+    ]:
+        assert said in shown
+    for row in REPORT["rows"]:
+        assert f"{row['source']} , row {row['row']}" in shown
+        assert " ".join(row["question"].split()) in shown
+        assert row["answer"] in shown
+    for name, value in REPORT["recipe"].items():
+        assert name in shown
+        assert value is None or (value if isinstance(value, str) else json.dumps(value)) in shown
+
+
+def test_headline_tells_rows_in_and_out() -> None:
+    shown = " ".join(Balanced(page(REPORT)).words.split())
+    assert "109,233 consultations from 112,165 rows" in shown
+    assert "32,136 Most often: names of persons." in shown
+    assert "Training 92,848 (85.0%)" in shown
+
+
+def test_equal_reports_give_equal_pages() -> None:
+    assert page(REPORT) == page(json.loads(json.dumps(REPORT)))
+
+
+def test_what_is_not_there_is_said_in_words() -> None:
+    shown = Balanced(page(EMPTY["all empty"])).words
+    for words in ("No rule was applied", "No row is in any split", "No lengths were measured", "None found", "no file"):
+        assert words in shown
+    assert "None " not in shown.replace("None found", "")
+    assert "nan" not in Balanced(page(EMPTY["three rows"])).words
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_private_data_switched_off_is_not_none_found(searched: bool) -> None:
+    report = {**REPORT, "private": {}, "recipe": {"private_data": searched}}
+    shown = Balanced(page(report)).words
+    assert ("none found" in shown, "switched off" in shown) == (searched, not searched)
+    assert ("keeps its private data" in shown) != searched
+    assert "For research and education" in shown
+
+
+def test_a_rule_without_a_title_goes_by_its_name() -> None:
+    shown = " ".join(Balanced(page(REPORT)).words.split())
+    assert "Own rule 7" in shown
+    assert "Switched off: markup of web pages" in shown
+
+
+def test_every_cleaning_rule_has_a_title() -> None:
+    assert {rule.name for rule in CLEANING} <= set(RULES)
+
+
+def test_line_breaks_of_a_consultation_stay() -> None:
+    assert "It hurts.\n\nDoctor: Where?\n\nHere." in page(REPORT)
+    assert "white-space: pre-wrap" in page(REPORT)
+
+
+def test_pictures_have_a_text_in_their_place() -> None:
+    parsed = Balanced(page(REPORT))
+    pictures = parsed.tags("svg")
+    assert len([picture for picture in pictures if picture.get("role") == "img"]) == 4
+    assert all(picture.get("aria-label") or picture.get("aria-hidden") == "true" for picture in pictures)
+    assert len(parsed.tags("caption")) == len(parsed.tags("table"))
+    assert all(cell.get("scope") in ("row", "col") for cell in parsed.tags("th"))
+    levels = [int(tag[1]) for tag, _ in parsed.seen if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
+
+
+def contrast(one: str, other: str) -> float:
+    def light(colour: str) -> float:
+        channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, bright = sorted((light(one), light(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_can_be_read(scheme: int) -> None:
+    blocks = [
+        re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block) for block in re.findall(r":root \{(.*?)\}", page({}), re.S)
+    ]
+    colours = dict(blocks[scheme])
+    for name in ("ink", "muted", "accent"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5
+    assert contrast(colours["ink"], colours["raised"]) >= 4.5
+    for name in ("gone", "come"):
+        assert contrast(colours[f"{name}-ink"], colours[name]) >= 4.5
+    for name in (*SPLITS, "plain"):
+        assert contrast(colours[name], colours["paper"]) >= 3
+        assert contrast(colours[name], colours["track"]) >= 3
+
+
+def test_histogram_counts_the_tail_and_marks_the_limit() -> None:
+    edges = list(range(0, 1001, 10))
+    train = [10] * 20 + [0] * 79 + [1]
+    lengths = {"edges": edges, "train": train, "validation": [0] * 100, "test": [0] * 100, "max": 999}
+    picture, beyond = histogram(lengths, "Whole", 250)
+    assert "limit 250" in picture
+    assert beyond == "1 row (0.5%) is longer than 250 tokens."
+    picture, beyond = histogram(lengths, "Whole", 900)
+    assert "limit 900" not in picture
+    assert beyond == "1 row (0.5%) is longer than 200 tokens. The limit, 900 tokens, lies beyond the axis."
+
+
+def test_histogram_of_nothing_is_nothing() -> None:
+    for lengths in ({}, {"edges": [0, 1], "train": [0]}, {"edges": [], "train": []}, {"edges": [0], "train": [3]}):
+        assert histogram(lengths, "Whole", 512) == ("", "")
+
+
+def test_histogram_compares_shares() -> None:
+    lengths = {"edges": [0, 10, 20], "train": [600, 400], "test": [3, 2], "validation": [0, 0]}
+    outlines = re.findall(r'class="line (\w+)" d="([^"]+)"', histogram(lengths, "Answer")[0])
+    assert [split for split, _ in outlines] == ["train", "test"]
+    assert outlines[0][1] == outlines[1][1]
+
+
+def test_stack_of_nothing() -> None:
+    assert "Training 0 (–)" in stack([("Training", "train", 0)], "Rows")
+
+
+def test_differences_are_marked_and_visible() -> None:
+    assert changed("pain.Take", "pain. Take") == ("pain.Take", "pain.<ins>·</ins>Take")
+    assert changed("a  b", "a b") == ("a <del>·</del>b", "a b")
+    assert changed("pa\u200bin", "pain") == ("<del>pa‹U+200B›in</del>", "<ins>pain</ins>")
+    assert changed("<b>", "") == ("<del>&lt;b&gt;</del>", "")
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "said"),
+    [
+        (0, 5, "0.0%"),
+        (1, 100_000, "&lt;0.1%"),
+        (99_999, 100_000, "&gt;99.9%"),
+        (5, 5, "100.0%"),
+        (1, 0, "–"),
+        (None, 1, "–"),
+    ],
+)
+def test_shares(part: float | None, whole: float, said: str) -> None:
+    assert percent(part, whole) == said
+
+
+def test_figures() -> None:
+    assert [number(value) for value in (1234567, 1.0, 0.0123, None, float("inf"), True)] == [
+        "1,234,567", "1", "0.0123", "–", "–", "True",
+    ]  # fmt: skip
+    assert text("\x1b[31m\ud83d") == "␛[31m?"

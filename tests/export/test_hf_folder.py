@@ -1,0 +1,212 @@
+"""A checkpoint as a Hugging Face folder: the same model, for any program, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
+
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.export.hf_folder import SETTINGS, export
+from lightning_med.inference.generation import Decoding, answer
+from lightning_med.training.module import DialogueLM
+from lightning_med.utils.errors import InputError
+from tests import tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp() / "tiny"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(folder: Path) -> Path:
+    return tiny.finished_run(folder) / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def exported(folder: Path) -> Path:
+    return tiny.finished_export(folder)
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path, checkpoint: Path) -> DialogueDataModule:
+    return tiny.data_module(folder)
+
+
+def test_the_folder_holds_what_transformers_reads(exported: Path) -> None:
+    names = {path.name for path in exported.iterdir()}
+    assert names >= {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "README.md",
+        SETTINGS,
+    }
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".pkl", ".py"))]
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in [exported, *exported.iterdir()])
+
+
+def test_the_logits_are_those_of_the_checkpoint(exported: Path, checkpoint: Path) -> None:
+    theirs = AutoModelForCausalLM.from_pretrained(exported).eval()
+    stored = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert {p.dtype for p in theirs.parameters()} == {torch.float32}
+    for name, weight in theirs.state_dict().items():
+        assert torch.equal(weight, stored[f"model.{name}"])
+    ids = torch.randint(300, (3, 40), generator=torch.Generator().manual_seed(0))
+    eager = AutoModelForCausalLM.from_pretrained(exported, attn_implementation="eager").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, eager(ids).logits, rtol=1e-4, atol=1e-5)
+    assert "lightning_med" not in json.dumps(
+        theirs.config.to_dict()
+    )  # a stranger's transformers knows no such attention
+
+
+def test_the_logits_are_those_of_the_trained_network(exported: Path, checkpoint: Path) -> None:
+    ours = DialogueLM.load_from_checkpoint(checkpoint).network.eval()
+    theirs = AutoModelForCausalLM.from_pretrained(exported).eval()
+    ids = torch.randint(300, (3, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, ours(ids).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_the_chat_template_gives_the_ids_of_training(exported: Path, data: DialogueDataModule) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    store = data.store("train")
+    for row in range(10):
+        text = store.texts(row)
+        question = {"role": "user", "content": text["question"]}
+        reply = {"role": "assistant", "content": text["answer"]}
+        whole = tokenizer.apply_chat_template([question, reply], return_dict=True)["input_ids"]
+        assert whole == store.input_ids(row).tolist()
+        asked = tokenizer.apply_chat_template([question], add_generation_prompt=True, return_dict=True)["input_ids"]
+        assert asked == whole[: len(asked)]
+        assert tokenizer.decode(whole[len(asked) :]) == f" {text['answer']}{tokenizer.eos_token}"
+
+
+def test_a_pipeline_answers_chat_messages(exported: Path) -> None:
+    generate: Any = pipeline("text-generation", str(exported), device="cpu")
+    messages = [{"role": "user", "content": "My tongue is sore, what can I do?"}]
+    (result,) = generate(messages)
+    assert result["generated_text"][:-1] == messages
+    assert result["generated_text"][-1]["role"] == "assistant"
+
+
+def test_decoding_settings_travel_along(exported: Path, data: DialogueDataModule) -> None:
+    """A bare `generate` gives what ours gives, as far as its answer goes."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(exported).eval(), AutoTokenizer.from_pretrained(exported)
+    assert model.generation_config.max_new_tokens == 12
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    messages = [{"role": "user", "content": "My tongue is sore, what can I do?"}]
+    inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    output = model.generate(**inputs)
+    text = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    (ours,) = answer(model, data.encoder, [messages[0]["content"]], Decoding(max_new_tokens=12))
+    assert text.strip().startswith(ours)
+
+
+def test_the_model_card_says_what_it_is_not_for(exported: Path, data: DialogueDataModule) -> None:
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\n")
+    assert "not for clinical use" in card
+    assert "never a substitute for care" in card
+    splits = data.prepared.report["splits"]
+    assert f"Training {splits['train']:,}, validation {splits['validation']:,}, test {splits['test']:,}" in card
+    assert data.prepared.fingerprint in card
+    assert tiny.SYSTEM in card
+    assert "val/perplexity" in card
+    assert not re.search(r"\{\w+\}", card)  # no field was left open
+
+
+# ------------------------------------------------------------------ whole or not there
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_interrupted_export_leaves_nothing_new(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, there: bool
+) -> None:
+    output = tmp_path / "export"
+    if there:
+        export(checkpoint, output)
+    before = contents(tmp_path)
+
+    def fail(self: Any, folder: Any, *args: Any, **kwargs: Any) -> None:
+        (Path(folder) / "model.safetensors").write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", fail)
+    with pytest.raises(type(error)):
+        export(checkpoint, output, overwrite=True)
+    assert contents(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == (["export"] if there else [])
+
+
+def test_a_folder_is_replaced_only_when_asked(checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "deep" / "export"
+    export(checkpoint, output)
+    (output / "README.md").write_text("my own words")
+    with pytest.raises(InputError, match="exists") as raised:
+        export(checkpoint, output)
+    assert "--overwrite" in raised.value.mend
+    assert (output / "README.md").read_text() == "my own words"
+    assert export(checkpoint, output, overwrite=True) == output
+    assert "not for clinical use" in (output / "README.md").read_text()
+    assert [path.name for path in output.parent.iterdir()] == ["export"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_foreign_folder_is_never_replaced(checkpoint: Path, tmp_path: Path, overwrite: bool) -> None:
+    output = tmp_path / "photos"
+    output.mkdir()
+    (output / "cat.jpg").write_bytes(b"meow")
+    with pytest.raises(InputError, match="photos"):
+        export(checkpoint, output, overwrite=overwrite)
+    assert contents(tmp_path) == {"photos/cat.jpg": b"meow"}
+
+
+def test_an_empty_folder_may_be_filled(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    export(checkpoint, tmp_path / "export", overwrite=True)
+    assert (tmp_path / "export" / SETTINGS).is_file()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_never_replaced(checkpoint: Path, tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "export").write_text("a file")
+    with pytest.raises(InputError, match="export"):
+        export(checkpoint, tmp_path / "export", overwrite=overwrite)
+    assert (tmp_path / "export").read_text() == "a file"
+
+
+def test_a_place_that_cannot_be_written_is_the_users_mistake(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="file"):
+        export(checkpoint, tmp_path / "file" / "export")
+
+
+def test_the_script_takes_the_same_arguments(checkpoint: Path, exported: Path, tmp_path: Path) -> None:
+    script = str(ROOT / "scripts" / "export_to_hf.py")
+    argv = [sys.executable, script, "--checkpoint", str(checkpoint), "--output", "export"]
+    result = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "next: lightning-med respond --model export" in result.stdout
+    assert contents(tmp_path / "export") == contents(exported)
+    again = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 2
+    assert len(again.stderr.splitlines()) == 2

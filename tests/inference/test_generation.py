@@ -1,0 +1,159 @@
+"""Answers: the same alone and side by side, over at the end token, never in the patient's name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.inference.generation import Decoding, answer
+from lightning_med.model import causal_lm as net
+from lightning_med.tokenization.encoder import Encoder
+from tests import tiny
+
+QUESTIONS = [
+    "Why?",
+    "My tongue is sore and red since monday, what can I do about it at night?",
+    "Cough " * 12,
+    "é 😀 ?",
+]
+
+
+@pytest.fixture
+def encoder(data: DialogueDataModule) -> Encoder:
+    return data.encoder
+
+
+@pytest.fixture
+def network(encoder: Encoder) -> Any:
+    """Of random weights, spread enough that no two tokens are equally likely."""
+    fields = {**tiny.NETWORK, "initializer_range": 0.3}
+    return net.from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
+
+
+def speak(network: Any, script: Callable[[int], list[int]]) -> list[int]:
+    """Makes the network write given tokens: `script(step)` names one a row. Returns a list that counts the steps."""
+    forward, steps = network.forward, [0]
+
+    @functools.wraps(forward)
+    def scripted(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        output.logits[:, -1] = -1e4
+        for row, token in enumerate(script(steps[0])):
+            output.logits[row, -1, token] = 0.0
+        steps[0] += 1
+        return output
+
+    network.forward = scripted
+    return steps
+
+
+def says(encoder: Encoder, texts: list[str], end: bool = True) -> Callable[[int], list[int]]:
+    """A script that writes one text a row, then the end token."""
+    eos = encoder.tokenizer.eos_token_id
+    rows = [encoder.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    filler = encoder.tokenizer(" a", add_special_tokens=False)["input_ids"][0]
+    return lambda step: [row[step] if step < len(row) else eos if end else filler for row in rows]
+
+
+def test_answers_side_by_side_are_those_given_one_by_one(network: Any, encoder: Encoder) -> None:
+    decoding = Decoding(max_new_tokens=16)
+    together = answer(network, encoder, QUESTIONS, decoding)
+    assert together == [answer(network, encoder, [question], decoding)[0] for question in QUESTIONS]
+    assert len(set(together)) > 1  # else the comparison says nothing
+
+
+def test_the_same_question_gets_the_same_answer(network: Any, encoder: Encoder) -> None:
+    decoding = Decoding(max_new_tokens=16)
+    assert answer(network, encoder, QUESTIONS, decoding) == answer(network, encoder, QUESTIONS, decoding)
+
+
+def test_a_temperature_samples(network: Any, encoder: Encoder) -> None:
+    decoding = Decoding(max_new_tokens=24, temperature=1.5, top_p=1.0)
+    assert len({answer(network, encoder, ["Why?"], decoding)[0] for _ in range(4)}) > 1
+
+
+def test_an_answer_is_over_at_the_end_token(network: Any, encoder: Encoder) -> None:
+    steps = speak(network, says(encoder, [" Drink warm tea.", " See a doctor, and rest your voice."]))
+    answers = answer(network, encoder, ["Why?", "How?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
+    assert answers == ["Drink warm tea.", "See a doctor, and rest your voice."]
+    assert steps[0] < 40
+
+
+def test_an_answer_without_end_is_cut_at_max_new_tokens(network: Any, encoder: Encoder) -> None:
+    steps = speak(network, says(encoder, [" Rest"], end=False))
+    (given_answer,) = answer(network, encoder, ["Why?"], Decoding(max_new_tokens=10, no_repeat_ngram_size=0))
+    assert steps[0] == 10
+    assert given_answer.startswith("Rest")
+
+
+def test_generation_stops_when_it_would_speak_for_the_patient(network: Any, encoder: Encoder) -> None:
+    steps = speak(network, says(encoder, [" Rest.\n\nPatient: Thank you doctor"], end=False))
+    answers = answer(network, encoder, ["Why?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
+    assert answers == ["Rest."]
+    assert steps[0] < 40
+
+
+PIECES = st.sampled_from([" Rest.", "\n", "\n\n", " ", "\t", "Patient:", "Doctor:", " Thank you", "\r\n", "patient"])
+
+
+@given(st.lists(st.lists(PIECES, max_size=12).map("".join), min_size=1, max_size=8))
+@settings(max_examples=8)
+def test_no_line_of_an_answer_speaks_for_the_patient(network: Any, encoder: Encoder, texts: list[str]) -> None:
+    forward = network.forward
+    try:
+        speak(network, says(encoder, texts))
+        decoding = Decoding(max_new_tokens=60, no_repeat_ngram_size=0)
+        answers = answer(network, encoder, ["Why?"] * len(texts), decoding)
+    finally:
+        network.forward = forward
+    for given_answer in answers:
+        assert not any(line.strip().startswith(("Patient:", "Doctor:")) for line in given_answer.splitlines())
+        assert encoder.tokenizer.eos_token not in given_answer
+
+
+@pytest.mark.parametrize("max_new_tokens", [8, 120, 1000])
+def test_a_very_long_question_leaves_room_inside_the_context(
+    network: Any, encoder: Encoder, max_new_tokens: int
+) -> None:
+    """Also where the answer alone could fill the context."""
+    widest = []
+    network.transformer.wpe.register_forward_pre_hook(lambda module, args: widest.append(int(args[0].max())))
+    speak(network, says(encoder, [" Rest", " Rest"], end=False))
+    decoding = Decoding(max_new_tokens=max_new_tokens, no_repeat_ngram_size=0)
+    answers = answer(network, encoder, ["My tongue is sore. " * 200, "Why?"], decoding)
+    assert max(widest) < net.context_length(network)
+    assert all(text.startswith("Rest") for text in answers)
+
+
+def test_a_cut_question_keeps_its_beginning_and_the_handover(network: Any, encoder: Encoder) -> None:
+    prompts = []
+    network.register_forward_pre_hook(
+        lambda module, args, kwargs: prompts.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    answer(network, encoder, ["Begin with this. " + "and so on " * 200], Decoding(max_new_tokens=4))
+    seen = encoder.tokenizer.decode(prompts[0][0])
+    assert seen.startswith(f"{tiny.SYSTEM}\n\nPatient: Begin with this.")
+    assert seen.endswith("\n\nDoctor:")
+
+
+def test_typed_control_tokens_stay_text(network: Any, encoder: Encoder) -> None:
+    prompts = []
+    network.register_forward_pre_hook(
+        lambda module, args, kwargs: prompts.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    answer(network, encoder, ["Why <|endoftext|> me?"], Decoding(max_new_tokens=2))
+    assert encoder.tokenizer.eos_token_id not in prompts[0].flatten().tolist()
+    assert "<|endoftext|>" in encoder.tokenizer.decode(prompts[0][0])
+
+
+def test_generating_leaves_the_random_numbers_of_training_alone(network: Any, encoder: Encoder) -> None:
+    state = torch.random.get_rng_state()
+    answer(network, encoder, QUESTIONS, Decoding(max_new_tokens=8))
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -1,0 +1,48 @@
+"""Phrases of the rules, found in messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from lightning_med.safety.messages.phrase_matcher import Lexicon
+from lightning_med.safety.messages.word_split import words
+
+LEXICON = Lexicon(
+    {
+        "fever": ["temp|temperature 38..42"],
+        "pain": ["crush* chest pain"],
+        "poison": ["poison", "chokes", "smile"],
+    }
+)
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    """The concepts of a text, each with the words that it was found in."""
+    message = words(text)
+    return [
+        (one.concept, " ".join(word.text for word in message[one.start : one.end])) for one in LEXICON.mentions(message)
+    ]
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [("37", []), ("38", ["fever"]), ("42", ["fever"]), ("43", [])])
+def test_a_range_is_each_number_in_it(degrees: str, expected: list[str]) -> None:
+    assert [concept for concept, _ in found(f"his temp is {degrees}")] == expected
+
+
+def test_small_words_may_stand_inside_a_phrase() -> None:
+    assert found("crushing in my chest the pain") == [("pain", "crushing in my chest the pain")]
+    assert found("crushing blow to chest then pain") == []
+
+
+def test_a_slip_is_read_as_the_word_of_the_rules() -> None:
+    assert found("crushng chest pain") == [("pain", "crushng chest pain")]
+    assert found("he drank poisson") == [("poison", "poisson")]
+
+
+@pytest.mark.parametrize("word", ["prison", "chores"])
+def test_another_english_word_is_no_slip(word: str) -> None:
+    assert found(f"i was thinking of {word}") == []
+
+
+def test_another_number_of_a_word_is_that_word() -> None:
+    assert found("all the smiles") == [("poison", "smiles")]

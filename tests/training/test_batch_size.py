@@ -1,0 +1,225 @@
+"""How long a step is and how much a batch holds, under a trainer: exact by token, and measured once."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_med.data.batching.collate import collate_flat
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.model import causal_lm as net
+from lightning_med.training import batch_size as budget
+from lightning_med.training.module import DialogueLM
+from lightning_med.utils.errors import InputError
+from tests import tiny
+from tests.model.test_module import Steps
+
+GIB = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds the table and its cache."""
+    return tmp_path_factory.mktemp("budget")
+
+
+def fit(
+    folder: Path, place: Path, data: dict[str, Any], ckpt_path: Path | None = None, **changes: Any
+) -> tuple[DialogueLM, Steps, L.Trainer]:
+    """A short fit under Lightning's own trainer; what its steps were made of."""
+    steps = Steps()
+    callbacks = [*changes.pop("callbacks", []), steps]
+    L.seed_everything(7, verbose=False)
+    model = tiny.language_model(question_weight=0.25)
+    trainer = tiny.trainer(place, callbacks=callbacks, **changes)
+    trainer.fit(model, tiny.data_module(folder, **data), ckpt_path=ckpt_path, weights_only=True)
+    return model, steps, trainer
+
+
+def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    monkeypatch.setattr(budget, "free_memory", lambda device: int(size))
+
+
+def network(**changes: Any) -> Any:
+    return net.from_scratch({**tiny.NETWORK, **changes}, 300, 0, 0.1, 1)
+
+
+# ------------------------------------------------------------------ tokens of a step
+
+
+def test_a_step_of_several_batches_is_that_of_one_large_batch(folder: Path, tmp_path: Path) -> None:
+    several, parts, trainer = fit(folder, tmp_path, {"tokens_per_step": 1200, "batch_tokens": 300}, max_epochs=2)
+    one, whole, _ = fit(folder, tmp_path, {"tokens_per_step": 1200, "batch_tokens": 1200}, max_epochs=2)
+    assert trainer.accumulate_grad_batches == 7
+    assert [sorted(rows) for rows in parts.rows] == [sorted(rows) for rows in whole.rows]
+    assert parts.rates == whole.rates
+    assert len(parts.rows) == several.total_steps == one.total_steps > 3
+    assert tiny.relative_l2(parts.gradients[0], whole.gradients[0]) < 1e-6
+
+
+def test_a_step_of_uneven_batches_follows_the_mean_over_its_tokens(folder: Path, tmp_path: Path) -> None:
+    """Each step against a single batch of its rows, from the weights that it began with."""
+    model, steps, trainer = fit(folder, tmp_path, {"tokens_per_step": 1000, "batch_tokens": 300})
+    data: DialogueDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    assert len(steps.rows[-1]) < len(steps.rows[0])  # what an epoch leaves
+    for rows, weights, gradients in zip(steps.rows, steps.weights, steps.gradients, strict=True):
+        other = net.from_text(net.to_text(model.network))
+        other.load_state_dict(weights)
+        batch = collate_flat(data.store("train"), torch.tensor(rows).numpy())
+        learned = batch["answers"] + 0.25 * (len(batch["targets"]) - batch["answers"])
+        (net.nll(other, batch, 0.25)[0] / learned).backward()
+        single = {name: p.grad for name, p in other.named_parameters() if p.grad is not None}
+        assert tiny.relative_l2(gradients, single) < 1e-6
+
+
+def test_a_validation_waits_for_the_end_of_its_step_and_a_fit_goes_on_from_there(folder: Path, tmp_path: Path) -> None:
+    """In the midst of a step a checkpoint would have lost half of its gradient."""
+    data = {"tokens_per_step": 700, "batch_tokens": 300}
+    each = ModelCheckpoint(tmp_path, "at-{step}-{val/perplexity:.4f}", "val/perplexity", save_top_k=-1)
+    each.auto_insert_metric_name = False
+    settings: dict[str, Any] = {"max_epochs": 2, "val_check_interval": 5}
+    model, steps, trainer = fit(folder, tmp_path, data, callbacks=[each], **settings)
+    assert trainer.accumulate_grad_batches == 4
+    checked = 0
+    for checkpoint in tmp_path.glob("*.ckpt"):
+        stored = torch.load(checkpoint, weights_only=True)
+        progress = stored["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        assert progress["current"]["ready"] % 4 == 0 or progress["is_last_batch"]
+        again, further, _ = fit(folder, tmp_path / "again", data, checkpoint, **settings)
+        assert further.rows[0][-len(steps.rows[stored["global_step"]]) :] == steps.rows[stored["global_step"]]
+        assert further.rows[1:] == steps.rows[stored["global_step"] + 1 :]
+        assert further.rates == steps.rates[stored["global_step"] :]
+        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+        checked += 1
+    assert checked >= 2
+
+
+def test_a_trainer_that_accumulates_by_itself_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="accumulate_grad_batches 2") as caught:
+        fit(folder, tmp_path, {"tokens_per_step": 1200}, accumulate_grad_batches=2)
+    assert caught.value.mend
+
+
+# ------------------------------------------------------------------ what fits
+
+
+@pytest.mark.parametrize("size", [0, 10e6, 60e6, 200e6, GIB, 100 * GIB])
+def test_what_fits_is_a_whole_number_within_bounds(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    free(monkeypatch, size)
+    found = [budget.measured(network(), torch.device("cpu"), nullcontext, 128) for _ in range(2)]
+    assert found[0] == found[1]
+    assert 128 <= found[0].tokens <= 16_384
+    assert found[0].tokens == 128 or found[0].tokens % 512 == 0
+    if size == 0:
+        assert found[0].tokens == 128
+    if size > 50 * GIB:
+        assert found[0].tokens == 16_384
+
+
+def test_what_fits_grows_with_memory_and_shrinks_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 600e6)
+    device = torch.device("cpu")
+    small, large = (budget.measured(network(n_layer=n), device, nullcontext, 128) for n in (8, 16))
+    assert small.tokens > large.tokens > 128
+    assert large.per_token == pytest.approx(2 * small.per_token, rel=0.1)
+    free(monkeypatch, 1200e6)
+    assert budget.measured(network(n_layer=16), device, nullcontext, 128).tokens > large.tokens
+
+
+def test_a_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed = network().eval()
+    before, state = tiny.weights(probed), torch.get_rng_state()
+    with torch.inference_mode():  # as evaluation asks
+        budget.measured(probed, torch.device("cpu"), nullcontext, 128)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(weight, before[name]) for name, weight in probed.state_dict().items())
+    assert all(p.grad is None for p in probed.parameters())
+    assert not probed.training
+
+
+def test_free_memory_is_that_of_the_machine_or_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert budget.free_memory(torch.device("cpu")) > 1 << 20
+    monkeypatch.setattr(budget, "_container_limit", lambda: 12345)
+    assert budget.free_memory(torch.device("cpu")) == 12345
+
+
+# ------------------------------------------------------------------ auto
+
+
+def test_auto_is_measured_once_said_and_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free(monkeypatch, 100e6)
+    keep = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
+    settings = {"max_epochs": 2, "callbacks": [keep]}
+    model, steps, trainer = fit(folder, tmp_path, {"batch_tokens": "auto"}, **settings)
+    data: DialogueDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    tokens = data.batch_tokens
+    assert isinstance(tokens, int)
+    assert tokens >= 128
+    assert data.hparams["batch_tokens"] == tokens
+    assert capsys.readouterr().out.count(f"batch_tokens auto: {tokens:,} tokens fit in a batch") == 1
+    plain, others, _ = fit(folder, tmp_path / "plain", {"batch_tokens": tokens}, max_epochs=2)
+    assert others.rows == steps.rows
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), model.parameters(), strict=True))
+
+    free(monkeypatch, 100 * GIB)  # a fit that goes on keeps to the number of its checkpoint
+    path = tmp_path / "step=1.ckpt"
+    again, further, resumed = fit(folder, tmp_path / "again", {"batch_tokens": "auto"}, path, max_epochs=2)
+    assert resumed.datamodule.batch_tokens == tokens  # type: ignore[attr-defined]
+    assert further.rows == steps.rows[1:]
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+    assert "as in the checkpoint" in capsys.readouterr().out
+
+    evaluator, evaluated = tiny.trainer(tmp_path), tiny.data_module(folder, batch_tokens="auto")
+    evaluator.test(again, evaluated, verbose=False)  # another machine's memory is measured anew
+    assert evaluated.batch_tokens == 16_384
+
+
+def test_auto_changes_no_step_whose_tokens_are_given(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for size in (10e6, 100 * GIB):
+        free(monkeypatch, size)
+        made.append(fit(folder, tmp_path, {"batch_tokens": "auto", "tokens_per_step": 1200}))
+    assert [trainer.accumulate_grad_batches for *_, trainer in made] == [9, 1]
+    steps = [[sorted(rows) for rows in each.rows] for _, each, _ in made]
+    assert steps[0] == steps[1]
+
+
+def test_auto_without_a_network_says_what_to_do(folder: Path) -> None:
+    data = tiny.data_module(folder, batch_tokens="auto")
+    with pytest.raises(InputError, match="auto") as caught:
+        data.epoch_plan(0)
+    assert "--data.batch_tokens" in caught.value.mend
+    assert data.state_dict() == {}
+
+
+# ------------------------------------------------------------------ the command
+
+
+def test_a_run_keeps_what_auto_came_to(tmp_path: Path) -> None:
+    content = tiny.settings(tmp_path, max_steps=3, callbacks=[])
+    content["data"].update(batch_tokens="auto", tokens_per_step=600)
+    content["samples"] = {"questions": 0}
+    (tmp_path / "auto.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    status, out, err = tiny.command("fit", "--config", tmp_path / "auto.yaml", cwd=tmp_path)
+    assert status == 0, err
+    assert "batch_tokens auto: " in out
+    run = tmp_path / "lightning_logs" / "auto" / "version_0"
+    saved = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert saved["data"]["tokens_per_step"] == 600
+    assert isinstance(saved["data"]["batch_tokens"], int)
+    assert saved["trainer"]["accumulate_grad_batches"] == 1  # so that the saved settings can be given again
+    argv = ("fit", "--config", run / "config.yaml", "--name", "again")
+    assert tiny.command(*argv, cwd=tmp_path)[0] == 0
+    last = run / "checkpoints" / "last.ckpt"
+    assert tiny.command("validate", "--ckpt_path", last, cwd=tmp_path)[0] == 0

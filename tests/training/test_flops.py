@@ -1,0 +1,43 @@
+"""The arithmetic counted is what torch counts; the peak is one that no product of the shapes beats by much."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
+
+from lightning_med.training.flops import Arithmetic, gemm_peak
+
+CONFIGS: list[PretrainedConfig] = [
+    GPT2Config(n_layer=3, n_embd=32, n_head=4, n_positions=64, vocab_size=100),
+    LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        vocab_size=100,
+    ),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
+def test_it_is_what_torch_counts(config: PretrainedConfig) -> None:
+    network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    ids = torch.randint(0, 100, (1, 40))
+    with FlopCounterMode(display=False) as counter:
+        network(ids, use_cache=False).logits.sum().backward()
+    counted = Arithmetic.of(network)
+    # A plain forward takes logits at every position and attends to the whole square, of which half is needed.
+    assert counter.get_total_flops() == pytest.approx(counted.step(40, 2 * 40**2, 40), rel=0.02)
+
+
+def test_a_longer_consultation_costs_more_than_two_short_ones() -> None:
+    counted = Arithmetic.of(AutoModelForCausalLM.from_config(CONFIGS[0]))
+    assert counted.step(40, 40**2, 10) > counted.step(40, 2 * 20**2, 10) > counted.step(40, 2 * 20**2, 0) > 0
+
+
+def test_a_peak_is_measured() -> None:
+    network = AutoModelForCausalLM.from_config(CONFIGS[0])
+    assert 1e6 < gemm_peak(network, torch.device("cpu"), torch.float32) < 1e15
