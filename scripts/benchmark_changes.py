@@ -34,12 +34,12 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import attention
 from lightning_med.model import causal_lm as net
 from lightning_med.model import fast_layers as layers
-from lightning_med.training.optimizer import adamw
+from lightning_med.training.optimizer import make_adamw
 from lightning_med.utils.allocator import keep_freed_memory
-from lightning_med.utils.console import working
-from lightning_med.utils.errors import InputError, check
-from lightning_med.utils.files import write_whole
-from lightning_med.utils.precision import cpu_has_bf16
+from lightning_med.utils.console import show_progress
+from lightning_med.utils.errors import InputError, check_range
+from lightning_med.utils.files import write_text
+from lightning_med.utils.precision import has_cpu_bf16
 
 Change = Callable[[PreTrainedModel], Any]  # a context in which the change is taken back
 
@@ -66,10 +66,10 @@ def _whole_logits(hidden: Tensor, weight: Tensor, targets: Tensor, *_: Any, **__
 
 CHANGES: dict[str, Change] = {
     "nothing": lambda network: nullcontext(),
-    "dropout from 16 random bits": lambda network: _layers(network, layers.Dropout, lambda old: nn.Dropout(old.p)),
+    "dropout from 16 random bits": lambda network: _layers(network, layers.FastDropout, lambda old: nn.Dropout(old.p)),
     "GELU in one pass": lambda network: _layers(network, nn.GELU, lambda old: NewGELUActivation()),
-    "plain products for attention": lambda network: patch.object(attention, "_on_processor", lambda query: False),
-    "gradient of the loss in the logits' memory": lambda network: patch.object(net, "answer_nll", _whole_logits),
+    "plain products for attention": lambda network: patch.object(attention, "_is_on_cpu", lambda query: False),
+    "gradient of the loss in the logits' memory": lambda network: patch.object(net, "compute_answer_nll", _whole_logits),
     "logits for the answers alone": lambda network: nullcontext(),  # in `_step`
     "flat batches": lambda network: nullcontext(),
     "fused AdamW": lambda network: nullcontext(),
@@ -78,11 +78,11 @@ CHANGES: dict[str, Change] = {
 
 
 def _step(name: str, network: PreTrainedModel, optimizer: AdamW, batch: collate.Batch, padded: collate.Batch) -> None:
-    reduced = name != "bfloat16" and cpu_has_bf16()
+    reduced = name != "bfloat16" and has_cpu_bf16()
     with torch.autocast("cpu", torch.bfloat16) if reduced else nullcontext():
         used = padded if name == "flat batches" else batch
         weight = 1.0 if name == "logits for the answers alone" else 0.0
-        loss = net.nll(network, used, weight)[0] / batch["answers"]
+        loss = net.compute_nll(network, used, weight)[0] / batch["answers"]
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
@@ -94,8 +94,8 @@ def measured(given: argparse.Namespace, tell: Callable[[str, int, int], None]) -
     data = DialogueDataModule(given.data, given.tokenizer, system_prompt="", batch_tokens=given.tokens)
     words, store = data.prepared.tokenizer, data.store("train")
     shape = {"n_layer": given.layers, "n_embd": given.width, "n_head": given.heads, "n_positions": 1024}
-    network = net.from_scratch(shape, len(words), words.eos_token_id, 0.0, seed=1)
-    optimizers = {fused: adamw(network, 5e-4, 0.01) for fused in (True, False)}
+    network = net.build_from_scratch(shape, len(words), words.eos_token_id, 0.0, seed=1)
+    optimizers = {fused: make_adamw(network, 5e-4, 0.01) for fused in (True, False)}
     for group in optimizers[False].param_groups:
         group.update(fused=False, foreach=False)
     plan = data.epoch_plan(0)[: given.rounds + 1]
@@ -124,12 +124,12 @@ def main(argv: list[str]) -> int:
     try:
         given = parser.parse_args(argv)
         for name in sizes:
-            check(f"--{name}", getattr(given, name), 1)
+            check_range(f"--{name}", getattr(given, name), 1)
         keep_freed_memory()
-        with working("Changes") as tell:
+        with show_progress("Changes") as tell:
             found = measured(given, tell)
         known = machine(("torch", "transformers"))
-        write_whole(given.json, json.dumps({"machine": known, "seconds": found}, indent=2) + "\n")
+        write_text(given.json, json.dumps({"machine": known, "seconds": found}, indent=2) + "\n")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

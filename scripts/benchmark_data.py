@@ -26,9 +26,9 @@ from typing import Any
 from measuring import apart, corpus, machine
 
 from lightning_med.cli.arguments import Parser
-from lightning_med.utils.console import working
-from lightning_med.utils.errors import InputError, check
-from lightning_med.utils.files import write_whole
+from lightning_med.utils.console import show_progress
+from lightning_med.utils.errors import InputError, check_range
+from lightning_med.utils.files import write_text
 
 LENGTH = 512  # tokens a row, of the notebook's way and of its steps in ours
 WAYS = ("notebook", "same_steps", "cold", "cached")
@@ -81,9 +81,9 @@ def way(name: str, data: str, tokenizer: str, folder: Path) -> Callable[[], int]
         return notebook(data, tokenizer, folder)
     if name != "same_steps":
         return ours(data, tokenizer, folder)
-    from lightning_med.data.cleaning.cleaner import ALWAYS, switched
+    from lightning_med.data.cleaning.cleaner import ALWAYS, resolve_rules
 
-    off = {rule: rule in ALWAYS for rule in switched({})}
+    off = {rule: rule in ALWAYS for rule in resolve_rules({})}
     plain = {"rules": off, "private_data": False, "near_duplicates": False, "system_prompt": "", "val_fraction": 0.0}
     return ours(data, tokenizer, folder, max_length=LENGTH, eval_max_length=LENGTH, **plain)
 
@@ -127,7 +127,7 @@ def table(found: dict[str, Any]) -> str:
 
 def benchmark(given: argparse.Namespace) -> None:
     """Measures every way on one corpus and writes the figures."""
-    with tempfile.TemporaryDirectory() as name, working("Measuring") as tell:
+    with tempfile.TemporaryDirectory() as name, show_progress("Measuring") as tell:
         folder = Path(name)
         data, given.rows = corpus(given.data, given.rows, given.tokenizer, folder, tell)
         found: dict[str, Any] = {"machine": machine(_PACKAGES), "rows": given.rows, "synthetic": given.data is None}
@@ -135,7 +135,7 @@ def benchmark(given: argparse.Namespace) -> None:
             tell(kind, number, len(WAYS))
             place = "cold" if kind == "cached" else kind
             found[kind] = measured(kind, data, given.tokenizer, folder / place)
-    write_whole(given.json, json.dumps(found, indent=2) + "\n")
+    write_text(given.json, json.dumps(found, indent=2) + "\n")
     print(f"{given.rows:,} {'synthetic ' if given.data is None else ''}rows; {json.dumps(found['machine'])}\n")
     print(table(found))
     print(f"\nfigures: {given.json}")
@@ -157,7 +157,7 @@ def main(argv: list[str]) -> int:
         if given.way:
             one(given.way, given.data, given.tokenizer, given.folder)
             return 0
-        check("--rows", given.rows, 10)
+        check_range("--rows", given.rows, 10)
         if given.json is None:
             raise InputError("benchmark_data: --json FILE is missing.", "It takes the figures.")
         for option in ("data", "tokenizer"):

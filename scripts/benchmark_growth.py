@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.cli.arguments import Parser
-from lightning_med.utils.console import working
-from lightning_med.utils.errors import InputError, check
-from lightning_med.utils.files import write_whole
+from lightning_med.utils.console import show_progress
+from lightning_med.utils.errors import InputError, check_range
+from lightning_med.utils.files import write_text
 
 LENGTH, BATCH = 512, 16
 LENGTHS = (128, 256)  # beside 512
@@ -97,13 +97,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the figures go")
     try:
         given = parser.parse_args(argv)
-        check("--rows", given.rows, 40)
+        check_range("--rows", given.rows, 40)
         found: list[dict[str, Any]] = []
-        with working("Growth") as tell, tempfile.TemporaryDirectory() as folder:
+        with show_progress("Growth") as tell, tempfile.TemporaryDirectory() as folder:
             for number, (name, factor, length) in enumerate(PLAN):
                 tell(f"{name}, {given.rows * factor} rows, length {length}", number, len(PLAN))
                 found.append(measured(given, name, factor, length, Path(folder)))
-        write_whole(given.json, json.dumps(found, indent=2) + "\n")
+        write_text(given.json, json.dumps(found, indent=2) + "\n")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

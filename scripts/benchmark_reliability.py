@@ -21,17 +21,17 @@ import lightning as L
 import numpy as np
 import yaml
 
-from lightning_med.checkpoints.writing import WholeCheckpointIO
+from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli.arguments import Parser
-from lightning_med.cli.shipped_configs import folder
+from lightning_med.cli.shipped_configs import shipped_folder
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.callbacks.checkpoints import Checkpoints
-from lightning_med.training.callbacks.signals import Signals
+from lightning_med.training.callbacks.signals import SaveOnSignal
 from lightning_med.training.module import DialogueLM
-from lightning_med.utils.console import quieten, say, working
+from lightning_med.utils.console import say, show_progress, silence_warnings
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import write_whole
-from lightning_med.utils.precision import possible_precision
+from lightning_med.utils.files import write_text
+from lightning_med.utils.precision import choose_precision
 
 _WARM = 4  # steps before the clock starts
 
@@ -64,12 +64,12 @@ def measured(settings: dict[str, Any], place: Path, steps: int, reliable: bool) 
     """Steps a second of one fit."""
     clock = Clock()
     # Saves in the middle of the measured stretch; the last step's comes after the clock.
-    more: list[Any] = [Checkpoints(every_n_train_steps=(steps + _WARM) // 2), Signals()] if reliable else []
+    more: list[Any] = [Checkpoints(every_n_train_steps=(steps + _WARM) // 2), SaveOnSignal()] if reliable else []
     L.seed_everything(42)
     trainer = L.Trainer(
         accelerator="cpu",
         devices=1,
-        precision=possible_precision(settings["trainer"]["precision"], "cpu"),
+        precision=choose_precision(settings["trainer"]["precision"], "cpu"),
         max_steps=steps,
         limit_val_batches=0,
         gradient_clip_val=1.0,
@@ -79,7 +79,7 @@ def measured(settings: dict[str, Any], place: Path, steps: int, reliable: bool) 
         enable_model_summary=False,
         default_root_dir=place,
         callbacks=[*more, clock],
-        plugins=[WholeCheckpointIO()] if reliable else None,
+        plugins=[AtomicCheckpointIO()] if reliable else None,
     )
     model = (DialogueLM if reliable else Plain)(**settings["model"])
     trainer.fit(model, DialogueDataModule(**settings["data"], cache_dir=str(place / "cache")))
@@ -97,10 +97,10 @@ def main(argv: list[str]) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    quieten()
-    settings = yaml.safe_load((folder() / "quickstart.yaml").read_text(encoding="utf-8"))
+    silence_warnings()
+    settings = yaml.safe_load((shipped_folder() / "quickstart.yaml").read_text(encoding="utf-8"))
     ratios = []
-    with tempfile.TemporaryDirectory() as name, working("Pairs") as tell:
+    with tempfile.TemporaryDirectory() as name, show_progress("Pairs") as tell:
         measured(settings, Path(name), _WARM + 2, True)  # makes the data, warms the libraries
         for pair in range(given.pairs):
             tell("fits", pair, given.pairs)
@@ -113,7 +113,7 @@ def main(argv: list[str]) -> int:
     found = f"median ratio {median:.3f} of {given.pairs} interleaved pairs, 95 % interval {low:.3f} to {high:.3f}"
     say(found)
     if given.keep:
-        write_whole(given.keep, found + "\n")
+        write_text(given.keep, found + "\n")
     return int(median < 0.98)
 
 

@@ -35,10 +35,10 @@ from training.setting import Clock, Setting, held_back_loss
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT
-from lightning_med.training.flops import Arithmetic, gemm_peak
-from lightning_med.utils.console import working
-from lightning_med.utils.errors import InputError, check
-from lightning_med.utils.files import write_whole
+from lightning_med.training.flops import FlopCount, measure_gemm_peak
+from lightning_med.utils.console import show_progress
+from lightning_med.utils.errors import InputError, check_range
+from lightning_med.utils.files import write_text
 
 CONTENDERS = {  # where each is, and the libraries it needs
     "notebook": ("training.trainers", ("accelerate",)),
@@ -56,7 +56,7 @@ def one(name: str, folder: Path) -> dict[str, Any]:
     setting = Setting.load(folder)
     if name == _PEAK:
         gpu = setting.device.type == "cuda"
-        return {"flops": gemm_peak(setting.network(), setting.device, setting.dtype), "gpu": gpu and _gpu()}
+        return {"flops": measure_gemm_peak(setting.network(), setting.device, setting.dtype), "gpu": gpu and _gpu()}
     clock = Clock(setting)
     trained, way = getattr(import_module(CONTENDERS[name][0]), name)(setting, clock)
     network = setting.network()
@@ -68,7 +68,7 @@ def one(name: str, folder: Path) -> dict[str, Any]:
         "rows": share.rows,
         "useful_tokens": share.useful,
         "useful_tokens_per_second": share.useful / clock.seconds,
-        "operations": Arithmetic.of(network).step(share.tokens, share.squares, share.answers),
+        "operations": FlopCount.of(network).step(share.tokens, share.squares, share.answers),
         "final_loss": held_back_loss(network, held_back, setting.device),
         "gpu_memory_bytes": clock.memory,
         "watched_until": clock.ended_at,
@@ -84,7 +84,7 @@ def _gpu() -> str:
 
 def race(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Prepares the rows, runs all contenders and returns the figures by name."""
-    with working("Training") as tell:
+    with show_progress("Training") as tell:
         data, given.rows = corpus(given.data, given.rows, given.tokenizer, folder, tell)
         tell("preparing the rows", 0, 0)
         shape = {"layers": given.layers, "width": given.width, "heads": given.heads}
@@ -190,7 +190,7 @@ def _checked(argv: list[str]) -> argparse.Namespace:
             raise InputError(f"--{option} {path} is not there.")
     least = {"rows": 10, "updates": 1, "repetitions": 1, "batch": 1, "length": 64, "layers": 1, "width": 1, "heads": 1}
     for name, bound in least.items():
-        check(f"--{name}", getattr(given, name), bound)
+        check_range(f"--{name}", getattr(given, name), bound)
     if given.width % given.heads:
         raise InputError(f"--width {given.width} is no multiple of --heads {given.heads}.")
     given.only = given.only.split(",") if given.only else list(CONTENDERS)
@@ -217,7 +217,7 @@ def main(argv: list[str]) -> int:
             return 0
         with tempfile.TemporaryDirectory() as folder:
             found = race(given, Path(folder))
-        write_whole(given.json, json.dumps(found, indent=2) + "\n")
+        write_text(given.json, json.dumps(found, indent=2) + "\n")
         if given.picture:
             draw(found, [name for name in CONTENDERS if name in found], given.picture)
     except InputError as error:

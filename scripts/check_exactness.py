@@ -28,10 +28,10 @@ from lightning_med.cli.arguments import Parser
 from lightning_med.data.batching import batch_plan, collate
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import causal_lm as net
-from lightning_med.training.optimizer import adamw
-from lightning_med.utils.console import say, working
-from lightning_med.utils.errors import InputError, check
-from lightning_med.utils.files import write_whole
+from lightning_med.training.optimizer import make_adamw
+from lightning_med.utils.console import say, show_progress
+from lightning_med.utils.errors import InputError, check_range
+from lightning_med.utils.files import write_text
 
 ROWS = 4  # consultations a batch
 BOUNDS = {"loss": 1e-5, "gradients": 1e-5, "bf16_loss": 1.5, "bf16_gradients": 1.5, "after_steps": 1e-4}
@@ -76,7 +76,7 @@ def measured(data: DialogueDataModule, ours: PreTrainedModel, steps: int, tell: 
     plain.train()
 
     def fast(network: PreTrainedModel, batch: collate.Batch) -> Tensor:
-        return net.nll(network, batch)[0]
+        return net.compute_nll(network, batch)[0]
 
     def usual(network: PreTrainedModel, batch: collate.Batch) -> Tensor:
         return plain_nll(network, data, batch)
@@ -91,7 +91,7 @@ def measured(data: DialogueDataModule, ours: PreTrainedModel, steps: int, tell: 
             found[name] = max(found[name], value)
         for name, mine, theirs in zip(("bf16_loss", "bf16_gradients"), *strays, strict=True):
             found[name] = max(found[name], mine / max(theirs, 1e-4 if name == "bf16_loss" else 1e-12))
-    optimizers = [adamw(network, 5e-4, 0.01) for network in (ours, plain)]
+    optimizers = [make_adamw(network, 5e-4, 0.01) for network in (ours, plain)]
     for number, batch in enumerate(batches[1:]):
         tell("optimizer steps", number, steps)
         losses = []
@@ -115,7 +115,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what is measured there, too")
     given = parser.parse_args(argv)
     for name in ("layers", "width", "heads", "steps"):
-        check(f"--{name}", getattr(given, name), 1)
+        check_range(f"--{name}", getattr(given, name), 1)
     return given
 
 
@@ -123,14 +123,14 @@ def main(argv: list[str]) -> int:
     """Returns the exit status: 1 where a difference is out of bounds, 2 for wrong input."""
     try:
         given = arguments(argv)
-        with working("Comparing") as tell:
+        with show_progress("Comparing") as tell:
             data = DialogueDataModule(given.data, given.tokenizer, system_prompt="")
             tokens, end = len(data.prepared.tokenizer), data.prepared.tokenizer.eos_token_id
             shape = {"n_layer": given.layers, "n_embd": given.width, "n_head": given.heads}
             still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0}
-            found = measured(data, net.from_scratch(shape | still, tokens, end, 0.0, seed=1), given.steps, tell)
+            found = measured(data, net.build_from_scratch(shape | still, tokens, end, 0.0, seed=1), given.steps, tell)
         if given.json:
-            write_whole(given.json, json.dumps(found, indent=2) + "\n")
+            write_text(given.json, json.dumps(found, indent=2) + "\n")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

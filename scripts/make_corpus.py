@@ -23,9 +23,9 @@ from transformers import PreTrainedTokenizerFast
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.tokenization.tokenizer import load_tokenizer
-from lightning_med.utils.console import say, working
-from lightning_med.utils.errors import InputError, check
-from lightning_med.utils.files import whole, writable_folder
+from lightning_med.utils.console import say, show_progress
+from lightning_med.utils.errors import InputError, check_range
+from lightning_med.utils.files import make_writable_folder, write_atomically
 
 AIMS = {50: 185, 90: 299, 99: 478}  # percentiles of question + answer in GPT-2's tokens
 CLEAN_TOLD = 10_000  # clean rows that the truth file tells in full
@@ -47,15 +47,15 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42, help="fixes every row (default: 42)")
     parser.add_argument("--clean", action="store_true", help="plant nothing")
     given = parser.parse_args(argv)
-    check("--rows", given.rows, 1)
-    check("--seed", given.seed, 0)
+    check_range("--rows", given.rows, 1)
+    check_range("--seed", given.seed, 0)
     if not Path(given.tokenizer).is_dir():
         raise InputError(f"--tokenizer {given.tokenizer} is no folder.", "Name one with GPT-2's tokenizer files.")
     for option in ("output", "truth"):
         path: Path = getattr(given, option)
         if path.is_dir():
             raise InputError(f"--{option} {path} is a folder.", "Name a file in it.")
-        writable_folder(path.parent, f"--{option} FILE")
+        make_writable_folder(path.parent, f"--{option} FILE")
     if given.output.resolve() == given.truth.resolve():
         raise InputError("--output and --truth name the same file.", "Name two.")
     return given
@@ -109,7 +109,11 @@ def make(argv: list[str]) -> None:
     """Writes both files, whole or not at all, and prints what was measured."""
     given = arguments(argv)
     tokenizer = load_tokenizer(given.tokenizer)
-    with whole(given.output) as output, whole(given.truth) as truth, working("Synthetic corpus") as progress:
+    with (
+        write_atomically(given.output) as output,
+        write_atomically(given.truth) as truth,
+        show_progress("Synthetic corpus") as progress,
+    ):
         counts = lengths(write(given, output, truth, progress), tokenizer)
     say(f"{given.rows:,} synthetic consultations in {given.output}; the text means nothing medically.")
     say(f"What is planted, and where: {given.truth}")

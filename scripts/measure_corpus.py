@@ -26,9 +26,9 @@ from synthetic.search import ALIKE, alike_across
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.utils.console import working
+from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import writable_folder, write_whole
+from lightning_med.utils.files import make_writable_folder, write_text
 
 COLUMNS = {"input": "question", "output": "answer"}
 DIRT = tuple(MAKERS)
@@ -182,7 +182,7 @@ def main(argv: list[str]) -> int:
     """Returns the exit status: 1 where questions that are alike stand on two sides, 2 for wrong input."""
     try:
         given = _arguments(argv)
-        with working("Measuring") as progress:
+        with show_progress("Measuring") as progress:
             progress("what is planted", 0, 0)
             prepared = read_prepared(given.prepared)
             result = measure(read_truth(given.truth), prepared)
@@ -190,7 +190,7 @@ def main(argv: list[str]) -> int:
             result |= across(prepared)
         report(result, Console())
         if given.json:
-            write_whole(given.json, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+            write_text(given.json, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -207,7 +207,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     if given.json:
         if given.json.is_dir():
             raise InputError(f"--json {given.json} is a folder.", "Name a file in it.")
-        writable_folder(given.json.parent, "--json FILE")
+        make_writable_folder(given.json.parent, "--json FILE")
     return given
 
 

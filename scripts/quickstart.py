@@ -25,7 +25,7 @@ def quickstart() -> int:
     """Runs the verbs one after another and prints what came of it; returns the exit status."""
     if status := main(["fit", "--config", "configs/quickstart.yaml"]):
         return status
-    run = runs.versions(Path("lightning_logs/quickstart"))[-1]
+    run = runs.list_versions(Path("lightning_logs/quickstart"))[-1]
     best = next((run / "checkpoints").glob("best*.ckpt"))
     for verb in (
         ["test", "--ckpt_path", str(best)],

@@ -27,9 +27,9 @@ from triage.intervals import clopper_pearson
 from lightning_med.cli.arguments import Parser
 from lightning_med.safety import guard, triage
 from lightning_med.safety.messages.triage import Verdict
-from lightning_med.utils.console import working
+from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import write_whole
+from lightning_med.utils.files import write_text
 
 ALARMS, DANGERS = ("emergency", "crisis"), ("emergencies", "crisis")
 FIRST = HOME / "first_scores.json"
@@ -160,7 +160,7 @@ def real(files: list[str], look: Path | None, tell: Any) -> list[str]:
                 json.dumps({"text": text, "level": v.level, "categories": v.categories, "evidence": v.evidence})
                 for text, v in drawn
             ]
-            write_whole(look / f"{title}.jsonl", "\n".join(rows) + "\n")
+            write_text(look / f"{title}.jsonl", "\n".join(rows) + "\n")
     return lines
 
 
@@ -264,7 +264,7 @@ def main(argv: list[str]) -> int:
         if missing:
             raise InputError(f"--data {missing[0]} is not there.")
         rows = load(given.sets)
-        with working("Safety") as tell:
+        with show_progress("Safety") as tell:
             found = judged(rows, tell)
             urgent = {place for place, row in enumerate(rows) if row["level"] == "urgent"}
             figures = scores(found, urgent)
@@ -272,9 +272,9 @@ def main(argv: list[str]) -> int:
             data = real(given.data, given.look, tell)
             crises = [row["text"] for row in rows if row["file"].startswith("crisis")]
             answers = answered(given.model, crises, tell) if given.model else []
-        write_whole(given.output, page(found, figures, speed, data, answers, urgent))
+        write_text(given.output, page(found, figures, speed, data, answers, urgent))
         if given.json:
-            write_whole(given.json, json.dumps(figures, indent=2) + "\n")
+            write_text(given.json, json.dumps(figures, indent=2) + "\n")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -23,9 +23,9 @@ from faults import canaries, damage, disks, endings, kills, ranks
 from faults.kills import Row
 
 from lightning_med.cli.arguments import Parser
-from lightning_med.utils.console import say, working
+from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import write_whole
+from lightning_med.utils.files import write_text
 
 PAGE = Path(__file__).parent / "faults" / "reliability.md"
 COST = Path(__file__).parent / "faults" / "cost.txt"  # what benchmark_reliability.py found last
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         torch.set_num_threads(1)  # the tensors are tiny, and a forked child must not find another's threads
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         began, rows = time.monotonic(), []
-        with tempfile.TemporaryDirectory() as folder, working("Torture") as tell:
+        with tempfile.TemporaryDirectory() as folder, show_progress("Torture") as tell:
             for row in tests(given.quick, Path(folder), random.Random(given.seed), tell):
                 rows.append(row)
                 say(f"{row[1]:>4} of {row[2]:<4} {row[0]}")
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
         machine = f"{system}, Python {platform.python_version()}, torch {torch.__version__}"
         filled = PAGE.read_text(encoding="utf-8").replace("{table}", table).replace("{machine}", machine)
         filled = filled.replace("{cost}", cost)
-        write_whole(given.report, filled.replace("{minutes}", f"{minutes:.0f}"))
+        write_text(given.report, filled.replace("{minutes}", f"{minutes:.0f}"))
     return int(any(held < made for _, held, made in rows))
 
 

@@ -23,12 +23,12 @@ from torch.nn.functional import cross_entropy, embedding_bag
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.safety.messages import classifier
-from lightning_med.safety.messages.danger_rules import Rulebook, rulebook
-from lightning_med.safety.messages.reading import reading
-from lightning_med.safety.messages.rule_matches import by_rules
-from lightning_med.utils.console import say, working
+from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
+from lightning_med.safety.messages.reading import read_message
+from lightning_med.safety.messages.rule_matches import match_rules
+from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import whole
+from lightning_med.utils.files import write_atomically
 
 HOME = Path(__file__).parent / "triage"
 FOLDS, DECAY, STEPS = 5, 1e-5, 60
@@ -175,13 +175,13 @@ def main(argv: list[str]) -> int:
     try:
         given: argparse.Namespace = parser.parse_args(argv)
         rows = load(given.examples)
-        with working("Triage") as tell:
+        with show_progress("Triage") as tell:
             tell("reading the examples", 0, 0)
-            rules = rulebook()
+            rules = load_rulebook()
             rows += of_rules(rules)
-            read = [reading(row["text"], rules) for row in rows]
-            by_rule = [by_rules(one, rules) for one in read]
-            found = [classifier.features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
+            read = [read_message(row["text"], rules) for row in rows]
+            by_rule = [match_rules(one, rules) for one in read]
+            found = [classifier.extract_features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
             names = [classifier.ORDINARY, classifier.URGENT, *rules.categories]
             labels = [_label(row, names) for row in rows]
             levels = [
@@ -218,9 +218,9 @@ def main(argv: list[str]) -> int:
         "constants": constants.numpy(),
     }
     limits = {name: round(limit, 4) for name, limit in limits.items()}
-    told = {"classes": names, "rules": classifier.rules_digest(), "limits": limits}
+    told = {"classes": names, "rules": classifier.digest_rules(), "limits": limits}
     content = save(tensors, {"triage": json.dumps(told)})  # one key: of several the order is not fixed
-    with whole(given.output) as path:
+    with write_atomically(given.output) as path:
         path.write_bytes(content)
     say(f"{given.output}: {given.output.stat().st_size / 2**20:.1f} MiB from {len(rows):,} examples")
     return 0

@@ -333,13 +333,13 @@ def _knock(what: str, name: str) -> dict[str, Any]:
         kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = address
     try:
         if what == "source":
-            from lightning_med.data.sources.source import resolve
+            from lightning_med.data.sources.source import find_files
 
-            return {"files": {path.name: mark_of(path.read_bytes()) for path in resolve(name)}}
+            return {"files": {path.name: mark_of(path.read_bytes()) for path in find_files(name)}}
         if what == "files":
             from lightning_med.utils import hub
 
-            return {"folder": str(hub.fetched(name, "--model.base FOLDER", ["*.json"]))}
+            return {"folder": str(hub.download(name, "--model.base FOLDER", ["*.json"]))}
         if what == "command":
             from lightning_med.cli import command as cli
 
@@ -349,11 +349,11 @@ def _knock(what: str, name: str) -> dict[str, Any]:
 
             return {"tokenizer": store_tokenizer(load_tokenizer(name))}
         if what == "base":
-            from lightning_med.model.causal_lm import from_base
+            from lightning_med.model.causal_lm import load_base
 
-            return {"weights": sum(p.double().sum().item() for p in from_base(name, 0.0).parameters())}
+            return {"weights": sum(p.double().sum().item() for p in load_base(name, 0.0).parameters())}
         if what == "model":  # both, each with what comes of it: transformers is slow to import
             return {"tokenizer": _knock("tokenizer", name), "base": _knock("base", name)}
         raise ValueError(what)
     except InputError as error:
-        return {"what": error.what, "mend": error.mend}
+        return {"what": error.what, "mend": error.hint}

@@ -14,7 +14,7 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import attention
 from lightning_med.model import causal_lm as net
 from tests import tiny
-from tests.model.test_module import Steps
+from tests.training.test_module import Steps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 NETWORK = {**tiny.NETWORK, "n_embd": 64}  # heads of 32
@@ -42,9 +42,9 @@ def test_loss_and_gradients_in_bfloat16_are_those_of_float32(folder: Path) -> No
     moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
     found = {}
     for precision in (torch.float32, torch.bfloat16):
-        network = net.from_scratch(NETWORK, 300, 0, 0.0, 1).cuda()
+        network = net.build_from_scratch(NETWORK, 300, 0, 0.0, 1).cuda()
         with torch.autocast("cuda", dtype=precision, enabled=precision != torch.float32):
-            total = net.nll(network, moved)[0]
+            total = net.compute_nll(network, moved)[0]
         (total / batch["answers"]).backward()
         gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
         found[precision] = (float(total), gradients)
@@ -54,10 +54,10 @@ def test_loss_and_gradients_in_bfloat16_are_those_of_float32(folder: Path) -> No
 
 
 def test_the_varlen_kernel_is_used_where_the_card_has_it(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    if torch.cuda.get_device_capability() < (8, 0) or attention.varlen() is None:
+    if torch.cuda.get_device_capability() < (8, 0) or attention.find_varlen() is None:
         pytest.skip("this card or this torch has no such kernel")
-    calls, real = [], attention.varlen()
-    monkeypatch.setattr(attention, "varlen", lambda: lambda *args: calls.append(1) or real(*args))
+    calls, real = [], attention.find_varlen()
+    monkeypatch.setattr(attention, "find_varlen", lambda: lambda *args: calls.append(1) or real(*args))
     fit(folder, tmp_path, "bf16-mixed", max_steps=2)
     assert len(calls) == 2 * tiny.NETWORK["n_layer"]
 

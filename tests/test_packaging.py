@@ -61,7 +61,7 @@ def test_the_installed_command_finds_configs_and_sample_outside_the_checkout(
     wheel.extractall(tmp_path / "site")
     code = (
         "import lightning_med, pathlib; from lightning_med.cli import shipped_configs as shipped; from lightning_med.data.sample import PATH;"
-        "print(lightning_med.__file__, shipped.found(['configs/debug.yaml'])[0], PATH.is_file())"
+        "print(lightning_med.__file__, shipped.find_shipped_configs(['configs/debug.yaml'])[0], PATH.is_file())"
     )
     argv = [sys.executable, "-S", "-c", code]
     result = subprocess.run(

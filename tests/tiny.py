@@ -17,7 +17,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from lightning_med.checkpoints.writing import WholeCheckpointIO
+from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli import command as cli
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.module import DialogueLM
@@ -88,7 +88,7 @@ def trainer(folder: Path, **changes: Any) -> L.Trainer:
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 1,
         "default_root_dir": folder,
-        "plugins": [WholeCheckpointIO()],
+        "plugins": [AtomicCheckpointIO()],
     }
     return L.Trainer(**{**settings, **changes})
 

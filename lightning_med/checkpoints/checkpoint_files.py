@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from lightning_med.checkpoints import digests
-from lightning_med.checkpoints.run_folder import versions
+from lightning_med.checkpoints.run_folder import list_versions
 from lightning_med.utils.errors import InputError
 
 CHECKPOINTS = "checkpoints"
@@ -14,13 +14,13 @@ LAST = "last.ckpt"
 _STEP = re.compile(r"step-(\d+)\.ckpt")
 
 
-def last_checkpoint(folder: Path) -> Path:
+def find_last_checkpoint(folder: Path) -> Path:
     """`last.ckpt` of the newest run under one name that has one.
 
     Raises:
         InputError: There is none.
     """
-    for run in reversed(versions(folder)):
+    for run in reversed(list_versions(folder)):
         path = run / CHECKPOINTS / "last.ckpt"
         if path.is_file():
             return path
@@ -29,7 +29,7 @@ def last_checkpoint(folder: Path) -> Path:
     )
 
 
-def newest_whole_checkpoint(run: Path) -> Path | None:
+def find_newest_whole(run: Path) -> Path | None:
     """The newest checkpoint of a run that is what was written; those that are not are named and left where they are.
 
     Where none has a digest, the newest that opens, as a run of an earlier version left it.
@@ -45,17 +45,17 @@ def newest_whole_checkpoint(run: Path) -> Path | None:
         if not path.exists():
             continue
         try:
-            if not digests.verified(path):
+            if not digests.verify_digest(path):
                 unverified.append(path)
                 continue
-            ckpt.read(path)
+            ckpt.read_checkpoint(path)
         except InputError as error:
             say(error.what)
         else:
             return path
     for path in unverified:
         try:
-            ckpt.read(path)
+            ckpt.read_checkpoint(path)
         except InputError as error:
             say(error.what)
         else:
@@ -68,19 +68,19 @@ def _step(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def run_folder(path: str | Path) -> Path:
+def find_run_folder(path: str | Path) -> Path:
     """The run that a checkpoint belongs to, or the folder it lies in."""
     folder = Path(path).resolve().parent
     return folder.parent if folder.name == "checkpoints" else folder
 
 
-def step_checkpoints(folder: Path) -> list[Path]:
+def list_step_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, by step."""
     found = [(int(match[1]), path) for path in folder.glob("step-*.ckpt") if (match := _STEP.fullmatch(path.name))]
     return [path for _, path in sorted(found)]
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Removes what a killed run had half written: temporary files, and digests of files that never came."""
     for path in (*folder.glob(".*.ckpt-*"), *folder.glob(f".*{digests.ENDING}-*")):
         path.unlink(missing_ok=True)

@@ -15,10 +15,10 @@ from lightning_med.utils.errors import InputError
 
 KEY = "lightning_med"
 FORMAT = 1
-_told: set[Path] = set()  # unverified files, each said once
+_warned: set[Path] = set()  # unverified files, each said once
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint of ours, its tensors mapped from disk rather than read.
 
     Raises:
@@ -29,8 +29,8 @@ def read(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt."
         )
-    if not digests.verified(path) and path.resolve() not in _told:
-        _told.add(path.resolve())
+    if not digests.verify_digest(path) and path.resolve() not in _warned:
+        _warned.add(path.resolve())
         say(f"{path} is unverified: no digest lies beside it.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -48,7 +48,7 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def card(content: dict[str, Any]) -> dict[str, Any]:
+def read_card(content: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of itself: `network`, `tokenizer`, `system_prompt`, `settings`, `data`, `metrics`, …"""
     stored = dict(content[KEY])
     for name in ("settings", "data", "metrics"):
@@ -67,12 +67,12 @@ def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) ->
     for name, before in there.items():
         if here[name] != before and not anyway:
             raise InputError(
-                f"The checkpoint is of another run: {name} {_short(before)} there and {_short(here[name])} here.",
+                f"The checkpoint is of another run: {name} {_shorten(before)} there and {_shorten(here[name])} here.",
                 "Give what it began with, RUN/config.yaml; or mix the two on purpose: --resume_anyway true",
             )
 
 
-def _short(text: str, most: int = 60) -> str:
+def _shorten(text: str, most: int = 60) -> str:
     return repr(text if len(text) <= most else text[:most] + "…")
 
 

@@ -13,12 +13,12 @@ from filelock import FileLock, Timeout
 from lightning_med.utils.errors import InputError
 
 SETTINGS = "config.yaml"
-_PATIENCE = 10.0  # seconds; a killed run's loader processes notice it within some, and hold its lock until then
+_LOCK_TIMEOUT = 10.0  # seconds; a killed run's loader processes notice it within some, and hold its lock until then
 _NAME = re.compile(r"[\w][\w.-]*")
 _VERSION = re.compile(r"version_(\d+)")
 
 
-def home(root: str | Path | None, name: str) -> Path:
+def runs_folder(root: str | Path | None, name: str) -> Path:
     """The folder of all runs of one name.
 
     Raises:
@@ -29,16 +29,16 @@ def home(root: str | Path | None, name: str) -> Path:
     return Path(root or ".") / "lightning_logs" / name
 
 
-def versions(folder: Path) -> list[Path]:
+def list_versions(folder: Path) -> list[Path]:
     """The runs under one name, oldest first."""
     found = [(int(match[1]), path) for path in folder.glob("version_*") if (match := _VERSION.fullmatch(path.name))]
     return [path for _, path in sorted(found)]
 
 
-def create(folder: Path) -> Path:
+def create_version(folder: Path) -> Path:
     """Makes the next version's folder; two runs that start together get two."""
     while True:
-        existing = versions(folder)
+        existing = list_versions(folder)
         number = int(existing[-1].name.removeprefix("version_")) + 1 if existing else 0
         path = folder / f"version_{number}"
         try:
@@ -52,7 +52,7 @@ def create(folder: Path) -> Path:
         return path
 
 
-def take_back(run: Path) -> None:
+def remove_unstarted(run: Path) -> None:
     """Removes the folder of a run that never began, one without settings, and its parents of ours if they are empty."""
     if (run / SETTINGS).exists():
         return
@@ -65,13 +65,13 @@ def take_back(run: Path) -> None:
 
 
 @contextmanager
-def held(run: Path) -> Iterator[None]:
+def hold_lock(run: Path) -> Iterator[None]:
     """Keeps a second process from training in the same folder.
 
     Raises:
         InputError: One does already.
     """
-    lock = FileLock(run / ".lock", timeout=_PATIENCE)
+    lock = FileLock(run / ".lock", timeout=_LOCK_TIMEOUT)
     try:
         lock.acquire()
     except Timeout as error:

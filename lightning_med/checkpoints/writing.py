@@ -17,13 +17,13 @@ from torch import Tensor
 from lightning_med.checkpoints import digests
 from lightning_med.checkpoints import reading as ckpt
 from lightning_med.utils.errors import RunError
-from lightning_med.utils.files import sync_folder, whole
+from lightning_med.utils.files import sync_folder, write_atomically
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SPARE = 16 << 20  # bytes beside the tensors: settings, tokenizer, the archive's own, the logs
 
 
-class WholeCheckpointIO(CheckpointIO):
+class AtomicCheckpointIO(CheckpointIO):
     """Writes beside the final name, syncs, and renames, the digest before the file: a crash leaves the earlier whole.
 
     With `storage_options={"then": function}` the tensors are copied to host memory, the writing goes on in the
@@ -43,14 +43,14 @@ class WholeCheckpointIO(CheckpointIO):
             _write(checkpoint, path)
             return
         self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
-        self._writing = self._thread.submit(_write, copied(checkpoint), path, then)
+        self._writing = self._thread.submit(_write, copy_to_host(checkpoint), path, then)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return ckpt.read(path)
+        return ckpt.read_checkpoint(path)
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
-        digests.beside(Path(path)).unlink(missing_ok=True)
+        digests.digest_path(Path(path)).unlink(missing_ok=True)
 
     def failed(self) -> None:
         """Raises what befell a write that has ended by now."""
@@ -81,17 +81,19 @@ def check_space(checkpoint: dict[str, Any], path: Path) -> None:
         RunError: The disk has no room for the checkpoint.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    need, free = size(checkpoint) + _SPARE, shutil.disk_usage(path.parent).free
+    need, free = count_bytes(checkpoint) + _SPARE, shutil.disk_usage(path.parent).free
     if free < need:
-        raise _full(path, need, f"{free / 2**20:,.0f} MiB are free")
+        raise _disk_full_error(path, need, f"{free / 2**20:,.0f} MiB are free")
 
 
-def size(checkpoint: Any) -> int:
+def count_bytes(checkpoint: Any) -> int:
     """Bytes of all tensors in it, shared storage counted once."""
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _tensors(checkpoint)}.values())
+    return sum(
+        {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _list_tensors(checkpoint)}.values()
+    )
 
 
-def copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def copy_to_host(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The same with its tensors copied to host memory; those that share their storage still do."""
     done: dict[tuple[Any, ...], Tensor] = {}
 
@@ -109,42 +111,42 @@ def copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return copy(checkpoint)  # type: ignore[no-any-return]
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def _list_tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return [tensor for part in parts for tensor in _tensors(part)]
+    return [tensor for part in parts for tensor in _list_tensors(part)]
 
 
 def _write(checkpoint: dict[str, Any], path: Path, then: Callable[[], None] | None = None) -> None:
     try:
-        with whole(path) as temporary:
+        with write_atomically(path) as temporary:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            digests.write(path, temporary)
+            digests.write_digest(path, temporary)
         sync_folder(path.parent)
         if then is not None:
             then()
     except (OSError, RuntimeError) as error:
-        raise _failure(error, checkpoint, path) from error
+        raise _describe_failure(error, checkpoint, path) from error
 
 
-def _failure(error: BaseException, checkpoint: dict[str, Any], path: Path) -> RunError:
+def _describe_failure(error: BaseException, checkpoint: dict[str, Any], path: Path) -> RunError:
     """What a failed write is called; torch wraps the system's errors in its own."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, OSError) and cause.errno in _FULL:
-        return _full(path, size(checkpoint) + _SPARE, str(cause.strerror))
+        return _disk_full_error(path, count_bytes(checkpoint) + _SPARE, str(cause.strerror))
     why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error).split("\n", maxsplit=1)[0]
     return RunError(
-        f"{path} cannot be written: {why}.", "What was saved before is whole; mend it and go on with --resume auto"
+        f"{path} cannot be written: {why}.", "What was saved before is whole; fix it and continue with --resume auto"
     )
 
 
-def _full(path: Path, need: int, why: str) -> RunError:
+def _disk_full_error(path: Path, need: int, why: str) -> RunError:
     return RunError(
         f"{path} cannot be written: the disk is full ({why}); the checkpoint needs {need / 2**20:,.0f} MiB.",
         "What was saved before is whole: free that much and go on with --resume auto",

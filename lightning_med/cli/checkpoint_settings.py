@@ -16,26 +16,32 @@ from lightning_med.utils.errors import InputError
 EVALUATIONS = ("validate", "test", "predict")
 
 
-def with_saved_settings(argv: list[str], folder: Path) -> list[str]:
+def add_checkpoint_settings(argv: list[str], folder: Path) -> list[str]:
     """A checkpoint is enough: where no config is given, the one that it carries stands in its place.
 
     Args:
         argv: The verb and its options.
         folder: Where the config may be written for the time of the call.
     """
-    if argv[0] not in EVALUATIONS or _option(argv, "--config") or _option(argv, "-c"):
+    if argv[0] not in EVALUATIONS or _find_option(argv, "--config") or _find_option(argv, "-c"):
         return argv
-    path, name = _option(argv, "--ckpt_path"), _option(argv, "--name")
+    path, name = _find_option(argv, "--ckpt_path"), _find_option(argv, "--name")
     if path == "last" and name:
-        path = str(checkpoint_files.last_checkpoint(runs.home(_option(argv, "--trainer.default_root_dir"), name)))
+        path = str(
+            checkpoint_files.find_last_checkpoint(
+                runs.runs_folder(_find_option(argv, "--trainer.default_root_dir"), name)
+            )
+        )
     if not path or path == "last":
         return argv
     settings = folder / "config.yaml"
-    settings.write_text(yaml.safe_dump(_plain(ckpt.card(ckpt.read(path))["settings"])), encoding="utf-8")
+    settings.write_text(
+        yaml.safe_dump(_keep_plain_settings(ckpt.read_card(ckpt.read_checkpoint(path))["settings"])), encoding="utf-8"
+    )
     return [argv[0], "--config", str(settings), *argv[1:]]
 
 
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+def _keep_plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's settings without those that name a class or a place: a stranger's words must not run or write."""
     trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}
     data = {key: value for key, value in settings.get("data", {}).items() if key != "cache_dir"}
@@ -49,7 +55,7 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _option(argv: list[str], name: str) -> str | None:
+def _find_option(argv: list[str], name: str) -> str | None:
     """An option's value, written as `--name value` or `--name=value`."""
     for word, following in zip(argv, [*argv[1:], ""], strict=True):
         if word == name or word.startswith(f"{name}="):

@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 
 from lightning_med.utils.errors import InputError, RunError
-from lightning_med.utils.signals import Interrupted, signals_raise
+from lightning_med.utils.signals import Interrupted, raise_on_signals
 from lightning_med.version import __version__
 
 _TRAINER = "lightning_med.cli.lightning_cli"
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0 done, 2 wrong input, 128 + n after signal n, 1 anything else."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        with signals_raise():
+        with raise_on_signals():
             status = _run(argv)
         sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
         return status

@@ -23,11 +23,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_med.checkpoints import checkpoint_files
 from lightning_med.checkpoints import reading as ckpt
 from lightning_med.checkpoints import run_folder as runs
-from lightning_med.checkpoints.writing import WholeCheckpointIO
+from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli import resume
 from lightning_med.cli import shipped_configs as shipped
 from lightning_med.cli import untrusted_configs as strangers
-from lightning_med.cli.checkpoint_settings import EVALUATIONS, with_saved_settings
+from lightning_med.cli.checkpoint_settings import EVALUATIONS, add_checkpoint_settings
 from lightning_med.data.batching.step_size import check_accumulation
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report.data_report import print_report, write_report
@@ -37,15 +37,15 @@ from lightning_med.training.callbacks.hparams import HyperParameters
 from lightning_med.training.callbacks.predictions import PredictionWriter
 from lightning_med.training.callbacks.progress import ProgressBar
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
-from lightning_med.training.callbacks.save_config import SaveSettings
-from lightning_med.training.callbacks.signals import Signals
+from lightning_med.training.callbacks.save_config import SaveConfig
+from lightning_med.training.callbacks.signals import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Forecast, Throughput
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.allocator import keep_freed_memory
-from lightning_med.utils.console import first_rank, quieten
+from lightning_med.utils.console import is_first_rank, silence_warnings
 from lightning_med.utils.errors import InputError, RunError
-from lightning_med.utils.files import writable_folder, write_whole
-from lightning_med.utils.precision import possible_precision
+from lightning_med.utils.files import make_writable_folder, write_text
+from lightning_med.utils.precision import choose_precision
 
 _TRAINER_HELP = "lightning-med VERB --help shows the trainer's options."
 # Of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
@@ -64,7 +64,7 @@ class MedTrainer(Trainer):
         assert isinstance(datamodule, DialogueDataModule)
         folder = Path(output) if output else Path(self.default_root_dir) / "data_report"
         prepared = datamodule.prepared
-        writable_folder(folder, "--output DIR")
+        make_writable_folder(folder, "--output DIR")
         write_report(prepared, folder)
         print_report(prepared)
         print(f"report: {folder / 'report.html'}")
@@ -85,7 +85,7 @@ class MedCLI(LightningCLI):
         finally:
             self._held.close()
             if self.run is not None:
-                runs.take_back(self.run)
+                runs.remove_unstarted(self.run)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -126,20 +126,20 @@ class MedCLI(LightningCLI):
         settings = self.config[self.subcommand]
         if self.subcommand == "prepare":
             return
-        settings.name = settings.name or _config_name(settings.config) or "run"
-        home = runs.home(settings.trainer.default_root_dir, settings.name)
+        settings.name = settings.name or name_of_config(settings.config) or "run"
+        home = runs.runs_folder(settings.trainer.default_root_dir, settings.name)
         if self.subcommand == "fit":
-            run = resume.chosen(home, settings)
-            self.run = run if first_rank() else None
+            run = resume.choose_run(home, settings)
+            self.run = run if is_first_rank() else None
         elif settings.ckpt_path == "last":
-            settings.ckpt_path = str(checkpoint_files.last_checkpoint(home))
+            settings.ckpt_path = str(checkpoint_files.find_last_checkpoint(home))
         if settings.ckpt_path:
             if str(settings.ckpt_path).startswith(("http://", "https://")):
                 raise InputError(
                     "--ckpt_path takes a file, not an address.", "Download it first, from a place you trust."
                 )
-            content = ckpt.read(settings.ckpt_path)
-            self.card = ckpt.card(content)
+            content = ckpt.read_checkpoint(settings.ckpt_path)
+            self.card = ckpt.read_card(content)
             if self.subcommand == "fit":
                 self.done = int(content["global_step"]) if settings.resume else 0
                 self.finished = resume.is_finished(content, settings)
@@ -155,10 +155,10 @@ class MedCLI(LightningCLI):
             )
         self._check_numbers()
         self._check_output()
-        if self.subcommand == "fit" and self.run is None and first_rank():
-            self.run = runs.create(home)
+        if self.subcommand == "fit" and self.run is None and is_first_rank():
+            self.run = runs.create_version(home)
         if self.run is not None:
-            self._held.enter_context(runs.held(self.run))
+            self._held.enter_context(runs.hold_lock(self.run))
 
     def _check_numbers(self) -> None:
         trainer = self.config[self.subcommand].trainer
@@ -179,21 +179,21 @@ class MedCLI(LightningCLI):
         if self.subcommand == "prepare":
             kwargs["precision"] = None  # nothing is computed
         else:
-            kwargs["precision"] = possible_precision(settings.precision, settings.accelerator)
+            kwargs["precision"] = choose_precision(settings.precision, settings.accelerator)
         fitting = self.subcommand == "fit"
         kwargs["logger"] = False
         if self.run is not None and settings.logger is not False:
             others = [] if isinstance(settings.logger, bool) else _as_list(settings.logger)
             resumed = self.config[self.subcommand].resume is not None
-            kwargs["logger"] = [*loggers.of_run(self.run, self.done if resumed else None), *others]
+            kwargs["logger"] = [*loggers.make_loggers(self.run, self.done if resumed else None), *others]
         kwargs["enable_checkpointing"] = fitting and settings.enable_checkpointing is not False
-        kwargs["plugins"] = [*_as_list(settings.plugins), WholeCheckpointIO()]
+        kwargs["plugins"] = [*_as_list(settings.plugins), AtomicCheckpointIO()]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except ValueError as error:
             raise InputError(str(error), _TRAINER_HELP) from error
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, SaveSettings):
+            if isinstance(callback, SaveConfig):
                 callback.run = self.run
             elif isinstance(callback, Checkpoints) and self.run is not None:
                 callback.folder = self.run / checkpoint_files.CHECKPOINTS
@@ -210,7 +210,7 @@ class MedCLI(LightningCLI):
         return self.trainer_class(**{**config, "callbacks": self._callbacks()})
 
     def _callbacks(self) -> list[Callback]:
-        common: list[Callback] = [Signals(), ProgressBar()]
+        common: list[Callback] = [SaveOnSignal(), ProgressBar()]
         if self.subcommand == "fit":
             return [*common, Throughput(), Forecast(), HyperParameters()]
         if self.subcommand == "predict":
@@ -225,7 +225,7 @@ class MedCLI(LightningCLI):
 
     def _output(self, name: str) -> Path:
         settings = self.config[self.subcommand]
-        return Path(settings.output) if settings.output else checkpoint_files.run_folder(settings.ckpt_path) / name
+        return Path(settings.output) if settings.output else checkpoint_files.find_run_folder(settings.ckpt_path) / name
 
     def _check_output(self) -> None:
         """Before the work, not after it."""
@@ -234,7 +234,7 @@ class MedCLI(LightningCLI):
         path = self._output("x")
         if path.is_dir():
             raise InputError(f"--output {path} is a folder.", "Name a file.")
-        writable_folder(path.parent, "--output FILE")
+        make_writable_folder(path.parent, "--output FILE")
 
     # ------------------------------------------------------------------ after
 
@@ -261,8 +261,8 @@ class MedCLI(LightningCLI):
         if not chosen.is_file():
             return  # a trial run keeps nothing
         print(f"run: {self.run}")
-        export = f"lightning-med export --checkpoint {_quote(chosen)} --output {_quote(self.run / 'export')}"
-        print(f'next: {export} && lightning-med respond --model {_quote(self.run / "export")} "My tongue is sore."')
+        export = f"lightning-med export --checkpoint {quote(chosen)} --output {quote(self.run / 'export')}"
+        print(f'next: {export} && lightning-med respond --model {quote(self.run / "export")} "My tongue is sore."')
 
     def after_validate(self) -> None:
         self._write_results("validate.json")
@@ -271,7 +271,7 @@ class MedCLI(LightningCLI):
         self._write_results("test.json")
 
     def after_predict(self) -> None:
-        if not first_rank():
+        if not is_first_rank():
             return
         path = self._output("predictions.jsonl")
         print(f"predictions: {path}")
@@ -281,10 +281,10 @@ class MedCLI(LightningCLI):
         words = list(sys.argv[2:])
         if "--output" in words:
             del words[(at := words.index("--output")) : at + 2]
-        print("next: lightning-med fit", *(_quote(word) for word in words if not word.startswith("--output=")))
+        print("next: lightning-med fit", *(quote(word) for word in words if not word.startswith("--output=")))
 
     def _write_results(self, name: str) -> None:
-        if not first_rank():
+        if not is_first_rank():
             return
         path = self._output(name)
         settings = self.config[self.subcommand]
@@ -293,7 +293,7 @@ class MedCLI(LightningCLI):
             "checkpoint": str(settings.ckpt_path),
             "data": self.datamodule.prepared.fingerprint,
         }
-        write_whole(path, json.dumps(results, indent=2) + "\n")
+        write_text(path, json.dumps(results, indent=2) + "\n")
         for key, value in self.model.results.items():
             print(f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value:.4f}")
         print(f"results: {path}")
@@ -301,7 +301,7 @@ class MedCLI(LightningCLI):
 
     def _export_line(self) -> str:
         path = Path(self.config[self.subcommand].ckpt_path)
-        return f"lightning-med export --checkpoint {_quote(path)} --output {_quote(checkpoint_files.run_folder(path) / 'export')}"
+        return f"lightning-med export --checkpoint {quote(path)} --output {quote(checkpoint_files.find_run_folder(path) / 'export')}"
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -318,15 +318,15 @@ class MedCLI(LightningCLI):
 
 class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        raise InputError(*_two_lines(message))
+        raise InputError(*_shorten_message(message))
 
 
 def main(argv: list[str]) -> int:
     """Runs `fit`, `validate`, `test`, `predict` or `prepare` with its options; returns the exit status."""
     keep_freed_memory()
-    quieten()
+    silence_warnings()
     with tempfile.TemporaryDirectory() as folder:
-        argv = with_saved_settings(shipped.found(argv), Path(folder))
+        argv = add_checkpoint_settings(shipped.find_shipped_configs(argv), Path(folder))
         strangers.check_configs(argv)
         before, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
         try:
@@ -345,7 +345,7 @@ def main(argv: list[str]) -> int:
                 },
                 seed_everything_default=42,
                 parser_class=_Parser,
-                save_config_callback=SaveSettings,
+                save_config_callback=SaveConfig,
                 load_from_checkpoint_support=False,
                 auto_configure_optimizers=False,
             )
@@ -356,7 +356,7 @@ def main(argv: list[str]) -> int:
                 raise
             raise RunError(
                 f"{error.filename or 'A file of the run'} cannot be written: {error.strerror}.",
-                "What was saved before is whole: mend it and go on with --resume auto",
+                "What was saved before is whole: fix it and continue with --resume auto",
             ) from error
         finally:
             sys.argv = before
@@ -367,7 +367,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _config_name(given: Any) -> str | None:
+def name_of_config(given: Any) -> str | None:
     """The name of the first config file, without its ending; a run's saved `config.yaml` has its run's name."""
     for path in given or []:
         path = Path(os.fspath(getattr(path, "absolute", path)))
@@ -379,10 +379,10 @@ def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _quote(path: str | Path) -> str:
+def quote(path: str | Path) -> str:
     return shlex.quote(str(path))
 
 
-def _two_lines(message: str) -> tuple[str, str]:
+def _shorten_message(message: str) -> tuple[str, str]:
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     return " ".join(lines)[:400], "All settings: lightning-med VERB --help; the shipped configs show the usual ones."

@@ -13,7 +13,7 @@ from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
 
-def chosen(home: Path, settings: Any) -> Path | None:
+def choose_run(home: Path, settings: Any) -> Path | None:
     """The run that a fit is to go on with, `None` for a new one; settles `resume`, `ckpt_path` and `checkpoint_every`.
 
     Args:
@@ -29,11 +29,11 @@ def chosen(home: Path, settings: Any) -> Path | None:
         settings.ckpt_path, settings.resume = None, "auto"
     if settings.resume not in (None, "auto"):
         raise InputError(f"--resume {settings.resume}: it takes auto and nothing else.", "A file: --ckpt_path FILE")
-    if settings.resume is None or not (existing := runs.versions(home)):
+    if settings.resume is None or not (existing := runs.list_versions(home)):
         return None
     if settings.ckpt_path:
         raise InputError("--resume auto and --ckpt_path both say where to go on.", "Give one of them.")
-    found = checkpoint_files.newest_whole_checkpoint(existing[-1])
+    found = checkpoint_files.find_newest_whole(existing[-1])
     say(f"resume: {found}" if found else f"resume: {existing[-1]} has no checkpoint yet, it starts.")
     settings.ckpt_path = str(found) if found else None
     return existing[-1]

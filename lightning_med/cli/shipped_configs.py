@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def found(argv: list[str]) -> list[str]:
+def find_shipped_configs(argv: list[str]) -> list[str]:
     """The arguments, with `configs/NAME.yaml` replaced by the shipped file where none lies there itself."""
-    return [_found(word) for word in argv]
+    return [_find_one(word) for word in argv]
 
 
-def folder() -> Path:
+def shipped_folder() -> Path:
     """Where the shipped configs lie."""
     packaged = Path(__file__).parents[1] / "configs"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
 
 
-def _found(word: str) -> str:
+def _find_one(word: str) -> str:
     option, equals, value = word.partition("=") if word.startswith("--config=") else ("", "", word)
     path = Path(value)
     if path.suffix == ".yaml" and path.parent.name == "configs" and not path.exists():
-        shipped = folder() / path.name
+        shipped = shipped_folder() / path.name
         if shipped.is_file():
             return f"{option}{equals}{shipped}"
     return word

@@ -28,17 +28,17 @@ def check_configs(argv: list[str]) -> None:
     """
     for word in argv:
         name, equals, given = word.partition("=")
-        _check(Path(given if equals and name.startswith("-") else word), ("trainer",) if "trainer" in name else ())
+        _check_file(Path(given if equals and name.startswith("-") else word), ("trainer",) if "trainer" in name else ())
 
 
-def _check(path: Path, place: tuple[str, ...] = ()) -> None:
+def _check_file(path: Path, place: tuple[str, ...] = ()) -> None:
     if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file():
         return
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return  # the parser says what is wrong with it
-    for key, named in _classes(settings, path.parent, place):
+    for key, named in _list_classes(settings, path.parent, place):
         if key.rpartition(".")[2] in _PLACES:
             if Path(named).is_absolute() or ".." in Path(named).parts:
                 raise InputError(
@@ -52,7 +52,7 @@ def _check(path: Path, place: tuple[str, ...] = ()) -> None:
             )
 
 
-def _classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _list_classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Whatever would be imported or written to: each `class_path`, each dotted name where the trainer takes objects,
     and each place of theirs.
     """
@@ -61,13 +61,13 @@ def _classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterator[tu
             if name in ("class_path", "_class_path", "_instantiator"):
                 yield ".".join((*place, name)), str(value)
             else:
-                yield from _classes(value, folder, (*place, str(name)))
+                yield from _list_classes(value, folder, (*place, str(name)))
     elif isinstance(settings, list):
         for value in settings:
-            yield from _classes(value, folder, place)
+            yield from _list_classes(value, folder, place)
     elif isinstance(settings, str):
         for base in (folder, Path()):
-            _check(base / settings, place)  # a part that lies in a file of its own
+            _check_file(base / settings, place)  # a part that lies in a file of its own
         if "trainer" in place and (place[-1] in _PLACES or _names_a_class(settings, place[-1])):
             yield ".".join(place), settings
 

@@ -11,19 +11,19 @@ from torch.utils.data import DataLoader
 
 from lightning_med.data.batching import batch_dataset as B
 from lightning_med.data.batching import batch_plan, collate
-from lightning_med.data.batching.resume_position import taken_up
+from lightning_med.data.batching.resume_position import restore_position
 from lightning_med.data.batching.step_size import check_accumulation
-from lightning_med.data.cleaning.cleaner import switched
+from lightning_med.data.cleaning.cleaner import resolve_rules
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.preparation.token_store import TokenStore
-from lightning_med.data.sources.source import sources
+from lightning_med.data.sources.source import parse_sources
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.tokenization import encoder
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT, Prompt
 from lightning_med.utils.console import say
-from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.errors import InputError, check_range
 
 PREDICTED_AT_ONCE = {"cpu": 32, "cuda": 256}  # questions answered side by side; a GPU hardly notices more of them
 
@@ -95,8 +95,8 @@ class DialogueDataModule(L.LightningDataModule):
                 f"test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on.",
                 "Each is a share of all rows, 0 or more, and together they stay below 1.",
             )
-        check("num_workers", num_workers, 0)
-        check("seed", seed, -(2**63), 2**63 - 1)
+        check_range("num_workers", num_workers, 0)
+        check_range("seed", seed, -(2**63), 2**63 - 1)
         if eval_max_length < max_length:
             raise InputError(
                 f"eval_max_length {eval_max_length} is below max_length {max_length}.",
@@ -120,7 +120,7 @@ class DialogueDataModule(L.LightningDataModule):
             "group_column": group_column,
         }
         self.recipe = Recipe(
-            sources=tuple(sources(source, **columns)),
+            sources=tuple(parse_sources(source, **columns)),
             tokenizer=tokenizer,
             vocab_size=vocab_size,
             system_prompt=system_prompt,
@@ -128,7 +128,7 @@ class DialogueDataModule(L.LightningDataModule):
             eval_max_length=eval_max_length,
             test_fraction=test_fraction,
             val_fraction=val_fraction,
-            rules=switched(rules or {}),
+            rules=resolve_rules(rules or {}),
             private_data=private_data,
             near_duplicates=near_duplicates,
             on_bad_row=on_bad_row,
@@ -325,7 +325,7 @@ class DialogueDataModule(L.LightningDataModule):
         before = int(self._stood.get("window", window))
         last = len(self.epoch_plan(self.trainer.current_epoch)) // self.ranks
         self._stood = {**self._stood, "window": window}  # the counts are of now
-        return taken_up(self.trainer.fit_loop, before, window, last)
+        return restore_position(self.trainer.fit_loop, before, window, last)
 
     def _keep_batch_tokens(self, tokens: int) -> None:
         """Settles `auto`, also in what a run and its checkpoints say of their settings."""
@@ -354,5 +354,5 @@ class DialogueDataModule(L.LightningDataModule):
             plan = self._plan(store, self._unseen(split))
             plan += [np.empty(0, dtype=np.int64)] * (-len(plan) % self.ranks)
         pad_id = self.prepared.tokenizer.pad_token_id
-        batches = B.Batches(store, plan, window * self.ranks, self._width(store), pad_id)
-        return B.loader(batches, done, self.num_workers, self.rank, self.ranks)
+        batches = B.BatchDataset(store, plan, window * self.ranks, self._width(store), pad_id)
+        return B.make_loader(batches, done, self.num_workers, self.rank, self.ranks)

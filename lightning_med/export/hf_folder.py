@@ -11,10 +11,10 @@ from typing import Any
 
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import umask
+from lightning_med.utils.files import get_umask
 
 
-def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) -> Path:
+def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: bool = False) -> Path:
     """Writes the checkpoint's model as a folder that transformers loads, whole or not at all.
 
     Args:
@@ -29,7 +29,7 @@ def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) 
         InputError: The checkpoint is none of ours, or `output` exists.
     """
     from lightning_med.checkpoints import reading as ckpt
-    from lightning_med.utils.console import working
+    from lightning_med.utils.console import show_progress
 
     output = Path(output)
     output = output.resolve() if output.is_symlink() else output  # a link's target is replaced, not the link
@@ -39,24 +39,24 @@ def export(checkpoint: str | Path, output: str | Path, overwrite: bool = False) 
         raise InputError(f"{output} is a file, so it is not replaced.", "Name another --output.")
     if output.exists() and any(output.iterdir()) and not (output / SETTINGS).is_file():
         raise InputError(f"{output} is not an export of ours, so it is not replaced.", "Name another --output.")
-    content = ckpt.read(checkpoint)
+    content = ckpt.read_checkpoint(checkpoint)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     except OSError as error:
         raise InputError(f"{output.parent} cannot be written: {error.strerror}.", "Name another --output.") from error
     try:
-        with working("Exporting") as tell:
-            _write(content, temporary, Path(checkpoint).name, tell)
+        with show_progress("Exporting") as tell:
+            _write_folder(content, temporary, Path(checkpoint).name, tell)
         for path, mode in [(temporary, 0o777), *((file, 0o666) for file in temporary.iterdir())]:
-            path.chmod(mode & ~umask())  # made private, as temporary things are
-        _put(temporary, output)
+            path.chmod(mode & ~get_umask())  # made private, as temporary things are
+        _move_into_place(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return output
 
 
-def _put(temporary: Path, output: Path) -> None:
+def _move_into_place(temporary: Path, output: Path) -> None:
     """Renames; an older folder is set aside first and goes only when the new one stands."""
     if not output.exists():
         os.replace(temporary, output)
@@ -67,27 +67,27 @@ def _put(temporary: Path, output: Path) -> None:
     shutil.rmtree(aside)
 
 
-def _write(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
+def _write_folder(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
     from transformers.utils import logging
 
     from lightning_med.checkpoints import reading as ckpt
-    from lightning_med.export.model_card import model_card
+    from lightning_med.export.model_card import write_model_card
     from lightning_med.inference.generation import Decoding
     from lightning_med.model import causal_lm as net
     from lightning_med.tokenization.prompts import Prompt
     from lightning_med.tokenization.tokenizer import restore_tokenizer
 
     logging.disable_progress_bar()
-    card = ckpt.card(content)
+    card = ckpt.read_card(content)
     tell("weights", 0, 0)
-    network = net.from_text(card["network"])
+    network = net.build_from_text(card["network"])
     network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
     network.set_attn_implementation("sdpa")  # ours is for training; a stranger's transformers knows this one
     settings = card["settings"].get("model", {})
     decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
     tokenizer = restore_tokenizer(card["tokenizer"])
     tokenizer.chat_template = Prompt(card["system_prompt"]).chat_template()
-    tokenizer.model_max_length = net.context_length(network)
+    tokenizer.model_max_length = net.get_context_length(network)
     network.generation_config = decoding.config(tokenizer)
     network.save_pretrained(folder)
     tell("tokenizer and card", 0, 0)
@@ -95,4 +95,4 @@ def _write(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
     own = {"format": ckpt.FORMAT, "system_prompt": card["system_prompt"], "max_length": card["max_length"]}
     own["decoding"] = vars(decoding)
     (folder / SETTINGS).write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(card, int(content["global_step"]), name), encoding="utf-8")
+    (folder / "README.md").write_text(write_model_card(card, int(content["global_step"]), name), encoding="utf-8")

@@ -73,7 +73,7 @@ _SHOWN = {
 }
 
 
-def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
+def write_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
     """The card of a checkpoint, in Markdown.
 
     Args:
@@ -96,18 +96,20 @@ def model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
         rows_out=data["rows_out"],
         **data["splits"],
         fingerprint=data["fingerprint"],
-        rules=_rows(data["rules"]),
+        rules=_format_rows(data["rules"]),
         system_prompt=card["system_prompt"],
         checkpoint=checkpoint,
         steps=steps,
         measured_at=card["measured_at"],
         start=scratch,
         question_weight=f", and with weight {weight} on the questions'" if weight else " alone",
-        settings=_rows({name: settings.get(part, {}).get(name) for part, names in _SHOWN.items() for name in names}),
-        metrics=_rows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in card["metrics"].items()})
+        settings=_format_rows(
+            {name: settings.get(part, {}).get(name) for part, names in _SHOWN.items() for name in names}
+        ),
+        metrics=_format_rows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in card["metrics"].items()})
         or "| none yet | |",
     )
 
 
-def _rows(values: dict[str, Any]) -> str:
+def _format_rows(values: dict[str, Any]) -> str:
     return "\n".join(f"| {name} | {value} |" for name, value in values.items() if value is not None)

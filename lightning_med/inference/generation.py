@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast, StoppingCriteria
 
-from lightning_med.model.causal_lm import context_length
+from lightning_med.model.causal_lm import get_context_length
 from lightning_med.tokenization.encoder import Encoder
-from lightning_med.tokenization.prompts import PATIENT, first_turn
-from lightning_med.utils.errors import check
+from lightning_med.tokenization.prompts import PATIENT, cut_to_first_turn
+from lightning_med.utils.errors import check_range
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Decoding:
     no_repeat_ngram_size: int = 6
 
     def __post_init__(self) -> None:
-        check("max_new_tokens", self.max_new_tokens, 1)
-        check("temperature", self.temperature, 0)
-        check("top_p", self.top_p, 0, 1)
-        check("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
+        check_range("max_new_tokens", self.max_new_tokens, 1)
+        check_range("temperature", self.temperature, 0)
+        check_range("top_p", self.top_p, 0, 1)
+        check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
 
     def config(self, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
         """The same, as a Hugging Face folder carries it."""
@@ -55,7 +55,7 @@ class Decoding:
         )
 
 
-class Pace:
+class GenerationSpeed:
     """Tokens of answers a second, over all that was timed."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Pace:
         return f"{self._tokens / max(self._seconds, 1e-9):,.0f} tokens/s"
 
 
-def answer(
+def generate_answers(
     network: PreTrainedModel,
     encoder: Encoder,
     questions: list[str],
@@ -94,7 +94,7 @@ def answer(
     Returns:
         The answers, without the prompt and without end token; each ends where a new turn would begin.
     """
-    context = context_length(network)
+    context = get_context_length(network)
     # An answer may be set longer than the context: then it shares it with its question.
     longest = max(min(decoding.max_new_tokens, context // 2, context - encoder.frame - 1), 1)
     room = context - longest - encoder.frame
@@ -111,18 +111,18 @@ def answer(
         ids,
         attention_mask=mask,
         generation_config=config,
-        stopping_criteria=[_NewTurn(tokenizer, width)],
+        stopping_criteria=[_StopAtNewTurn(tokenizer, width)],
     )
     texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return [first_turn(_printable(text)) for text in texts]
+    return [cut_to_first_turn(_remove_control_characters(text)) for text in texts]
 
 
-def _printable(text: str) -> str:
+def _remove_control_characters(text: str) -> str:
     """Without control characters, which an untrained model may write and a terminal would obey."""
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
-class _NewTurn(StoppingCriteria):
+class _StopAtNewTurn(StoppingCriteria):
     """Ends an answer that begins to speak for the patient."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, prompt: int) -> None:

@@ -23,7 +23,7 @@ _WIDEST_HEAD = 256
 
 
 @dataclass(frozen=True)
-class Documents:
+class DocumentBounds:
     """Where the consultations of a flat batch lie.
 
     Attributes:
@@ -48,7 +48,7 @@ def attend(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    documents: Documents | None = None,
+    documents: DocumentBounds | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention that never looks across a boundary; without documents, that of transformers.
@@ -68,17 +68,19 @@ def attend(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    return _inside(query, key, value, dropout, scaling or query.shape[-1] ** -0.5, documents), None
+    return _attend_within(query, key, value, dropout, scaling or query.shape[-1] ** -0.5, documents), None
 
 
 @torch.compiler.disable  # what lies inside changes with every batch; a compiled network would be compiled anew
-def _inside(query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float, documents: Documents) -> Tensor:
+def _attend_within(
+    query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float, documents: DocumentBounds
+) -> Tensor:
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    if _on_processor(query) and not dropout:
-        return _Causal.apply(query, key, value, documents.boundaries, scaling).transpose(1, 2)  # type: ignore[no-any-return]
-    kernel = varlen()
-    if kernel is not None and not dropout and varlen_serves(query):
+    if _is_on_cpu(query) and not dropout:
+        return _CausalAttention.apply(query, key, value, documents.boundaries, scaling).transpose(1, 2)  # type: ignore[no-any-return]
+    kernel = find_varlen()
+    if kernel is not None and not dropout and varlen_supports(query):
         q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
         return kernel(q, k, v, documents.offsets, max(documents.sizes), scaling)[None]
     sizes = documents.sizes
@@ -88,11 +90,11 @@ def _inside(query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: 
     return torch.cat(outputs, dim=2).transpose(1, 2)
 
 
-def _on_processor(query: Tensor) -> bool:
+def _is_on_cpu(query: Tensor) -> bool:
     return query.device.type == "cpu"
 
 
-def varlen_serves(query: Tensor) -> bool:
+def varlen_supports(query: Tensor) -> bool:
     """Whether torch's kernel for documents of any length takes this: its card, precision and size."""
     return (
         query.device.type == "cuda"
@@ -104,7 +106,7 @@ def varlen_serves(query: Tensor) -> bool:
 
 
 @lru_cache(maxsize=1)
-def varlen() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor] | None:
+def find_varlen() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor] | None:
     """`torch.nn.attention.varlen`, causal, called alike in all releases; `None` where this torch has none.
 
     It takes `[tokens, heads, size]`, the offsets, the longest document and the factor on the scores.
@@ -127,7 +129,7 @@ def varlen() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor] |
     return call
 
 
-class _Causal(torch.autograd.Function):
+class _CausalAttention(torch.autograd.Function):
     """Causal attention of each consultation with its probabilities kept.
 
     At the length of consultations (a few hundred tokens) three plain products forward and backward take half of the
@@ -165,7 +167,7 @@ class _Causal(torch.autograd.Function):
         return *gradients, None, None
 
 
-def flat_mask() -> Tensor:
+def make_flat_mask() -> Tensor:
     """A four-dimensional mask: transformers takes it as made and builds none of `[tokens, tokens]`."""
     return torch.empty(1, 1, 1, 1)
 

@@ -13,7 +13,7 @@ _LEVELS = 1 << 16  # 16 random bits decide over an element: a probability is met
 _LOWEST = -(1 << 15)
 
 
-class Dropout(nn.Dropout):
+class FastDropout(nn.Dropout):
     """Dropout; on a processor a fifth of the time, with torch's generator as the only source of chance.
 
     torch draws one element at a time there (Mersenne Twister, then a comparison in double precision); 64 bits at once
@@ -24,10 +24,10 @@ class Dropout(nn.Dropout):
         dropped = round(self.p * _LEVELS)
         if not self.training or input.device.type != "cpu" or not 0 < dropped < _LEVELS:
             return super().forward(input)
-        return _Dropout.apply(input, dropped)  # type: ignore[no-any-return]
+        return _FastDropoutFunction.apply(input, dropped)  # type: ignore[no-any-return]
 
 
-class _Dropout(torch.autograd.Function):
+class _FastDropoutFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, dropped: int) -> Tensor:
         count = values.numel()
@@ -44,7 +44,7 @@ class _Dropout(torch.autograd.Function):
         return gradient * keep.to(gradient.dtype).mul_(ctx.scale), None
 
 
-def quicken(network: PreTrainedModel) -> PreTrainedModel:
+def replace_layers(network: PreTrainedModel) -> PreTrainedModel:
     """Puts these layers in the place of transformers' own; weights, names and what they compute stay.
 
     GPT-2's "gelu_new", eight operations there, is GELU's tanh approximation (Hendrycks and Gimpel, 2016).
@@ -52,7 +52,7 @@ def quicken(network: PreTrainedModel) -> PreTrainedModel:
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Dropout:
-                setattr(module, name, Dropout(child.p))
+                setattr(module, name, FastDropout(child.p))
             elif isinstance(child, NewGELUActivation):
                 setattr(module, name, nn.GELU(approximate="tanh"))
     return network

@@ -13,7 +13,7 @@ _ALIGNED = 64
 _CACHED = 64  # of them, how many a processor turns into gradients at once: what its cache holds in float32
 
 
-def answer_nll(
+def compute_answer_nll(
     hidden: Tensor, weight: Tensor, targets: Tensor, importance: Tensor | None = None, chunk: int = CHUNK
 ) -> tuple[Tensor, Tensor]:
     """Sum of the negative log-likelihood of the learned tokens, never holding all logits at once.
@@ -60,10 +60,10 @@ class _AnswerNLL(torch.autograd.Function):
         ctx.chunk, ctx.dtype = chunk, dtype
         nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         if ctx.early:
-            ctx.save_for_backward(*_gradients(hidden, weight, targets, importance, nll, chunk, dtype))
+            ctx.save_for_backward(*_compute_gradients(hidden, weight, targets, importance, nll, chunk, dtype))
         else:
-            for part, logits in _logits(hidden, weight.to(dtype), chunk):
-                _to_gradient(logits, targets[part], None, nll[part])
+            for part, logits in _iterate_logits(hidden, weight.to(dtype), chunk):
+                _turn_into_gradient(logits, targets[part], None, nll[part])
             if needs_gradient:
                 ctx.save_for_backward(hidden, weight, targets, importance)
         ctx.mark_non_differentiable(nll)
@@ -77,11 +77,11 @@ class _AnswerNLL(torch.autograd.Function):
             return grad_hidden.mul_(grad_total), grad_weight.mul_(grad_total), None, None, None, None
         hidden, weight, targets, importance = ctx.saved_tensors
         nll = torch.empty_like(importance)
-        found = _gradients(hidden, weight, targets, importance * grad_total, nll, ctx.chunk, ctx.dtype)
+        found = _compute_gradients(hidden, weight, targets, importance * grad_total, nll, ctx.chunk, ctx.dtype)
         return *found, None, None, None, None
 
 
-def _gradients(
+def _compute_gradients(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
@@ -93,15 +93,15 @@ def _gradients(
     """Of hidden states and output layer, summed over the chunks in their own precision; fills `nll`."""
     cast = weight.to(dtype)
     grad_hidden, grad_weight = torch.empty_like(hidden), None
-    for part, logits in _logits(hidden, cast, chunk):
-        _to_gradient(logits, targets[part], importance[part], nll[part])
+    for part, logits in _iterate_logits(hidden, cast, chunk):
+        _turn_into_gradient(logits, targets[part], importance[part], nll[part])
         grad_hidden[part] = (logits @ cast).to(hidden.dtype)
         found = logits.T @ hidden[part].to(dtype)
         grad_weight = found.to(weight.dtype) if grad_weight is None else grad_weight.add_(found)
     return grad_hidden, torch.zeros_like(weight) if grad_weight is None else grad_weight
 
 
-def _logits(hidden: Tensor, cast: Tensor, chunk: int) -> Iterator[tuple[slice, Tensor]]:
+def _iterate_logits(hidden: Tensor, cast: Tensor, chunk: int) -> Iterator[tuple[slice, Tensor]]:
     """The logits of some positions at a time, all in the same memory."""
     # On a GPU each row begins at a multiple of 64 numbers: tensor cores read no others at full speed, and GPT-2's
     # vocabulary is odd. The weights stay as they are.
@@ -113,7 +113,7 @@ def _logits(hidden: Tensor, cast: Tensor, chunk: int) -> Iterator[tuple[slice, T
         yield part, torch.mm(hidden[part].to(cast.dtype), cast.T, out=logits)
 
 
-def _to_gradient(logits: Tensor, targets: Tensor, importance: Tensor | None, nll: Tensor) -> None:
+def _turn_into_gradient(logits: Tensor, targets: Tensor, importance: Tensor | None, nll: Tensor) -> None:
     """Fills `nll`; turns logits into `importance * (softmax(logits) - one_hot(targets))` in place, in float32 inside.
 
     Args:

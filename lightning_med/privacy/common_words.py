@@ -14,28 +14,28 @@ _MEDICAL = re.compile(
 
 
 @cache
-def ordinary_words() -> frozenset[str]:
+def read_ordinary_words() -> frozenset[str]:
     """Lower-case words that are no name unless a title stands before them."""
-    return _read("ordinary_words.txt")
+    return _read_list("ordinary_words.txt")
 
 
 @cache
-def common_words() -> frozenset[str]:
+def read_common_words() -> frozenset[str]:
     """Lower-case words of five letters or more that are spelt as they are meant, names of people and places among them.
 
     The commonest of GloVe's vocabulary (Pennington, Socher and Manning, 2014; in the public domain), and everyday
     words.
     """
-    return _read("common_words.txt")
+    return _read_list("common_words.txt")
 
 
 @cache
-def given_names() -> frozenset[str]:
+def read_given_names() -> frozenset[str]:
     """Lower-case given names, of many countries."""
-    return _read("given_names.txt")
+    return _read_list("given_names.txt")
 
 
-def few(words: str) -> frozenset[str]:
+def make_word_set(words: str) -> frozenset[str]:
     """A handful of words, written as a sentence is."""
     return frozenset(words.split())
 
@@ -43,8 +43,10 @@ def few(words: str) -> frozenset[str]:
 def is_ordinary(word: str) -> bool:
     """Whether a word is English, or has the ending of a disease, a drug or a profession."""
     low = word.lower()
-    return low in ordinary_words() or (len(low) > 5 and low not in given_names() and bool(_MEDICAL.search(low)))
+    return low in read_ordinary_words() or (
+        len(low) > 5 and low not in read_given_names() and bool(_MEDICAL.search(low))
+    )
 
 
-def _read(name: str) -> frozenset[str]:
+def _read_list(name: str) -> frozenset[str]:
     return frozenset(Path(__file__).with_name(name).read_text(encoding="utf-8").split())

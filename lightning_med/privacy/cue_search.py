@@ -9,13 +9,13 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 OTHER = "À-ÖØ-öø-ɏ̀-ͯͰ-ඦḀ-ỿ"  # those beyond ASCII
 
 
-def lowered(text: str) -> str:
+def lower_keeping_length(text: str) -> str:
     """The text in lower case, every letter at its place (a capital İ would become two)."""
     low = text.lower()
     return low if len(low) == len(text) else "".join(one if len(one.lower()) != 1 else one.lower() for one in text)
 
 
-def places(low: str, words: Iterable[str]) -> Iterator[int]:
+def find_cues(low: str, words: Iterable[str]) -> Iterator[int]:
     """Where words begin, inside others too. `str.find` passes over text ten times as fast as a pattern does."""
     for word in words:
         at = low.find(word)
@@ -24,7 +24,7 @@ def places(low: str, words: Iterable[str]) -> Iterator[int]:
             at = low.find(word, at + 1)
 
 
-def other_than(words: Iterable[str], first: str) -> str:
+def match_other_than(words: Iterable[str], first: str) -> str:
     """A pattern of a word's beginning that none of some words has: RE2 knows no negative lookahead.
 
     It follows each letter the words share and leaves at the first they do not, or at a letter beyond ASCII.
@@ -39,18 +39,18 @@ def other_than(words: Iterable[str], first: str) -> str:
         for letter in word:
             node = node.setdefault(letter, {})
         node[""] = {}
-    return rf"(?:{_leaving(tree, first)}|[{first}]?[a-z]*[{OTHER}])"
+    return rf"(?:{_exclude(tree, first)}|[{first}]?[a-z]*[{OTHER}])"
 
 
-def _leaving(node: dict[str, dict], first: str = "") -> str:
+def _exclude(node: dict[str, dict], first: str = "") -> str:
     letters = sorted(letter for letter in node if letter)
     ends = "" in node  # the word may end here: only a longer one leaves
     signs = first or ("'-" + _LETTERS if ends else "".join(map(chr, range(128))))
-    leave = _one_of([ord(sign) for sign in signs if sign not in letters]) + ("" if first or ends else "|$")
-    return f"(?:{'|'.join([leave, *(letter + _leaving(node[letter]) for letter in letters)])})"
+    leave = _match_one_of([ord(sign) for sign in signs if sign not in letters]) + ("" if first or ends else "|$")
+    return f"(?:{'|'.join([leave, *(letter + _exclude(node[letter]) for letter in letters)])})"
 
 
-def _one_of(codes: list[int]) -> str:
+def _match_one_of(codes: list[int]) -> str:
     """A class of characters, as ranges: what RE2 reads fastest."""
     held = set(codes)
     starts = sorted(code for code in held if code - 1 not in held)

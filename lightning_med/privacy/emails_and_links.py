@@ -67,7 +67,7 @@ SUSPECT = (
 )
 
 
-def emails(text: str, low: str) -> Iterator[tuple[int, int]]:
+def find_emails(text: str, low: str) -> Iterator[tuple[int, int]]:
     """Addresses: written with "@", with spaces around it, or spelt out ("name at gmail dot com")."""
     at = text.find("@")
     while at >= 0:
@@ -84,7 +84,7 @@ def emails(text: str, low: str) -> Iterator[tuple[int, int]]:
                     yield left.start(), spelt.end()
 
 
-def urls(text: str, low: str, ordinary: frozenset[str]) -> Iterator[tuple[int, int]]:
+def find_urls(text: str, low: str, ordinary: frozenset[str]) -> Iterator[tuple[int, int]]:
     """Links. A bare domain needs an ending that no glued sentence ("pain.In the", "etc.in") has.
 
     Args:
@@ -93,13 +93,13 @@ def urls(text: str, low: str, ordinary: frozenset[str]) -> Iterator[tuple[int, i
     """
     opened = any(sign in low for sign in ("http", "www", "ftp:"))
     for link in _OPEN.finditer(text) if opened else ():
-        end = _trimmed(text, link.start(), link.end())
+        end = _trim_url(text, link.start(), link.end())
         broken = _BROKEN.match(text, link.end())
-        yield link.start(), _trimmed(text, link.start(), broken.end()) if broken else end
+        yield link.start(), _trim_url(text, link.start(), broken.end()) if broken else end
     for link in _BARE.finditer(text):
         labels = _LABELS.search(text, max(link.start() - 320, 0), link.start())
         if labels and _is_site(labels[0], link, ordinary):
-            yield labels.start(), _trimmed(text, labels.start(), link.end())
+            yield labels.start(), _trim_url(text, labels.start(), link.end())
 
 
 def _is_site(labels: str, link: re.Match[str], ordinary: frozenset[str]) -> bool:
@@ -114,7 +114,7 @@ def _is_site(labels: str, link: re.Match[str], ordinary: frozenset[str]) -> bool
     return any(sign.isalpha() for sign in labels)
 
 
-def _trimmed(text: str, start: int, end: int) -> int:
+def _trim_url(text: str, start: int, end: int) -> int:
     """Without the sentence's own punctuation; a bracket stays where the link itself opened it."""
     while end > start and text[end - 1] in _TRAILING:
         if text[end - 1] == ")" and text.count("(", start, end) >= text.count(")", start, end):

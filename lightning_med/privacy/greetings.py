@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lightning_med.privacy.cue_search import LETTERS as L
-from lightning_med.privacy.cue_search import places
-from lightning_med.privacy.person_names import GAP, TITLE, given, read
+from lightning_med.privacy.cue_search import find_cues
+from lightning_med.privacy.person_names import GAP, TITLE, find_given, read_name
 
 HELLO = r"hello+|hi+|hey+|hiya|namaste|greetings|good\s(?:morning|afternoon|evening|day)"
 _GREETING_WORDS = ("dear", "hello", "hi", "hey", "namaste", "greetings", "good m", "good a", "good e", "good d")
@@ -64,7 +64,7 @@ _CREDENTIALS = re.compile(
 )
 
 
-class Name(NamedTuple):
+class NameSpan(NamedTuple):
     """Where a name stands, and the span that leaves an answer with it (`None`: a placeholder stays)."""
 
     start: int
@@ -72,24 +72,24 @@ class Name(NamedTuple):
     cut: tuple[int, int] | None = None
 
 
-def greeted(text: str, low: str) -> Iterator[Name]:
+def find_greeted(text: str, low: str) -> Iterator[NameSpan]:
     """ "Dear Mrs Smith", "Hi Sarah Jane,", "HI. Amit,": a greeting stays without its name, "Dear …," goes whole."""
-    for place in places(low, _GREETING_WORDS):
+    for place in find_cues(low, _GREETING_WORDS):
         cue = _GREETING.match(text, place)
         if not cue:
             continue
         at, apart = cue.end(), cue["apart"].strip()
         end = _read_greeted(text, at, cue["dear"] is not None, bool(cue["title"]), bool(apart))
         if end > at:
-            yield Name(at, end, _greeting_cut(text, cue, end))
+            yield NameSpan(at, end, _cut_greeting(text, cue, end))
 
 
 def _read_greeted(text: str, at: int, dear: bool, title: bool, apart: bool) -> int:
     upper = text[at].isupper()
-    end = read(text, at, title or not apart, title)
+    end = read_name(text, at, title or not apart, title)
     if end == at:
         return at
-    known, ends = given(text, at, end), bool(_ENDS.match(text, end))
+    known, ends = find_given(text, at, end), bool(_ENDS.match(text, end))
     opens = ends or bool(_OPENER.match(text, end))
     if title:
         fits = upper or known or opens
@@ -102,7 +102,7 @@ def _read_greeted(text: str, at: int, dear: bool, title: bool, apart: bool) -> i
     return end if fits else at
 
 
-def _greeting_cut(text: str, cue: re.Match[str], end: int) -> tuple[int, int]:
+def _cut_greeting(text: str, cue: re.Match[str], end: int) -> tuple[int, int]:
     if cue["dear"] is None:
         return cue.end("hello"), end
     before = text[: cue.start()].rstrip()
@@ -111,46 +111,46 @@ def _greeting_cut(text: str, cue: re.Match[str], end: int) -> tuple[int, int]:
     return cue.start(), _AFTER.match(text, end).end()  # type: ignore[union-attr]
 
 
-def signed(text: str, low: str) -> Iterator[Name]:
+def find_signed(text: str, low: str) -> Iterator[NameSpan]:
     """ "Regards, Dr John Smith", "Thanks, Sarah", and a name that stands alone at the very end."""
-    for place in places(low, _SIGNED_WORDS):
+    for place in find_cues(low, _SIGNED_WORDS):
         cue = _SIGNED.match(text, place)
         if not cue:
             continue
         end = _read_signed(text, cue)
         if end > cue.end():
-            yield Name(cue.end(), end, _signature_cut(text, cue.start(), end))
+            yield NameSpan(cue.end(), end, _cut_signature(text, cue.start(), end))
     bottom = len(text.rstrip(" \t\n\r.!*~\xa0"))
     for cue in _TAIL.finditer(text, max(bottom - 60, 0), bottom):
         end = _read_last(text, cue, bottom)
         if end > cue.end():
-            yield Name(cue.end(), end, _signature_cut(text, cue.end("apart"), end))
+            yield NameSpan(cue.end(), end, _cut_signature(text, cue.end("apart"), end))
             break
 
 
 def _read_signed(text: str, cue: re.Match[str]) -> int:
     at, apart = cue.end(), cue["apart"]
     known_title = bool(cue["title"])
-    end = read(text, at, True, known_title)
+    end = read_name(text, at, True, known_title)
     if end == at and cue["strong"] and re.match(r"(?![AIU]\W*\Z)(?:[A-Z]\.?){1,4}\W{0,4}\Z", text[at : at + 12]):
         end = at + len(text[at:].rstrip(" .!\n"))  # "Regards, SK"
     if end == at or known_title:
         return end
-    last, known = bool(_STOPS.match(text, end)), given(text, at, end)
+    last, known = bool(_STOPS.match(text, end)), find_given(text, at, end)
     if cue["strong"]:
         fits = (
             last
             or known
             or (bool(_ENDS.match(text, end)) and not re.search(r"[.!?]", apart))
-            or (text[at].isupper() and _degree(text, end))
+            or (text[at].isupper() and _skip_degree(text, end))
         )
     else:
         upper = text[at].isupper()
-        fits = (known and upper) or (last and (upper or end - at > 2)) or (upper and _degree(text, end))
+        fits = (known and upper) or (last and (upper or end - at > 2)) or (upper and _skip_degree(text, end))
     return end if fits else at
 
 
-def _degree(text: str, end: int) -> bool:
+def _skip_degree(text: str, end: int) -> bool:
     """Whether letters such as "MD" follow a name."""
     found = _CREDENTIALS.match(text, end)
     return found is not None and len(found[0]) > 2 and any(sign.isalpha() for sign in found[0])
@@ -158,7 +158,7 @@ def _degree(text: str, end: int) -> bool:
 
 def _read_last(text: str, cue: re.Match[str], bottom: int) -> int:
     at = cue.end()
-    end = read(text, at, True, bool(cue["title"]))
+    end = read_name(text, at, True, bool(cue["title"]))
     degrees = _CREDENTIALS.match(text, end).end() if cue["title"] else end  # type: ignore[union-attr]
     if end == at or not _STOPS.match(text, degrees):
         return at
@@ -168,12 +168,12 @@ def _read_last(text: str, cue: re.Match[str], bottom: int) -> int:
     alone = cue["apart"] == "\n" or (
         cue["apart"] in "–—-" and not text[max(cue.start() - 1, 0) : cue.start()].isalnum()
     )
-    known = given(text, at, end)
+    known = find_given(text, at, end)
     upper = text[at].isupper()
     return end if (known and (alone or thanked) and (upper or thanked)) or (thanked and upper) else at
 
 
-def _signature_cut(text: str, start: int, end: int) -> tuple[int, int]:
+def _cut_signature(text: str, start: int, end: int) -> tuple[int, int]:
     """From "Thanks and kind" before the cue to the last degree behind the name."""
     front = _FRONT.search(text, max(start - 60, 0), start)
     start = front.start() if front else start

@@ -12,8 +12,8 @@ from lightning_med.privacy import greetings as phrases
 from lightning_med.privacy import person_names as names
 from lightning_med.privacy import phone_and_id_numbers as numbers
 from lightning_med.privacy import postal_addresses as addresses
-from lightning_med.privacy.common_words import ordinary_words
-from lightning_med.privacy.cue_search import lowered
+from lightning_med.privacy.common_words import read_ordinary_words
+from lightning_med.privacy.cue_search import lower_keeping_length
 from lightning_med.privacy.prefilter import SUSPECT as SUSPECT
 
 KINDS = ("EMAIL", "URL", "PHONE", "CARD", "NATIONAL_ID", "ADDRESS", "NAME")
@@ -33,9 +33,9 @@ class Found:
     kind: str
 
 
-def find(text: str) -> list[Found]:
+def find_private(text: str) -> list[Found]:
     """Private data in order, never overlapping. Placeholders that stand in the text already are no private data."""
-    return [found for found, _ in _found(text)]
+    return [found for found, _ in _find_all(text)]
 
 
 def mask(text: str, answer: bool = False) -> tuple[str, Counter[str]]:
@@ -50,29 +50,29 @@ def mask(text: str, answer: bool = False) -> tuple[str, Counter[str]]:
             patient by name.
     """
     counts: Counter[str] = Counter()
-    while found := _found(text):
+    while found := _find_all(text):
         counts.update(one.kind for one, _ in found)
-        text = _replaced(text, found, answer)
+        text = _replace(text, found, answer)
     return text, counts
 
 
-def _found(text: str) -> list[tuple[Found, tuple[int, int] | None]]:
+def _find_all(text: str) -> list[tuple[Found, tuple[int, int] | None]]:
     """What is found, surest kinds first: each is blanked so that no later pattern reads across it."""
     kept: list[tuple[Found, tuple[int, int] | None]] = []
     blank = _RARE.sub("\x01", text)
     blank = _PLACEHOLDER.sub(lambda held: "\x00" * len(held[0]), blank) if "[" in blank else blank
-    for search in (_links, _numbers, _addresses, _names):
+    for search in (_find_links, _find_numbers, _find_addresses, _find_names):
         taken: list[tuple[Found, tuple[int, int] | None]] = []
         for start, end, kind, cut in sorted(search(blank), key=lambda one: (one[0], -one[1])):
             if start < end and "\x00" not in blank[start:end] and (not taken or start >= taken[-1][0].end):
                 taken.append((Found(start, end, kind), cut))
         if taken:
-            blank = _blanked(blank, [one for one, _ in taken])
+            blank = _blank_out(blank, [one for one, _ in taken])
         kept += taken
     return sorted(kept, key=lambda one: one[0].start)
 
 
-def _blanked(text: str, taken: list[Found]) -> str:
+def _blank_out(text: str, taken: list[Found]) -> str:
     pieces, at = [], 0
     for one in taken:
         pieces += [text[at : one.start], "\x00" * (one.end - one.start)]
@@ -83,50 +83,50 @@ def _blanked(text: str, taken: list[Found]) -> str:
 _Hit = tuple[int, int, str, tuple[int, int] | None]
 
 
-def _links(text: str) -> Iterator[_Hit]:
-    low = lowered(text)
-    for start, end in links.emails(text, low):
+def _find_links(text: str) -> Iterator[_Hit]:
+    low = lower_keeping_length(text)
+    for start, end in links.find_emails(text, low):
         yield start, end, "EMAIL", None
-    for start, end in links.urls(text, low, ordinary_words()):
+    for start, end in links.find_urls(text, low, read_ordinary_words()):
         yield start, end, "URL", None
 
 
-def _numbers(text: str) -> Iterator[_Hit]:
-    for start, end, kind in numbers.numbers(text):
+def _find_numbers(text: str) -> Iterator[_Hit]:
+    for start, end, kind in numbers.find_numbers(text):
         yield start, end, kind, None
 
 
-def _addresses(text: str) -> Iterator[_Hit]:
-    for start, end in addresses.addresses(text, lowered(text), ordinary_words()):
+def _find_addresses(text: str) -> Iterator[_Hit]:
+    for start, end in addresses.find_addresses(text, lower_keeping_length(text), read_ordinary_words()):
         yield start, end, "ADDRESS", None
 
 
-def _names(text: str) -> Iterator[_Hit]:
-    low = lowered(text)
-    for name in (*phrases.greeted(text, low), *phrases.signed(text, low)):
+def _find_names(text: str) -> Iterator[_Hit]:
+    low = lower_keeping_length(text)
+    for name in (*phrases.find_greeted(text, low), *phrases.find_signed(text, low)):
         yield name.start, name.end, "NAME", name.cut
-    for search in (names.introduced, names.said_to_be, names.of_kin, names.titled):
+    for search in (names.find_introduced, names.find_said_to_be, names.find_of_kin, names.find_titled):
         for start, end in search(text, low):
             yield start, end, "NAME", None
 
 
-def _replaced(text: str, found: list[tuple[Found, tuple[int, int] | None]], answer: bool) -> str:
+def _replace(text: str, found: list[tuple[Found, tuple[int, int] | None]], answer: bool) -> str:
     edits: list[tuple[int, int, str]] = []  # start, end, placeholder; an empty one where the phrase leaves
     at = 0
     for one, cut in found:
         if one.end <= at:
             continue  # it leaves with the phrase before it
-        leaves = (cut or _clause(text, one)) if answer and one.kind == "NAME" else None
+        leaves = (cut or _find_clause(text, one)) if answer and one.kind == "NAME" else None
         start, end = leaves or (one.start, one.end)
         edits.append((max(start, at), max(end, one.end), "" if leaves else f"[{one.kind}]"))
         at = edits[-1][1]
     for start, end, placeholder in reversed(edits):
         before, after = text[:start], text[end:]
-        text = before + placeholder + after if placeholder else _joined(before, after, text[start].isupper())
+        text = before + placeholder + after if placeholder else _join_lists(before, after, text[start].isupper())
     return text
 
 
-def _joined(before: str, after: str, upper: bool) -> str:
+def _join_lists(before: str, after: str, upper: bool) -> str:
     """One space where a phrase has left, none before punctuation, a capital where a sentence now begins."""
     kept = before.rstrip()
     if not after.strip():
@@ -137,7 +137,7 @@ def _joined(before: str, after: str, upper: bool) -> str:
     return kept + (" " if after[0].isalnum() else "") + after
 
 
-def _clause(text: str, one: Found) -> tuple[int, int] | None:
+def _find_clause(text: str, one: Found) -> tuple[int, int] | None:
     """ "I am Dr. Smith and I have …" says as much without its first half."""
     front, then = _CLAUSE.search(text, max(one.start - 40, 0), one.start), _AND_I.match(text, one.end)
     return (front.start(), then.end()) if front and then else None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lightning_med.privacy.common_words import few, given_names, is_ordinary
+from lightning_med.privacy.common_words import is_ordinary, make_word_set, read_given_names
 from lightning_med.privacy.cue_search import LETTERS as L
-from lightning_med.privacy.cue_search import places
+from lightning_med.privacy.cue_search import find_cues
 
 GAP = r"[ \t\xa0]"
 _TITLES = "mr|mrs|ms|miss|mx|mme|mister|dr|prof|professor|doctor|doc"
@@ -23,8 +23,8 @@ _GLUED = re.compile(r"([A-Z]?[a-z]{2,})([A-Z][a-z]*)\Z")
 _INITIAL = re.compile(r"[A-HJ-Z](?=\.?\s*(?:\n|\Z|,))")
 _SIGN = re.compile(r"\s{0,2}(?:[^\s\w]|\Z)")
 _VERBS = ("n't", "n’t", "'m", "’m", "'ve", "’ve", "'ll", "’ll", "'re", "’re", "'d", "’d")
-_WORDS_TOO = few("hope mark bill grace rose don gene harsh ray max ivy vera pat joy eve rob sue kiran dawn")
-_SURNAMES = few(
+_WORDS_TOO = make_word_set("hope mark bill grace rose don gene harsh ray max ivy vera pat joy eve rob sue kiran dawn")
+_SURNAMES = make_word_set(
     "brown green white young black wood woods hill king cook day west north stone bell gray grey cross fish "
     "fox field price rice bishop carter baker mason park parks pope power powers savage sharp silver small "
     "snow strong summers waters webb wells winter wise gold hall long short lamb bush rivers banks graves "
@@ -57,7 +57,7 @@ _OF_KIN = re.compile(
 )
 
 
-def read(text: str, at: int, sure: bool, titled: bool = False) -> int:
+def read_name(text: str, at: int, sure: bool, titled: bool = False) -> int:
     """The end of the name that begins at a place, or that place where none does.
 
     Args:
@@ -75,7 +75,7 @@ def read(text: str, at: int, sure: bool, titled: bool = False) -> int:
             if not leads and _INITIAL.match(text, here):
                 end = here + 1  # "Betty B."
             break
-        if leads and not titled and token[0].lower() in _WORDS_TOO and not _ends(text, here + length):
+        if leads and not titled and token[0].lower() in _WORDS_TOO and not _end_name(text, here + length):
             break  # "Hope this helps"
         end = here + length
         leads = leads and "." in token[0]
@@ -85,7 +85,7 @@ def read(text: str, at: int, sure: bool, titled: bool = False) -> int:
     return at if leads else end
 
 
-def _ends(text: str, at: int) -> bool:
+def _end_name(text: str, at: int) -> bool:
     """Whether a sign or a surname follows a name that is a word too."""
     surname = _TOKEN.match(text, _SPACE.match(text, at).end())  # type: ignore[union-attr]
     return bool(_SIGN.match(text, at)) or (surname is not None and surname[0].istitle() and not is_ordinary(surname[0]))
@@ -100,7 +100,7 @@ def _length(token: str, sure: bool, titled: bool, lower: bool, shouted: bool) ->
     if glued and is_ordinary(glued[2]):
         word = glued[1]  # "my name is juliaI have"
     low = word.lower()
-    known = low in given_names()
+    known = low in read_given_names()
     if word.endswith(_VERBS) or (word[0].islower() and not lower) or (len(word) == 1 and not word.isupper()):
         return 0
     if is_ordinary(word) and not (titled and low in _SURNAMES and word[0].isupper()):
@@ -110,38 +110,38 @@ def _length(token: str, sure: bool, titled: bool, lower: bool, shouted: bool) ->
     return len(word) if known or sure else 0
 
 
-def given(text: str, at: int, end: int) -> bool:
+def find_given(text: str, at: int, end: int) -> bool:
     """Whether a name's first word is a known given name."""
     word = _WORD.match(text, at, end)
-    return word is not None and word[0].lower() in given_names()
+    return word is not None and word[0].lower() in read_given_names()
 
 
-def introduced(text: str, low: str) -> Iterator[tuple[int, int]]:
+def find_introduced(text: str, low: str) -> Iterator[tuple[int, int]]:
     """ "My name is …", "Name: …", "call me …", "myself …"."""
     if not any(word in low for word in ("name", "call me", "myself")):
         return
     for cue in _INTRODUCED.finditer(text):
         sure = not cue[0].lower().startswith(("call", "myself")) or text[cue.end()].isupper()
-        end = read(text, cue.end(), sure, bool(cue["title"]) or "name" in cue[0].lower())
+        end = read_name(text, cue.end(), sure, bool(cue["title"]) or "name" in cue[0].lower())
         if end > cue.end():
             yield cue.end(), end
 
 
-def said_to_be(text: str, low: str) -> Iterator[tuple[int, int]]:
+def find_said_to_be(text: str, low: str) -> Iterator[tuple[int, int]]:
     """ "I am Sarah", "this is Dr Patel": a given name, or any name after a title or before "from"."""
-    for place in places(low, ("i am", "i'm", "i’m", "i m", "im", "iam", "this is", "here is")):
+    for place in find_cues(low, ("i am", "i'm", "i’m", "i m", "im", "iam", "this is", "here is")):
         cue = _I_AM.match(text, place)
         if not cue:
             continue
         at = cue.end()
-        end = read(text, at, bool(cue["title"]), bool(cue["title"]))
+        end = read_name(text, at, bool(cue["title"]), bool(cue["title"]))
         if end > at and (cue["title"] or _NEXT.match(text, end)):
             yield at, end
-        elif cue[0][0] in "Ii" and (whole := _full(text, at)):
+        elif cue[0][0] in "Ii" and (whole := _read_full_name(text, at)):
             yield whole
 
 
-def _full(text: str, at: int) -> tuple[int, int] | None:
+def _read_full_name(text: str, at: int) -> tuple[int, int] | None:
     """ "Zuri Fanta.", "Zuri from Lagos": no given names that are known, but no English either."""
     found = _FULL.match(text, at)
     if not found or any(word and is_ordinary(word) for word in found.group("first", "last")):
@@ -149,18 +149,18 @@ def _full(text: str, at: int) -> tuple[int, int] | None:
     return found.span()
 
 
-def of_kin(text: str, low: str) -> Iterator[tuple[int, int]]:
+def find_of_kin(text: str, low: str) -> Iterator[tuple[int, int]]:
     """ "My wife Kavita", "our 5 year old son Jay": a given name."""
-    for place in places(low, ("my ", "our ", "his ", "her ", "patient ")):
+    for place in find_cues(low, ("my ", "our ", "his ", "her ", "patient ")):
         cue = _OF_KIN.match(text, place)
-        end = read(text, cue.end(), False) if cue else 0
+        end = read_name(text, cue.end(), False) if cue else 0
         if cue and end > cue.end():
             yield cue.end(), end
 
 
-def titled(text: str, low: str) -> Iterator[tuple[int, int]]:
+def find_titled(text: str, low: str) -> Iterator[tuple[int, int]]:
     """ "Mrs Smith", "Dr. A. K. Gupta" anywhere; "dr shanta" only where the word is a given name."""
-    for place in places(low, ("mr", "ms", "miss", "mx", "dr", "prof", "doctor", "mister")):
+    for place in find_cues(low, ("mr", "ms", "miss", "mx", "dr", "prof", "doctor", "mister")):
         cue = _TITLED.match(text, place)
         if not cue:
             continue
@@ -175,6 +175,6 @@ def titled(text: str, low: str) -> Iterator[tuple[int, int]]:
         if title == "Doctor" and ("." in cue[0] or low.endswith("chat ", 0, place)):
             continue  # "Thanks for using Chat Doctor White spots are …"
         sure = upper and not shouted and not sentence
-        end = read(text, at, sure, sure)
-        if end > at and (sure or given(text, at, end) or "." in text[at : at + 2]):
+        end = read_name(text, at, sure, sure)
+        if end > at and (sure or find_given(text, at, end) or "." in text[at : at + 2]):
             yield at, end

@@ -69,7 +69,7 @@ _SHAPES = {
 }
 
 
-def numbers(text: str) -> Iterator[tuple[int, int, str]]:
+def find_numbers(text: str) -> Iterator[tuple[int, int, str]]:
     """Start, end and kind of every telephone, card and identity number."""
     if text.isascii() and len(text.encode().translate(None, _NO_DIGITS)) < 6:  # passes over most texts at once
         return
@@ -79,7 +79,7 @@ def numbers(text: str) -> Iterator[tuple[int, int, str]]:
         groups = [group.span() for group in _GROUP.finditer(text, run.start(), run.end())]
         at = 0 if len(groups) <= _MOST_GROUPS else len(groups)
         while at < len(groups):
-            found = _longest(text, groups, at)
+            found = _keep_longest(text, groups, at)
             if found:
                 yield found[0], found[1], found[2]
             at = found[3] if found else at + 1
@@ -87,12 +87,12 @@ def numbers(text: str) -> Iterator[tuple[int, int, str]]:
         yield nino.start(), nino.end(), "NATIONAL_ID"
 
 
-def _longest(text: str, groups: list[tuple[int, int]], at: int) -> tuple[int, int, str, int] | None:
+def _keep_longest(text: str, groups: list[tuple[int, int]], at: int) -> tuple[int, int, str, int] | None:
     """The longest number that begins at a group, with the index of the group after it."""
     start = groups[at][0]
-    if start and (text[start - 1].isalnum() or text[start - 1] in "_/:=" or _decimal(text, start)):
+    if start and (text[start - 1].isalnum() or text[start - 1] in "_/:=" or _is_decimal(text, start)):
         return None
-    cues: frozenset[str] = _cues(text, start) if at == 0 else frozenset()  # inside a run only digits stand before
+    cues: frozenset[str] = _find_cues(text, start) if at == 0 else frozenset()  # inside a run only digits stand before
     total, stop = 0, at
     while stop < len(groups) and stop < at + 7 and total <= 19:
         total += groups[stop][1] - groups[stop][0]
@@ -100,18 +100,20 @@ def _longest(text: str, groups: list[tuple[int, int]], at: int) -> tuple[int, in
     for last in range(stop, at, -1):
         end = groups[last - 1][1]
         digits = "".join(text[a:b] for a, b in groups[at:last])
-        if not 7 <= len(digits) <= 19 or _goes_on(text, end):
+        if not 7 <= len(digits) <= 19 or _continues(text, end):
             continue
         shape = tuple(b - a for a, b in groups[at:last])
-        alone = (at == 0 or _apart(text, groups, at)) and (last == len(groups) or _apart(text, groups, last))
-        kind = _kind(text, (start, end), digits, shape, alone, cues)
+        alone = (at == 0 or _split_apart(text, groups, at)) and (
+            last == len(groups) or _split_apart(text, groups, last)
+        )
+        kind = _classify(text, (start, end), digits, shape, alone, cues)
         if kind:
-            start, end = _edges(text, start, end, kind)
+            start, end = _trim_edges(text, start, end, kind)
             return start, end, kind, last
     return None
 
 
-def _cues(text: str, start: int) -> frozenset[str]:
+def _find_cues(text: str, start: int) -> frozenset[str]:
     """What the words before a number call it."""
     before = text[max(start - 60, 0) : start].rstrip("+( ")
     found = {name: cue.start() for name, words in _CUES.items() if (cue := words.search(before))}
@@ -120,7 +122,7 @@ def _cues(text: str, start: int) -> frozenset[str]:
     return frozenset(found)
 
 
-def _kind(
+def _classify(
     text: str, span: tuple[int, int], digits: str, shape: tuple[int, ...], alone: bool, cues: frozenset[str]
 ) -> str:
     start, end = span
@@ -134,7 +136,7 @@ def _kind(
     if not counted and len(digits) >= 13 and len(set(digits)) > 1 and _is_card(digits, shape):
         return "CARD"
     abroad = plus or digits.startswith("00")
-    if abroad and 9 <= len(digits) <= 17 and _valid(f"+{digits.lstrip('0')}", None, not plus):
+    if abroad and 9 <= len(digits) <= 17 and _is_valid(f"+{digits.lstrip('0')}", None, not plus):
         return "PHONE"
     if _UNIT.match(text, end):
         return ""
@@ -180,19 +182,19 @@ def _is_national(text: str, start: int, end: int, digits: str, shape: tuple[int,
     if len(shape) == 2 and written.endswith("00"):
         return False  # "70000-90000"
     if digits[0] == "0" and len(digits) <= 11:
-        return min(shape) >= 2 and any(_valid(digits, region, True) for region in ("GB", "IN", "AU"))
+        return min(shape) >= 2 and any(_is_valid(digits, region, True) for region in ("GB", "IN", "AU"))
     if shape not in _SHAPES or (shape == (3, 7) and "(" not in text[max(start - 1, 0) : start] and "-" not in written):
         return False
     if len(digits) == 10:
-        us = _valid(digits, "US", True) and (shape != (5, 5))
-        return us or (shape in ((10,), (5, 5), (3, 3, 4), (3, 7), (3, 4, 3)) and _valid(digits, "IN", True))
+        us = _is_valid(digits, "US", True) and (shape != (5, 5))
+        return us or (shape in ((10,), (5, 5), (3, 3, 4), (3, 7), (3, 4, 3)) and _is_valid(digits, "IN", True))
     if len(digits) == 11:
-        return digits[0] == "1" and _valid(digits[1:], "US", True)
-    return digits.startswith("91") and _valid(digits[2:], "IN", True)
+        return digits[0] == "1" and _is_valid(digits[1:], "US", True)
+    return digits.startswith("91") and _is_valid(digits[2:], "IN", True)
 
 
 @lru_cache(maxsize=4096)
-def _valid(digits: str, region: str | None, strictly: bool) -> bool:
+def _is_valid(digits: str, region: str | None, strictly: bool) -> bool:
     import phonenumbers
 
     try:
@@ -208,23 +210,23 @@ def _is_date_or_range(written: str, shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and shape[0] >= 4 and "-" in written and written.endswith("00")
 
 
-def _decimal(text: str, start: int) -> bool:
+def _is_decimal(text: str, start: int) -> bool:
     return start >= 2 and text[start - 1] in ".," and text[start - 2].isdigit()
 
 
-def _goes_on(text: str, end: int) -> bool:
+def _continues(text: str, end: int) -> bool:
     """A decimal, a time, a fraction or a code follows."""
     after = text[end : end + 2]
     return bool(after) and (after[0].isdigit() or (after[0] in ".,:/" and after[1:].isdigit()) or after[0] == "_")
 
 
-def _apart(text: str, groups: list[tuple[int, int]], at: int) -> bool:
+def _split_apart(text: str, groups: list[tuple[int, int]], at: int) -> bool:
     """Whether the group at an index is parted from the one before by more than one number's own separators."""
     between = text[groups[at - 1][1] : groups[at][0]]
     return len(between.strip("()")) > 1 or "(" in between
 
 
-def _edges(text: str, start: int, end: int, kind: str) -> tuple[int, int]:
+def _trim_edges(text: str, start: int, end: int, kind: str) -> tuple[int, int]:
     """With a leading plus and brackets, and with the extension."""
     if kind != "PHONE":
         return start, end

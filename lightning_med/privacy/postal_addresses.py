@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lightning_med.privacy.common_words import few
+from lightning_med.privacy.common_words import make_word_set
 
 _FULL = (
     "street|road|avenue|lane|boulevard|nagar|marg|colony|chowk|vihar|enclave"  # what even lower-case text may end in
@@ -30,13 +30,13 @@ _STREET_LOWER = re.compile(
 _TYPE = re.compile(rf" (?:{_CAPITAL}|{_SHORT}|{_FULL}|(?:st|rd|ave|blvd) ?[,.\n])")
 _FLAT_WORDS = ("flat", "apt", "apartment", "plot", "door", "house", "h.no", "h. no", "d.no", "d. no")
 _SAID_WORDS = ("address", "live at", "living at", "resid", "reside at", "stay at")
-_NOT_STREET = few(
+_NOT_STREET = make_word_set(
     "the a an in on of to at by for from my your his her our this that down up off along across miles mile km "
     "kms mg ml mcg minutes minute min mins hours hour hrs hr days day weeks week months month years year yrs "
     "yr times time cm mm kg kgs lbs or and with after before different busy long old feet foot ft meters "
     "metres people men women kids children dogs way tablets tablet tabs blocks lakh units pm am star lane"
 )
-_NEVER = few("per my your his her with and from by as see")  # "40 Lipitor Per My Dr"
+_NEVER = make_word_set("per my your his her with and from by as see")  # "40 Lipitor Per My Dr"
 _BOX = re.compile(r"(?<![\w])(?:p\.?\s?o\.?|post\s+office)\s?box\s*(?:no\.?|#|:)?\s*\d{1,6}(?!\d)", re.IGNORECASE)
 _FLAT = re.compile(
     r"(?<![\w])(?:flat|apt\.?|apartment|plot|door|house|h\.|d\.)\s*(?:no\.?|number|#)\s*[:-]?\s*\w{0,2}[-/]?\d{1,5}\w?(?:[-/]\w{1,5}){0,3}"
@@ -79,7 +79,7 @@ SUSPECT = (
 )
 
 
-def addresses(text: str, low: str, ordinary: frozenset[str]) -> Iterator[tuple[int, int]]:
+def find_addresses(text: str, low: str, ordinary: frozenset[str]) -> Iterator[tuple[int, int]]:
     """Start and end of every address, its town and postcode with it.
 
     Args:
@@ -92,7 +92,7 @@ def addresses(text: str, low: str, ordinary: frozenset[str]) -> Iterator[tuple[i
     for pattern in patterns:
         for street in pattern.finditer(text):
             if _is_street(street, ordinary):
-                yield street.start(), _with_town(text, street.end(), ordinary)
+                yield street.start(), _extend_to_town(text, street.end(), ordinary)
     for code in _POSTCODE.finditer(text) if "code" in low or "zip" in low else ():
         yield code.span("code")
     for cue in _SAID.finditer(text) if any(word in low for word in _SAID_WORDS) else ():
@@ -110,7 +110,7 @@ def _is_street(found: re.Match[str], ordinary: frozenset[str]) -> bool:
     return found.re is not _STREET_LOWER or not _NOT_STREET & set(found["words"].split())
 
 
-def _with_town(text: str, end: int, ordinary: frozenset[str]) -> int:
+def _extend_to_town(text: str, end: int, ordinary: frozenset[str]) -> int:
     for _ in range(6):
         piece = _TAIL_UNIT.match(text, end) or _TAIL_CODE.match(text, end) or _TAIL_WORDS.match(text, end)
         if not piece:
@@ -123,6 +123,6 @@ def _with_town(text: str, end: int, ordinary: frozenset[str]) -> int:
     return end
 
 
-_TOWNS = few(
+_TOWNS = make_word_set(
     "delhi mumbai london new york india england australia canada america north south east west park green hill"
 )

@@ -11,8 +11,8 @@ from string import ascii_lowercase, ascii_uppercase
 from lightning_med.privacy import emails_and_links as links
 from lightning_med.privacy import phone_and_id_numbers as numbers
 from lightning_med.privacy import postal_addresses as addresses
-from lightning_med.privacy.common_words import given_names
-from lightning_med.privacy.cue_search import OTHER, other_than
+from lightning_med.privacy.common_words import read_given_names
+from lightning_med.privacy.cue_search import OTHER, match_other_than
 from lightning_med.privacy.greetings import HELLO, STRONG, WEAK
 from lightning_med.privacy.person_names import KIN
 
@@ -37,9 +37,9 @@ _POLITE = rf"(?i:dear(?:est)?|{HELLO}|{STRONG}|{WEAK})"
 _TITLED = r"(?i:mrs?|ms|mx|dr|prof)"
 _CALLED = rf"(?i:call{_GAP}me|myself)"
 _I_AM = rf"(?i:i{_GAP}am|i['’ ]?m|iam|this{_GAP}is|here{_GAP}is)"
-_UPPER = other_than((word.capitalize() for word in NOT_FIRST.split()), ascii_uppercase)
-_LOWER = other_than(NOT_FIRST.split()[:60], ascii_lowercase)
-_GIVEN = "|".join(f"[{name[0].upper()}{name[0]}]{name[1:]}" for name in sorted(given_names()))
+_UPPER = match_other_than((word.capitalize() for word in NOT_FIRST.split()), ascii_uppercase)
+_LOWER = match_other_than(NOT_FIRST.split()[:60], ascii_lowercase)
+_GIVEN = "|".join(f"[{name[0].upper()}{name[0]}]{name[1:]}" for name in sorted(read_given_names()))
 _WORD = f"[A-Za-z{OTHER}'’-]"
 _CAPITAL = f"[A-Z{OTHER}][A-Za-z{OTHER}'’.-]*"
 _STOPS = r"[\s\xa0.!,)~*;:–—-]*$"

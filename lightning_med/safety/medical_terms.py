@@ -6,8 +6,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-from lightning_med.privacy.common_words import few, ordinary_words
-from lightning_med.safety.yaml_files import read
+from lightning_med.privacy.common_words import make_word_set, read_ordinary_words
+from lightning_med.safety.yaml_files import read_yaml
 
 PATH = Path(__file__).with_name("medical_terms.yaml")
 
@@ -26,24 +26,24 @@ _NO_DISEASE = frozenset(("diagnosis", "prognosis", "coma", "aroma", "diploma"))
 def is_drug(word: str) -> bool:
     """Whether a word names a medicine or a class of them, by a list and by its ending."""
     low = word.lower()
-    return low in _drugs() or (len(low) > 6 and bool(_DRUG.search(low)) and low not in ordinary_words())
+    return low in _read_drugs() or (len(low) > 6 and bool(_DRUG.search(low)) and low not in read_ordinary_words())
 
 
 def is_disease(word: str) -> bool:
     """Whether a word names a disease, by a list and by its ending."""
     low = word.lower()
-    return low in _diseases() or (len(low) > 5 and bool(_DISEASE.search(low)) and low not in _NO_DISEASE)
+    return low in _read_diseases() or (len(low) > 5 and bool(_DISEASE.search(low)) and low not in _NO_DISEASE)
 
 
 @cache
-def _drugs() -> frozenset[str]:
-    return _listed("drugs")
+def _read_drugs() -> frozenset[str]:
+    return _read_list("drugs")
 
 
 @cache
-def _diseases() -> frozenset[str]:
-    return _listed("diseases")
+def _read_diseases() -> frozenset[str]:
+    return _read_list("diseases")
 
 
-def _listed(name: str) -> frozenset[str]:
-    return few(read(PATH)[name])
+def _read_list(name: str) -> frozenset[str]:
+    return make_word_set(read_yaml(PATH)[name])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """A file of rules."""
     import yaml
 

@@ -14,7 +14,7 @@ from lightning_med.safety import Guarded, Verdict, guard, triage
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.messages import advice
 from lightning_med.tokenization.prompts import Prompt
-from lightning_med.tokenization.text_normalization import mend_whitespace
+from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ class Responder:
             InputError: The folder is not an export of `lightning-med export`, or not a whole one.
         """
         folder = Path(folder)
-        mend = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
+        hint = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
         if not (folder / SETTINGS).is_file():
-            raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", mend)
+            raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", hint)
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -115,7 +115,7 @@ class Responder:
             encoder = Encoder(tokenizer, Prompt(own["system_prompt"]), own["max_length"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{folder} is not a whole export: {reason}", mend) from error
+            raise InputError(f"{folder} is not a whole export: {reason}", hint) from error
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return cls(network.to(device or "cpu"), encoder, decoding, region, safety)
 
@@ -135,7 +135,9 @@ class Responder:
         """
         mended = [clean_question(question) for question in questions]
         if not self.safety:
-            return [_unchecked(question, raw) for question, raw in zip(questions, self._written(mended), strict=True)]
+            return [
+                _mark_unchecked(question, raw) for question, raw in zip(questions, self._written(mended), strict=True)
+            ]
         verdicts = [triage(question, self.region) for question in questions]
         answerable = [number for number, verdict in enumerate(verdicts) if verdict.answerable]
         written = dict(zip(answerable, self._written([mended[number] for number in answerable]), strict=True))
@@ -150,14 +152,14 @@ class Responder:
             return []
         import torch
 
-        from lightning_med.inference.generation import answer
+        from lightning_med.inference.generation import generate_answers
 
         with torch.inference_mode():
-            return answer(self.network, self.encoder, questions, self.decoding)
+            return generate_answers(self.network, self.encoder, questions, self.decoding)
 
 
-def _unchecked(question: str, raw: str) -> Answer:
-    return Answer(question, f"{raw}\n\n{advice.notice('off')}\n\n{DISCLAIMER}", raw, UNCHECKED, "", {}, "")
+def _mark_unchecked(question: str, raw: str) -> Answer:
+    return Answer(question, f"{raw}\n\n{advice.get_notice('off')}\n\n{DISCLAIMER}", raw, UNCHECKED, "", {}, "")
 
 
 def answer_alarm(question: str, region: str | None = None) -> Answer | None:
@@ -172,7 +174,7 @@ def clean_question(question: str) -> str:
     Raises:
         InputError: It is empty.
     """
-    mended = mend_whitespace(question)
+    mended = normalize_whitespace(question)
     if not mended:
         raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
     return mended
@@ -194,22 +196,22 @@ def generate_response(question: str, model: str | Path | None = None) -> str:
     clean_question(question)
     if alarm := answer_alarm(question):
         return str(alarm)
-    folder = Path(model or os.environ.get(MODEL_VARIABLE) or newest_export())
-    return str(_loaded(str(folder), _stamp(folder)).respond(question))
+    folder = Path(model or os.environ.get(MODEL_VARIABLE) or find_newest_export())
+    return str(_load_once(str(folder), _find_stamp(folder)).respond(question))
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: str, stamp: float) -> Responder:
+def _load_once(folder: str, stamp: float) -> Responder:
     return Responder.from_pretrained(folder)
 
 
-def _stamp(folder: Path) -> float:
+def _find_stamp(folder: Path) -> float:
     """Changes when the folder is exported anew, so that an old model is not served from memory."""
     settings = folder / SETTINGS
     return settings.stat().st_mtime if settings.is_file() else 0.0
 
 
-def newest_export() -> Path:
+def find_newest_export() -> Path:
     found = list(Path("lightning_logs").glob(f"*/version_*/*/{SETTINGS}"))
     if not found:
         raise InputError(

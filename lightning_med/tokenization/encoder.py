@@ -11,8 +11,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lightning_med.tokenization import fast_bpe as bpe
-from lightning_med.tokenization.prompts import Prompt, without_roles
-from lightning_med.tokenization.tokenizer import Rules, StoredRules, splitting
+from lightning_med.tokenization.prompts import Prompt, quote_roles
+from lightning_med.tokenization.tokenizer import Rules, StoredRules, make_splitting_tokenizer
 from lightning_med.utils.errors import InputError
 
 PROMPT, QUESTION, ANSWER = 0, 1, 2  # what a token is for: never learned, learned by weight, learned
@@ -41,10 +41,10 @@ class Encoded:
     @property
     def parts(self) -> np.ndarray:
         """`[length]`, uint8: `PROMPT`, `QUESTION` or `ANSWER`; the end token belongs to the answer."""
-        return expand(np.array(self.runs))
+        return expand_runs(np.array(self.runs))
 
 
-def expand(runs: np.ndarray) -> np.ndarray:
+def expand_runs(runs: np.ndarray) -> np.ndarray:
     """The part of each token, `[tokens]`, uint8, from the lengths of the stretches."""
     return np.repeat(np.resize(CYCLE, len(runs)), runs)
 
@@ -64,7 +64,7 @@ class Encoder:
         InputError: `max_length` leaves no room beside the prompt.
     """
 
-    def __init__(self, tokenizer: Rules, prompt: Prompt, max_length: int, swift: bpe.Swift | None = None) -> None:
+    def __init__(self, tokenizer: Rules, prompt: Prompt, max_length: int, swift: bpe.FastBPE | None = None) -> None:
         self.tokenizer: Any = tokenizer
         self.prompt, self.max_length, self._swift = prompt, max_length, swift
         framing = [prompt.opening, prompt.handover, prompt.following]
@@ -89,7 +89,9 @@ class Encoder:
         rules = StoredRules(text)
         if not swift:
             return cls(rules, prompt, max_length)
-        found = bpe.swift(rules.text, lambda text: splitting(rules.text).encode(text, add_special_tokens=False).ids)
+        found = bpe.make_fast_bpe(
+            rules.text, lambda text: make_splitting_tokenizer(rules.text).encode(text, add_special_tokens=False).ids
+        )
         return cls(rules, prompt, max_length, found)
 
     def encode(self, questions: list[str], answers: list[str], turns: list[int] | None = None) -> list[Encoded]:
@@ -100,8 +102,8 @@ class Encoder:
             turns: The exchanges of each conversation; by default each is one of its own. Of a conversation too long,
                 the exchanges that fit are kept.
         """
-        answers = list(map(without_roles, answers))
-        texts = [f" {text}" for text in (*map(without_roles, questions), *answers)]
+        answers = list(map(quote_roles, answers))
+        texts = [f" {text}" for text in (*map(quote_roles, questions), *answers)]
         ids = self._swift.ids(texts) if self._swift else list(map(np.array, self._ids(texts)))
         exchanges = list(zip(ids, ids[len(questions) :], answers, strict=False))
         if turns is None:
@@ -122,7 +124,7 @@ class Encoder:
         """The ids of a prompt that ends where the answer begins, its question cut to `room` tokens."""
         return [
             *self._opening.tolist(),
-            *self._ids([f" {without_roles(question)}"])[0][: max(room, 1)],
+            *self._ids([f" {quote_roles(question)}"])[0][: max(room, 1)],
             *self._handover.tolist(),
         ]
 
@@ -133,7 +135,7 @@ class Encoder:
 
     @cached_property
     def _backend(self) -> Tokenizer:
-        return splitting(self.tokenizer.backend_tokenizer.to_str())
+        return make_splitting_tokenizer(self.tokenizer.backend_tokenizer.to_str())
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         if self._swift:

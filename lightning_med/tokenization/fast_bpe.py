@@ -29,7 +29,7 @@ _HARD_CASES = (
 )  # fmt: skip
 
 
-class Swift:
+class FastBPE:
     """tiktoken with a tokenizer's rules; it knows no special token, so none can come of a text.
 
     Args:
@@ -54,18 +54,18 @@ class Swift:
         return str(self._encoding.decode(ids))
 
 
-def swift(rules: str, exact: Callable[[str], list[int]]) -> Swift | None:
+def make_fast_bpe(rules: str, exact: Callable[[str], list[int]]) -> FastBPE | None:
     """The same ids faster, or `None` where the rules have another form than GPT-2's.
 
     Args:
         rules: `Tokenizer.to_str()` of a tokenizer.
         exact: Encodes with that tokenizer, special tokens split.
     """
-    encoding = _tiktoken(json.loads(rules))
-    return Swift(encoding, exact) if encoding is not None else None
+    encoding = _make_tiktoken(json.loads(rules))
+    return FastBPE(encoding, exact) if encoding is not None else None
 
 
-def agrees(found: Swift, backend: Tokenizer) -> bool:
+def is_exact(found: FastBPE, backend: Tokenizer) -> bool:
     """Whether the ids are those of a tokenizer, set to split special tokens, on all that is probed."""
     words = [token.decode("utf-8", "ignore") for token in found._encoding.token_byte_values()]
     probes = [*_HARD_CASES, *(" ".join(_HARD_CASES[i:]) for i in range(len(_HARD_CASES)))]
@@ -74,7 +74,7 @@ def agrees(found: Swift, backend: Tokenizer) -> bool:
     return all(np.array_equal(a, b.ids) for a, b in zip(found.ids(probes), expected, strict=True))
 
 
-def _tiktoken(rules: dict[str, Any]) -> Any:
+def _make_tiktoken(rules: dict[str, Any]) -> Any:
     """tiktoken's encoding with these rules, or `None` where they have another form than GPT-2's."""
     model, splitter = rules["model"], rules["pre_tokenizer"]
     plain = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
@@ -85,7 +85,7 @@ def _tiktoken(rules: dict[str, Any]) -> Any:
     special = {token["content"] for token in rules["added_tokens"] if token["special"]}
     if len(special) < len(rules["added_tokens"]):
         return None
-    signs = _signs()
+    signs = _map_byte_signs()
     if any(sign not in signs for token in model["vocab"] if token not in special for sign in token):
         return None
     ranks = {bytes(signs[sign] for sign in token): i for token, i in model["vocab"].items() if token not in special}
@@ -97,7 +97,7 @@ def _tiktoken(rules: dict[str, Any]) -> Any:
     return Encoding("of a tokenizer", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
-def _signs() -> dict[str, int]:
+def _map_byte_signs() -> dict[str, int]:
     """The visible sign that GPT-2's vocabulary writes for each byte, turned round."""
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in seen]

@@ -79,13 +79,13 @@ class Prompt:
         )
 
 
-def without_roles(text: str) -> str:
+def quote_roles(text: str) -> str:
     """A text from outside in which no line opens a role: such a marker is quoted."""
     if PATIENT not in text and DOCTOR not in text:
         return text
     return _MARKER.sub(rf"\g<1>{QUOTED}", text)
 
 
-def first_turn(text: str) -> str:
+def cut_to_first_turn(text: str) -> str:
     """A generated answer up to where it would begin to speak for the patient, or a second time for the doctor."""
     return _TURN.split("\n" + text, maxsplit=1)[0].strip()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lightning_med.tokenization import fast_bpe as bpe
-from lightning_med.utils.allocator import give_back_freed_memory
+from lightning_med.utils.allocator import release_freed_memory
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import write_whole
-from lightning_med.utils.hub import fetched, reaching
+from lightning_med.utils.files import write_text
+from lightning_med.utils.hub import download, explain_hub_errors
 
 if TYPE_CHECKING:  # transformers is imported where a whole tokenizer is made: the processes that encode need none
     from transformers import PreTrainedTokenizerFast
@@ -35,8 +35,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """
     from transformers import AutoTokenizer
 
-    folder = fetched(name, _OPTION, _FILES)
-    with reaching(name, _OPTION):
+    folder = download(name, _OPTION, _FILES)
+    with explain_hub_errors(name, _OPTION):
         loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None or loaded.eos_token is None:
@@ -45,7 +45,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     return restore_tokenizer(json.dumps({"tokenizer": backend.to_str(), "special": special}))
 
 
-def rules_of(name: str, cache: Path) -> str:
+def read_tokenizer_rules(name: str, cache: Path) -> str:
     """A tokenizer as text, for `restore_tokenizer`; read from its files once, then from a folder of ours.
 
     Raises:
@@ -53,7 +53,7 @@ def rules_of(name: str, cache: Path) -> str:
     """
     import transformers
 
-    folder = fetched(name, _OPTION, _FILES)
+    folder = download(name, _OPTION, _FILES)
     digest = sha256(transformers.__version__.encode())
     for file in sorted(
         file for file in folder.iterdir() if file.is_file() and file.suffix in (".json", ".txt", ".model")
@@ -61,8 +61,8 @@ def rules_of(name: str, cache: Path) -> str:
         digest.update(file.name.encode() + file.read_bytes())
     kept = cache / "tokenizers" / f"{digest.hexdigest()[:24]}.txt"
     if not kept.is_file():
-        write_whole(kept, store_tokenizer(load_tokenizer(name)))
-        give_back_freed_memory()
+        write_text(kept, store_tokenizer(load_tokenizer(name)))
+        release_freed_memory()
     return kept.read_text(encoding="utf-8")
 
 
@@ -126,7 +126,7 @@ class StoredRules:
         return Tokenizer.from_str(self.text)
 
 
-def splitting(rules: str) -> Tokenizer:
+def make_splitting_tokenizer(rules: str) -> Tokenizer:
     """A tokenizer that splits special tokens into ordinary ones, pads nothing and cuts nothing.
 
     Args:
@@ -139,8 +139,8 @@ def splitting(rules: str) -> Tokenizer:
     return backend
 
 
-def is_swift(rules: str) -> bool:
+def is_fast_bpe_exact(rules: str) -> bool:
     """Whether `bpe.Swift` gives a tokenizer's own ids."""
-    backend = splitting(rules)
-    found = bpe.swift(rules, lambda text: backend.encode(text, add_special_tokens=False).ids)
-    return found is not None and bpe.agrees(found, backend)
+    backend = make_splitting_tokenizer(rules)
+    found = bpe.make_fast_bpe(rules, lambda text: backend.encode(text, add_special_tokens=False).ids)
+    return found is not None and bpe.is_exact(found, backend)

@@ -27,7 +27,7 @@ _PASSING = 1.25  # on a processor: what a pass takes, over what it keeps; measur
 
 
 @dataclass(frozen=True)
-class Budget:
+class BatchBudget:
     """What fits, and from what that follows.
 
     Attributes:
@@ -45,9 +45,9 @@ class Budget:
         return f"{self.tokens:,} tokens fit in a batch ({memory})"
 
 
-def measured(
+def measure_budget(
     network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
-) -> Budget:
+) -> BatchBudget:
     """The tokens of a training batch that a share of the free memory holds; what fits there fits in evaluation too.
 
     Args:
@@ -62,25 +62,25 @@ def measured(
         A multiple of 512 tokens, at most 16,384, on CUDA 65,536; but never less than `max_length`.
     """
     kind = CUDA if device.type == CUDA else CPU
-    free = free_memory(device)  # before the probe, whose memory the process keeps for the steps to come
+    free = measure_free_memory(device)  # before the probe, whose memory the process keeps for the steps to come
     try:
-        fixed, per_token = _step_memory(network, device, context, max_length)
+        fixed, per_token = _measure_step(network, device, context, max_length)
     except torch.cuda.OutOfMemoryError:
         fixed, per_token = 0, math.inf
-    room = SHARE[kind] * (free - fixed - _MOMENTS * _weights(network))
+    room = SHARE[kind] * (free - fixed - _MOMENTS * _count_weights(network))
     tokens = min(int(room / per_token), MOST[kind]) // MULTIPLE * MULTIPLE
-    return Budget(max(tokens, max_length), per_token, free)
+    return BatchBudget(max(tokens, max_length), per_token, free)
 
 
-def free_memory(device: torch.device) -> int:
+def measure_free_memory(device: torch.device) -> int:
     """Bytes that this process may still take: of the GPU, or of the machine or its container."""
     if device.type == CUDA:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + kept)
-    return int(min(_available(), _container_limit()))
+    return int(min(_read_available(), _read_container_limit()))
 
 
-def _available() -> int:
+def _read_available() -> int:
     try:  # sysconf's SC_AVPHYS_PAGES leaves out the page cache, which the kernel gives back
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024
@@ -92,38 +92,38 @@ def _available() -> int:
         return 4 << 30
 
 
-def _container_limit() -> float:
+def _read_container_limit() -> float:
     try:
         return int(Path("/sys/fs/cgroup/memory.max").read_text())
     except (OSError, ValueError):  # none, or "max"
         return math.inf
 
 
-def _step_memory(
+def _measure_step(
     network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
 ) -> tuple[float, float]:
     """Bytes of a step beside the weights: those that every batch needs, and those of each of its tokens."""
-    length = min(max_length, net.context_length(network))
+    length = min(max_length, net.get_context_length(network))
     # On CUDA above a chunk of the logits, from where on they take the same memory whatever a batch holds.
     rows = max(-(-CHUNK // length), 1) if device.type == CUDA else 1
     training, devices = network.training, [device] if device.type == CUDA else []
     network.train()
     # Evaluation asks from inside inference mode.
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
-        few, many = (_full(count, length, device) for count in (rows, 2 * rows))
+        few, many = (_make_full_batch(count, length, device) for count in (rows, 2 * rows))
         if device.type == CUDA:
-            _peak(network, few, context, device)  # the first call also takes the libraries' workspaces
-            less, more = (_peak(network, batch, context, device) for batch in (few, many))
+            _measure_peak(network, few, context, device)  # the first call also takes the libraries' workspaces
+            less, more = (_measure_peak(network, batch, context, device) for batch in (few, many))
         else:
             logits = CHUNK * network.get_output_embeddings().weight.shape[0] * 4
-            others = logits + _GRADIENT * _weights(network)
-            less, more = (others + _PASSING * _kept(network, batch, context) for batch in (few, many))
+            others = logits + _GRADIENT * _count_weights(network)
+            less, more = (others + _PASSING * _count_kept(network, batch, context) for batch in (few, many))
     network.train(training)
     per_token = max(more - less, 1) / (rows * length)
     return max(less - rows * length * per_token, 0.0), per_token
 
 
-def _peak(
+def _measure_peak(
     network: PreTrainedModel, batch: dict[str, Any], context: Callable[[], AbstractContextManager[Any]], device: Any
 ) -> int:
     """Bytes that a forward and a backward pass take at most, the gradients included."""
@@ -132,7 +132,7 @@ def _peak(
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         with context():
-            total = net.nll(network, batch)[0]
+            total = net.compute_nll(network, batch)[0]
         total.backward()
         return torch.cuda.max_memory_allocated(device) - before
     finally:
@@ -142,7 +142,9 @@ def _peak(
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _kept(network: PreTrainedModel, batch: dict[str, Any], context: Callable[[], AbstractContextManager[Any]]) -> int:
+def _count_kept(
+    network: PreTrainedModel, batch: dict[str, Any], context: Callable[[], AbstractContextManager[Any]]
+) -> int:
     """Bytes that a forward pass keeps for the backward pass."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     sizes: dict[int, int] = {}
@@ -154,12 +156,12 @@ def _kept(network: PreTrainedModel, batch: dict[str, Any], context: Callable[[],
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), context():
-        total = net.nll(network, batch)[0]  # held, so that no storage is reused and counted once for two
+        total = net.compute_nll(network, batch)[0]  # held, so that no storage is reused and counted once for two
     del total
     return sum(sizes.values())
 
 
-def _full(rows: int, length: int, device: torch.device) -> dict[str, Any]:
+def _make_full_batch(rows: int, length: int, device: torch.device) -> dict[str, Any]:
     """A flat batch of consultations that are all as long as can be, and all answer."""
     places = torch.arange(rows * length, device=device)
     position = places % length
@@ -175,5 +177,5 @@ def _full(rows: int, length: int, device: torch.device) -> dict[str, Any]:
     }
 
 
-def _weights(network: PreTrainedModel) -> int:
+def _count_weights(network: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in network.parameters())

@@ -12,19 +12,19 @@ import torch
 from lightning_med.checkpoints import reading as ckpt
 from lightning_med.model import causal_lm as net
 from lightning_med.tokenization.tokenizer import store_tokenizer
-from lightning_med.training.lightning_patches import ends_here
+from lightning_med.training.lightning_patches import is_fit_done
 
 if TYPE_CHECKING:
     from lightning_med.training.module import DialogueLM
 
 
-def stored(module: DialogueLM) -> dict[str, Any]:
+def make_contents(module: DialogueLM) -> dict[str, Any]:
     """The entry `checkpoint.KEY`: what a later call needs, and what a resumed fit must know. Every rank must ask."""
     data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
     settings = module.settings or {"model": dict(module.hparams), "data": dict(data.hparams)}
     return {
         "format": ckpt.FORMAT,
-        "network": net.to_text(module.network),
+        "network": net.describe_network(module.network),
         "tokenizer": store_tokenizer(data.prepared.tokenizer),
         "system_prompt": data.prompt.system,
         "max_length": data.recipe.max_length,
@@ -32,15 +32,15 @@ def stored(module: DialogueLM) -> dict[str, Any]:
         "data": json.dumps({"fingerprint": data.prepared.fingerprint, **data.prepared.report}),
         "metrics": json.dumps(module.results),
         "measured_at": module.measured_at,
-        "identity": identity(module),
-        "finished": ends_here(module.trainer),
+        "identity": make_identity(module),
+        "finished": is_fit_done(module.trainer),
         "train": module.likelihood["train"].sums(),
         "numbers": module.numbers.state(),
         "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
     }
 
 
-def identity(module: DialogueLM) -> dict[str, str]:
+def make_identity(module: DialogueLM) -> dict[str, str]:
     """What makes a run this run: going on with another of them would be another run, under the same name."""
     data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
     fields = module.hparams["from_scratch"]
@@ -54,7 +54,7 @@ def identity(module: DialogueLM) -> dict[str, str]:
     }
 
 
-def go_on(module: DialogueLM, checkpoint: dict[str, Any]) -> None:
+def restore_run(module: DialogueLM, checkpoint: dict[str, Any]) -> None:
     """Takes up a fit where a checkpoint of it stood.
 
     Raises:
@@ -63,14 +63,14 @@ def go_on(module: DialogueLM, checkpoint: dict[str, Any]) -> None:
     data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
     known = checkpoint[ckpt.KEY]
     data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # what `auto` was, before it is compared
-    ckpt.check_identity(known.get("identity", {}), identity(module), module.resume_anyway)
+    ckpt.check_identity(known.get("identity", {}), make_identity(module), module.resume_anyway)
     if module.trainer.is_global_zero and "train" in known:
         module.likelihood["train"].restore(known["train"])
     if "numbers" in known:
         module.numbers.restore(known["numbers"])
 
 
-def evaluate(module: DialogueLM, known: dict[str, Any]) -> None:
+def check_evaluation(module: DialogueLM, known: dict[str, Any]) -> None:
     """Looks whether a model may be evaluated on the data of now; what it was trained on is left out there.
 
     Raises:

@@ -19,7 +19,7 @@ _SECONDS, _RUNS = 0.4, 400  # a shape is timed for so long, or so often, after o
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class FlopCount:
     """Multiplications and additions of a model, forward and backward.
 
     Attributes:
@@ -33,7 +33,7 @@ class Arithmetic:
     head: int
 
     @classmethod
-    def of(cls, network: PreTrainedModel) -> Arithmetic:
+    def of(cls, network: PreTrainedModel) -> FlopCount:
         """Of any causal model of transformers with plain matrices."""
         matrices = [m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))]
         weights = sum(weight.numel() for weight in matrices)
@@ -55,7 +55,7 @@ class Arithmetic:
         return self.body * tokens + self.attention * squares + self.head * answers
 
 
-def gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> float:
+def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> float:
     """Operations a second of the fastest product of the model's own shapes, measured: about a second on a processor.
 
     Args:
@@ -68,25 +68,25 @@ def gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype
     )
     body = (wide.shape[0], wide.shape[1]) if wide.shape[0] < wide.shape[1] else (wide.shape[1], wide.shape[0])
     return max(
-        _measured(2048, inner, outer, device, dtype) for inner, outer in (body, (output.shape[1], output.shape[0]))
+        _time_product(2048, inner, outer, device, dtype) for inner, outer in (body, (output.shape[1], output.shape[0]))
     )
 
 
-def _measured(rows: int, inner: int, outer: int, device: torch.device, dtype: torch.dtype) -> float:
+def _time_product(rows: int, inner: int, outer: int, device: torch.device, dtype: torch.dtype) -> float:
     left = torch.randn(rows, inner, device=device, dtype=dtype)
     right = torch.randn(inner, outer, device=device, dtype=dtype)
     result = torch.empty(rows, outer, device=device, dtype=dtype)
     torch.mm(left, right, out=result)
-    _wait(device)
+    _synchronize(device)
     runs, start = 0, time.perf_counter()
     while runs < _RUNS and time.perf_counter() - start < _SECONDS:
         for _ in range(1 if device.type == "cpu" else 50):  # a wait for a GPU costs more than a product
             torch.mm(left, right, out=result)
             runs += 1
-        _wait(device)
+        _synchronize(device)
     return 2 * rows * inner * outer * runs / (time.perf_counter() - start)
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 
 
-def between_batches(trainer: L.Trainer, do: Callable[[], None]) -> None:
+def call_between_batches(trainer: L.Trainer, do: Callable[[], None]) -> None:
     """Has `do` called after each training batch, once its metrics are logged and a validation that is due has run.
 
     None of Lightning's hooks stands there: in `on_train_batch_end` the batch counts as unfinished, its metrics are not
@@ -29,21 +29,21 @@ def between_batches(trainer: L.Trainer, do: Callable[[], None]) -> None:
     loop.on_advance_end = after
 
 
-def stands_at_boundary(trainer: L.Trainer) -> bool:
+def is_at_step_boundary(trainer: L.Trainer) -> bool:
     """Whether the last batch ended an optimizer step: its window is full, or the epoch ends."""
     return not trainer.fit_loop._should_accumulate()
 
 
-def epoch_ended(trainer: L.Trainer) -> bool:
+def has_epoch_ended(trainer: L.Trainer) -> bool:
     """Whether the last batch was its epoch's."""
     return bool(trainer.fit_loop.epoch_loop._num_ready_batches_reached())
 
 
-def ends_here(trainer: L.Trainer) -> bool:
+def is_fit_done(trainer: L.Trainer) -> bool:
     """Whether a fit has nothing left to do: its steps or epochs are reached, or it was stopped early."""
     loop = trainer.fit_loop
     if 0 < trainer.max_steps <= trainer.global_step or (trainer.should_stop and loop._can_stop_early):
         return True
     progress: Any = loop.epoch_progress.current
-    epochs = progress.processed + epoch_ended(trainer)
+    epochs = progress.processed + has_epoch_ended(trainer)
     return trainer.max_epochs is not None and 0 < trainer.max_epochs <= epochs

@@ -10,7 +10,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from lightning_med.utils.files import whole
+from lightning_med.utils.files import write_atomically
 
 METRICS = "metrics.csv"
 
@@ -34,7 +34,7 @@ class _Appending(ExperimentWriter):
                 self.metrics_keys = next(csv.reader(file), [])
 
 
-def of_run(run: Path, step: int | None) -> list[Any]:
+def make_loggers(run: Path, step: int | None) -> list[Any]:
     """The loggers of a run's folder.
 
     Args:
@@ -43,11 +43,11 @@ def of_run(run: Path, step: int | None) -> list[Any]:
     place: dict[str, Any] = {"save_dir": run.parent.parent, "name": run.parent.name, "version": run.name}
     if step is None:
         return [TensorBoardLogger(**place, default_hp_metric=False), MetricsTable(**place)]
-    cut(run / METRICS, step)
+    remove_later_rows(run / METRICS, step)
     return [TensorBoardLogger(**place, default_hp_metric=False, purge_step=step), MetricsTable(**place)]
 
 
-def cut(path: Path, step: int) -> None:
+def remove_later_rows(path: Path, step: int) -> None:
     """Removes the rows of `metrics.csv` that were logged beyond so many steps, and a last line that is half written."""
     if not path.is_file():
         return
@@ -55,13 +55,13 @@ def cut(path: Path, step: int) -> None:
         reader = csv.reader(file)
         header = next(reader, [])
         at = header.index("step") if "step" in header else None
-        rows = [row for row in reader if len(row) == len(header) and at is not None and _below(row[at], step)]
+        rows = [row for row in reader if len(row) == len(header) and at is not None and _is_before(row[at], step)]
     if not rows:
         path.unlink()
         return
-    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
 
 
-def _below(cell: str, step: int) -> bool:
+def _is_before(cell: str, step: int) -> bool:
     return cell.isdigit() and int(cell) < step

@@ -33,7 +33,7 @@ class _Step:
         return loss, norm
 
 
-class Numbers:
+class LossMonitor:
     """Watches each optimizer step's loss and gradient norm.
 
     On a processor a step is looked at before it changes a weight. On a GPU that would make it wait, so it is looked at

@@ -15,17 +15,17 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from lightning_med.checkpoints import reading as ckpt
-from lightning_med.inference.generation import Decoding, Pace, answer
+from lightning_med.inference.generation import Decoding, GenerationSpeed, generate_answers
 from lightning_med.model import causal_lm as net
 from lightning_med.model.perplexity import AnswerLikelihood
 from lightning_med.safety import guard
 from lightning_med.training import checkpoint_contents as saved
-from lightning_med.training.batch_size import Budget, measured
-from lightning_med.training.loss_monitor import Numbers
-from lightning_med.training.optimizer import adamw, hold_to_settings, stepped, total_steps, warmup_cosine
-from lightning_med.training.sharding import ShardedStrategy, shard
+from lightning_med.training.batch_size import BatchBudget, measure_budget
+from lightning_med.training.loss_monitor import LossMonitor
+from lightning_med.training.optimizer import apply_settings, count_steps, ends_step, make_adamw, make_warmup_cosine
+from lightning_med.training.sharding import ShardedStrategy, shard_weights
 from lightning_med.utils.console import say
-from lightning_med.utils.errors import InputError, check
+from lightning_med.utils.errors import InputError, check_range
 
 
 class DialogueLM(L.LightningModule):
@@ -68,11 +68,11 @@ class DialogueLM(L.LightningModule):
         super().__init__()
         if not base and not from_scratch:
             raise InputError("No model is named.", "Give --model.base NAME or --model.from_scratch '{n_layer: 2, …}'.")
-        check("question_weight", question_weight, 0, 1)
-        check("warmup_fraction", warmup_fraction, 0, 1)
-        check("attention_dropout", attention_dropout, 0, 1)
-        check("weight_decay", weight_decay, 0)
-        check("lr", lr, 0)
+        check_range("question_weight", question_weight, 0, 1)
+        check_range("warmup_fraction", warmup_fraction, 0, 1)
+        check_range("attention_dropout", attention_dropout, 0, 1)
+        check_range("weight_decay", weight_decay, 0)
+        check_range("lr", lr, 0)
         self.save_hyperparameters(logger=False)
         self.decoding = Decoding(max_new_tokens, temperature, top_p, no_repeat_ngram_size)
         self.model: PreTrainedModel | None = None
@@ -80,12 +80,12 @@ class DialogueLM(L.LightningModule):
         self.checkpoint: str | None = None  # the one to be loaded, where the command knows it
         self.results: dict[str, float] = {}  # the last evaluation's, in float64
         self.measured_at = 0  # the step of those results
-        self.pace = Pace()  # of predict
+        self.pace = GenerationSpeed()  # of predict
         self._started = False  # the network stands as it was before any fine-tuning
         self._untuned: list[PreTrainedModel] = []  # in a list, so that it is no part of the state
         self.likelihood = {part: AnswerLikelihood() for part in ("train", "val", "test", "base")}
         self._gradient_norm: Tensor | None = None
-        self.numbers = Numbers(self._named)
+        self.numbers = LossMonitor(self._named)
         self.resume_anyway = False  # go on from a checkpoint of other settings
 
     # ------------------------------------------------------------------ the network
@@ -100,14 +100,14 @@ class DialogueLM(L.LightningModule):
             if self.checkpoint is None:
                 raise
             say("The base cannot be had here; the checkpoint has all weights, so it goes on without a comparison.")
-            self.model = net.from_text(ckpt.card(ckpt.read(self.checkpoint))["network"])
+            self.model = net.build_from_text(ckpt.read_card(ckpt.read_checkpoint(self.checkpoint))["network"])
         else:
             self._started = True
         if isinstance(self.trainer.strategy, ShardedStrategy):
-            shard(self.model, self.trainer.strategy.device_mesh["data_parallel"])
+            shard_weights(self.model, self.trainer.strategy.device_mesh["data_parallel"])
         if self.hparams["compile"]:
             self.model.base_model.compile(dynamic=True)  # in place: the names of the weights stay
-        limit = net.context_length(self.model)
+        limit = net.get_context_length(self.model)
         longest = self.trainer.datamodule.longest  # type: ignore[attr-defined]
         if longest > limit:
             raise InputError(
@@ -121,8 +121,8 @@ class DialogueLM(L.LightningModule):
         dropout = self.hparams["attention_dropout"]
         if self.hparams["from_scratch"]:
             fields = dict(self.hparams["from_scratch"])
-            return net.from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, self.seed)
-        network = net.from_base(self.hparams["base"], dropout)
+            return net.build_from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, self.seed)
+        network = net.load_base(self.hparams["base"], dropout)
         known = network.get_input_embeddings().num_embeddings
         if len(tokenizer) > int(known):  # type: ignore[arg-type]
             raise InputError(
@@ -142,10 +142,10 @@ class DialogueLM(L.LightningModule):
             raise RuntimeError("The network is built by a trainer or by DialogueLM.load_from_checkpoint.")
         return self.model
 
-    def budget(self, max_length: int) -> Budget:
+    def budget(self, max_length: int) -> BatchBudget:
         """The tokens of a training batch that fit here, in the trainer's precision; see `model.budget`."""
         plugin, device = self.trainer.precision_plugin, self.trainer.strategy.root_device
-        return measured(self.network, device, plugin.forward_context, max_length)
+        return measure_budget(self.network, device, plugin.forward_context, max_length)
 
     # ------------------------------------------------------------------ training
 
@@ -161,7 +161,7 @@ class DialogueLM(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         weight = float(self.hparams["question_weight"])
-        total, nll = net.nll(self.network, batch, weight)
+        total, nll = net.compute_nll(self.network, batch, weight)
         self.likelihood["train"].update(nll.detach(), batch["answer_bytes"])
         share = total / (batch["window_answers"] + weight * batch["window_questions"])
         self.numbers.batch(share, batch["rows"], batch["input_ids"].numel())
@@ -191,7 +191,7 @@ class DialogueLM(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         # The point is a mean over all tokens since the last one, and the only place where the step waits for a number.
-        if not stepped(self.trainer, batch_idx) or self.trainer.global_step % self._every:
+        if not ends_step(self.trainer, batch_idx) or self.trainer.global_step % self._every:
             return
         values = self.likelihood["train"].compute()
         self.likelihood["train"].reset()
@@ -207,15 +207,15 @@ class DialogueLM(L.LightningModule):
         return max(int(getattr(self.trainer, "log_every_n_steps", 1)), 1)
 
     def configure_optimizers(self) -> Any:
-        optimizer = adamw(self.network, self.hparams["lr"], self.hparams["weight_decay"])
-        schedule = LambdaLR(optimizer, warmup_cosine(self.total_steps, self.hparams["warmup_fraction"]))
+        optimizer = make_adamw(self.network, self.hparams["lr"], self.hparams["weight_decay"])
+        schedule = LambdaLR(optimizer, make_warmup_cosine(self.total_steps, self.hparams["warmup_fraction"]))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole fit."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        return total_steps(self.trainer, len(data.epoch_plan(0)) // data.ranks, data.window)
+        return count_steps(self.trainer, len(data.epoch_plan(0)) // data.ranks, data.window)
 
     def on_train_epoch_start(self) -> None:
         self._align_validation()
@@ -239,8 +239,8 @@ class DialogueLM(L.LightningModule):
 
     def on_train_start(self) -> None:
         self._align_validation()  # an epoch that is resumed in its midst has no start
-        factor = warmup_cosine(self.total_steps, self.hparams["warmup_fraction"])
-        hold_to_settings(self.trainer, self.hparams["lr"], self.hparams["weight_decay"], factor)
+        factor = make_warmup_cosine(self.total_steps, self.hparams["warmup_fraction"])
+        apply_settings(self.trainer, self.hparams["lr"], self.hparams["weight_decay"], factor)
 
     # ------------------------------------------------------------------ evaluation
 
@@ -260,15 +260,15 @@ class DialogueLM(L.LightningModule):
             likelihood.to(self.device)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.likelihood["val"].update(net.nll(self.network, batch)[1], batch["answer_bytes"])
+        self.likelihood["val"].update(net.compute_nll(self.network, batch)[1], batch["answer_bytes"])
 
     def on_validation_epoch_end(self) -> None:
         self._report("val", "val/")
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.likelihood["test"].update(net.nll(self.network, batch)[1], batch["answer_bytes"])
+        self.likelihood["test"].update(net.compute_nll(self.network, batch)[1], batch["answer_bytes"])
         for untuned in self._untuned:
-            self.likelihood["base"].update(net.nll(untuned, batch)[1], batch["answer_bytes"])
+            self.likelihood["base"].update(net.compute_nll(untuned, batch)[1], batch["answer_bytes"])
 
     def on_test_epoch_end(self) -> None:
         self._report("test", "test/")
@@ -287,21 +287,23 @@ class DialogueLM(L.LightningModule):
     def predict_step(self, batch: list[dict[str, Any]], batch_idx: int) -> list[dict[str, Any]]:
         encoder = self.trainer.datamodule.encoder  # type: ignore[attr-defined]
         questions = [str(row["question"]) for row in batch]
-        answers = self.pace.timed(encoder.tokenizer, lambda: answer(self.network, encoder, questions, self.decoding))
+        answers = self.pace.timed(
+            encoder.tokenizer, lambda: generate_answers(self.network, encoder, questions, self.decoding)
+        )
         return [_predicted(row, text) for row, text in zip(batch, answers, strict=True)]
 
     # ------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.numbers.settle(getattr(self.trainer.precision_plugin, "scaler", None) is not None)
-        checkpoint[ckpt.KEY] = saved.stored(self)
+        checkpoint[ckpt.KEY] = saved.make_contents(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         known = checkpoint.get(ckpt.KEY)
         if known is None:
             raise InputError("This checkpoint is not one of lightning-med.", "Give one of RUN/checkpoints.")
         if self.model is None:
-            self.model = net.from_text(known["network"])
+            self.model = net.build_from_text(known["network"])
         elif "state_dict" in checkpoint:  # shared out, the strategy has loaded them already
             ckpt.check_shapes(self.state_dict(), checkpoint["state_dict"])
         trainer = self._trainer
@@ -310,9 +312,9 @@ class DialogueLM(L.LightningModule):
         if self._started and trainer.state.fn == "test" and not isinstance(trainer.strategy, ShardedStrategy):
             self._untuned = [copy.deepcopy(self.model).eval()]
         if trainer.state.fn == "fit":
-            saved.go_on(self, checkpoint)
+            saved.restore_run(self, checkpoint)
         else:
-            saved.evaluate(self, known)
+            saved.check_evaluation(self, known)
 
 
 def _predicted(row: dict[str, Any], raw: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch.optim import AdamW
 from lightning_med.utils.console import say
 
 
-def adamw(network: nn.Module, lr: float, weight_decay: float) -> AdamW:
+def make_adamw(network: nn.Module, lr: float, weight_decay: float) -> AdamW:
     """AdamW (Loshchilov & Hutter, 2019), fused, that decays matrices and leaves norms and biases alone."""
     groups = [
         {"params": [p for p in network.parameters() if p.dim() >= 2], "weight_decay": weight_decay},
@@ -21,7 +21,7 @@ def adamw(network: nn.Module, lr: float, weight_decay: float) -> AdamW:
     return AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
 
 
-def warmup_cosine(total: int, warmup_fraction: float) -> Callable[[int], float]:
+def make_warmup_cosine(total: int, warmup_fraction: float) -> Callable[[int], float]:
     """Factor on the peak rate by step: up in a line, down in a half cosine to zero (Loshchilov & Hutter, 2017).
 
     Args:
@@ -38,7 +38,7 @@ def warmup_cosine(total: int, warmup_fraction: float) -> Callable[[int], float]:
     return factor
 
 
-def total_steps(trainer: Trainer, batches: int, window: int) -> int:
+def count_steps(trainer: Trainer, batches: int, window: int) -> int:
     """Optimizer steps of a fit whose first epoch has so many batches, `window` of them a step.
 
     Not the trainer's `estimated_stepping_batches`: that loads the training data before a resumed run knows where it
@@ -53,12 +53,12 @@ def total_steps(trainer: Trainer, batches: int, window: int) -> int:
     return max(min(ends, default=steps), 1)
 
 
-def stepped(trainer: Trainer, batch_idx: int) -> bool:
+def ends_step(trainer: Trainer, batch_idx: int) -> bool:
     """Whether a batch was the last of its optimizer step: its window is full, or the epoch ends."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 
 
-def hold_to_settings(trainer: Trainer, lr: float, weight_decay: float, factor: Callable[[int], float]) -> None:
+def apply_settings(trainer: Trainer, lr: float, weight_decay: float, factor: Callable[[int], float]) -> None:
     """Gives a resumed optimizer the settings of now, where its checkpoint says otherwise, and says so."""
     for optimizer, config in zip(trainer.optimizers, trainer.lr_scheduler_configs, strict=True):
         schedule = config.scheduler

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from lightning_med.checkpoints import reading as ckpt
 
 
-def shard(network: PreTrainedModel, mesh: DeviceMesh) -> None:
+def shard_weights(network: PreTrainedModel, mesh: DeviceMesh) -> None:
     """Shares out the weights of each block, gathered only while it computes, and those around the blocks, in place.
 
     Args:
@@ -50,7 +50,7 @@ class ShardedStrategy(ModelParallelStrategy):
             self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        ckpt.read(checkpoint_path)  # refuses what is damaged, before the ranks load their shares of it
+        ckpt.read_checkpoint(checkpoint_path)  # refuses what is damaged, before the ranks load their shares of it
         return super().load_checkpoint(checkpoint_path, weights_only=True)
 
 

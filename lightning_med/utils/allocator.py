@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
 
 
-def give_back_freed_memory() -> None:
+def release_freed_memory() -> None:
     """Hands what is free inside this process back to the system, after a step that needed much; glibc alone can."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

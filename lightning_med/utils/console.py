@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def working(title: str) -> Iterator[Callable[[str, int, int], None]]:
+def show_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error for work that may take over two seconds; it goes when the work is done.
 
     Yields:
@@ -32,32 +32,32 @@ def working(title: str) -> Iterator[Callable[[str, int, int], None]]:
         )
 
 
-def above_bar(trainer: Any = None) -> Console:
+def get_console(trainer: Any = None) -> Console:
     """A console that prints above the trainer's progress bar while that is live."""
     live = getattr(getattr(trainer, "progress_bar_callback", None), "progress", None)
-    return live.console if live is not None else _console()
+    return live.console if live is not None else _make_console()
 
 
 def say(text: str, trainer: Any = None) -> None:
     """Prints one line, without markup; above the trainer's progress bar while that is live. One rank speaks for all."""
-    if not first_rank():
+    if not is_first_rank():
         return
-    above_bar(trainer).print(text, highlight=False, markup=False, soft_wrap=True)
+    get_console(trainer).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def first_rank() -> bool:
+def is_first_rank() -> bool:
     """Whether this process is the first of those that train together, as their launcher has told it."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return next((rank for rank in ranks if rank), "0") == "0"
 
 
-def _console() -> Console:
+def _make_console() -> Console:
     from rich.console import Console
 
     return Console()
 
 
-def quieten() -> None:
+def silence_warnings() -> None:
     """Leaves out what says nothing to our users; warnings that they can act on stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

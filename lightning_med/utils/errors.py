@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 
-class _Told(Exception):
+class UserError(Exception):
     """Says what happened and how to mend it, in a line each.
 
     Args:
         what: What is wrong and where, in one line.
-        mend: How to mend it, in one line; empty where `what` says it all.
+        hint: How to fix it, in one line; empty where `what` says it all.
     """
 
-    def __init__(self, what: str, mend: str = "") -> None:
-        super().__init__(what, mend)
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what, hint)
         self.what = " ".join(what.split())
-        self.mend = " ".join(mend.split())
+        self.hint = " ".join(hint.split())
 
     def __str__(self) -> str:
-        return f"{self.what}\n  {self.mend}" if self.mend else self.what
+        return f"{self.what}\n  {self.hint}" if self.hint else self.what
 
 
-class InputError(_Told):
+class InputError(UserError):
     """The user's input is wrong; the command exits with 2."""
 
 
-class RunError(_Told):
+class RunError(UserError):
     """A run cannot go on, whatever its input: a full disk, a loss that is no number; the command exits with 1."""
 
 
-def check(name: str, value: float, least: float, most: float = float("inf")) -> None:
+def check_range(name: str, value: float, least: float, most: float = float("inf")) -> None:
     """Refuses a setting outside its range.
 
     Raises:

@@ -13,7 +13,7 @@ from lightning_med.utils.errors import InputError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there takes its place at the end, or vanishes on an error.
 
     Yields:
@@ -26,27 +26,27 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if not temporary.is_symlink():
-            _sync(temporary)
-            temporary.chmod(0o666 & ~umask())
+            _sync_path(temporary)
+            temporary.chmod(0o666 & ~get_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def sync(folder: Path) -> None:
+def sync_files(folder: Path) -> None:
     """Brings a folder's entries and the files in it to the disk, so that a power cut finds them whole."""
     for path in [file for file in folder.iterdir() if file.is_file()]:
-        _sync(path)
+        _sync_path(path)
     sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
     """Brings a folder's entries to the disk, so that a power cut does not undo a rename."""
     if os.name != "nt":  # where a folder cannot be opened
-        _sync(folder)
+        _sync_path(folder)
 
 
-def _sync(path: Path) -> None:
+def _sync_path(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -54,9 +54,9 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def link(path: Path, target: Path) -> None:
+def link_atomically(path: Path, target: Path) -> None:
     """Lets `path` lead to `target`, a file of the same folder, in one step; a copy where links cannot be made."""
-    with whole(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.unlink()
         try:
             temporary.symlink_to(target.name)
@@ -64,13 +64,13 @@ def link(path: Path, target: Path) -> None:
             shutil.copyfile(target, temporary)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
-    with whole(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def writable_folder(folder: Path, option: str) -> None:
+def make_writable_folder(folder: Path, option: str) -> None:
     """Makes a folder that results will be written to.
 
     Raises:
@@ -84,7 +84,7 @@ def writable_folder(folder: Path, option: str) -> None:
         raise InputError(f"{folder} cannot be written.", f"Name another place: {option}")
 
 
-def umask() -> int:
+def get_umask() -> int:
     """The permissions that this process withholds; temporary files and folders are made private whatever it says."""
     mask = os.umask(0)
     os.umask(mask)

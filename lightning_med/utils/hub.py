@@ -17,7 +17,7 @@ _WAIT = 60  # seconds that the Hub may ask us to wait in silence
 
 
 @contextmanager
-def reaching(name: str, option: str) -> Iterator[None]:
+def explain_hub_errors(name: str, option: str) -> Iterator[None]:
     """Turns the errors of a download from the Hub, or of what is loaded from it, into one `InputError`.
 
     Args:
@@ -33,10 +33,10 @@ def reaching(name: str, option: str) -> Iterator[None]:
         from_client = type(error).__module__.split(".")[0] in ("httpx", "httpx2", "huggingface_hub", "hf_xet")
         if not from_client and not isinstance(error, (OSError, ValueError, SafetensorError)):
             raise
-        raise _told(name, f"Work from a local copy: {option}", error) from error
+        raise _explain(name, f"Work from a local copy: {option}", error) from error
 
 
-def fetched(name: str, option: str, patterns: list[str], repo_type: str = "model") -> Path:
+def download(name: str, option: str, patterns: list[str], repo_type: str = "model") -> Path:
     """A folder as it is, or a repository of the Hub, from this machine's cache or downloaded into it.
 
     Fetched as one: the loaders of transformers ask for file after file and, without a network, wait at each.
@@ -49,7 +49,7 @@ def fetched(name: str, option: str, patterns: list[str], repo_type: str = "model
     """
     if repo_type == "model" and Path(name).is_dir():
         return Path(name)
-    with reaching(f"hub:{name}" if repo_type == "dataset" else name, option), _patience():
+    with explain_hub_errors(f"hub:{name}" if repo_type == "dataset" else name, option), _limit_retries():
         from huggingface_hub import snapshot_download
 
         wanted = [*patterns, *(pattern.upper() for pattern in patterns)]
@@ -62,7 +62,7 @@ def fetched(name: str, option: str, patterns: list[str], repo_type: str = "model
         return folder
 
 
-def _told(name: str, local: str, error: Exception) -> InputError:
+def _explain(name: str, local: str, error: Exception) -> InputError:
     """The line for an error of the Hub's client, of its transport, of this machine, or of a loader."""
     from huggingface_hub import constants, errors
 
@@ -93,7 +93,7 @@ def _told(name: str, local: str, error: Exception) -> InputError:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def _limit_retries() -> Iterator[None]:
     """Ends what huggingface_hub would go on with for ever, or nearly.
 
     Found with 2.4.0: a file whose connection always ends in the middle, from a server that knows no ranges, is begun
@@ -112,7 +112,7 @@ def _patience() -> Iterator[None]:
                 raise OSError(f"the download broke off {_RESTARTS + 1} times, and this server does not resume")
         if response.status_code in (408, 429) or response.status_code >= 500:
             for header in ("Retry-After", "RateLimit"):
-                if _seconds(response.headers.get(header, "")) > _WAIT:
+                if _parse_seconds(response.headers.get(header, "")) > _WAIT:
                     del response.headers[header]  # then it tries at its own, growing distances: 23 seconds in all
 
     hooks = get_session().event_hooks["response"]
@@ -123,7 +123,7 @@ def _patience() -> Iterator[None]:
         hooks.remove(look)
 
 
-def _seconds(header: str) -> float:
+def _parse_seconds(header: str) -> float:
     """How long `Retry-After: 30` and `RateLimit: "api";r=0;t=30` ask to wait; a date counts as long."""
     value = header.split("t=")[-1].split(";")[0].strip()
     return float(value) if value.isdecimal() else float("inf") if value else 0.0

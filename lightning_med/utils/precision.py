@@ -9,7 +9,7 @@ import torch
 from lightning_med.utils.console import say
 
 
-def possible_precision(wanted: Any, accelerator: str) -> Any:
+def choose_precision(wanted: Any, accelerator: str) -> Any:
     """`16-mixed` where the machine has it; without a GPU the best that the processor has, and a line that says so.
 
     Args:
@@ -19,12 +19,12 @@ def possible_precision(wanted: Any, accelerator: str) -> Any:
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if str(wanted) not in ("16-mixed", "16") or not on_cpu:
         return wanted
-    best = "bf16-mixed" if cpu_has_bf16() else "32-true"
+    best = "bf16-mixed" if has_cpu_bf16() else "32-true"
     say(f"precision: {wanted} needs a GPU; this processor runs in {best}.")
     return best
 
 
-def cpu_has_bf16() -> bool:
+def has_cpu_bf16() -> bool:
     """Whether the processor multiplies bfloat16 matrices itself; one that does not is faster in float32."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)

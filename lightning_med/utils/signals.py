@@ -19,7 +19,7 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def signals_raise() -> Iterator[None]:
+def raise_on_signals() -> Iterator[None]:
     """Within it the signals raise `Interrupted`; after it they do what they did before."""
 
     def stop(number: int, frame: FrameType | None) -> None:

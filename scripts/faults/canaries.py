@@ -73,7 +73,7 @@ def _checkpoints(place: Path, good: Path, mark: Path) -> dict[str, Path]:
         content[key] = {**content.get(key, {}), **bait}
     torch.save(content, made["an _instantiator"])
     for path in made.values():
-        digests.write(path, path)
+        digests.write_digest(path, path)
     return made
 
 

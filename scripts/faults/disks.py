@@ -36,8 +36,8 @@ def full(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
                 and "Traceback" not in said
                 and bool(line)
                 and "MiB" in line[0]
-                and digests.verified(before)
-                and checkpoint_files.newest_whole_checkpoint(run_of(place)) is not None
+                and digests.verify_digest(before)
+                and checkpoint_files.find_newest_whole(run_of(place)) is not None
                 and not list(before.parent.glob(".*.ckpt-*"))
             )
             how = "a tmpfs" if mounted else "an injected ENOSPC"
@@ -60,7 +60,7 @@ def read_only(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row
             code, said = again.wait(), again.said()
             lines = [line for line in said.splitlines() if line.startswith("lightning-med: ")]
             held = held and code not in (0, None) and len(lines) == 1 and "Traceback" not in said
-            held = held and checkpoint_files.newest_whole_checkpoint(run_of(place)) is not None
+            held = held and checkpoint_files.find_newest_whole(run_of(place)) is not None
         finally:
             subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
     yield "read-only mount: non-zero exit, one line, the earlier checkpoint loads", int(held), 1

@@ -66,6 +66,6 @@ def in_saves(home: Path, count: int, source: random.Random, tell: Callable[[str,
             place = home / "saves" / str(number)
             before = planted.kill_in_save(source.randint(2, 6), stage)
             killed = fit(path, place, "--checkpoint_every", "2", before=before).wait()
-            held += killed == -signal.SIGKILL and checkpoint_files.newest_whole_checkpoint(run_of(place)) is not None
+            held += killed == -signal.SIGKILL and checkpoint_files.find_newest_whole(run_of(place)) is not None
             shutil.rmtree(place)
         yield f"kill -9 during a save, {stage}: a whole checkpoint is found", held, made

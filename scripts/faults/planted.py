@@ -28,7 +28,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
 
     def plant() -> None:
         count = [0]
-        save, write_digest, replace, settle = torch.save, digests.write, os.replace, Checkpoints._settle
+        save, write_digest, replace, settle = torch.save, digests.write_digest, os.replace, Checkpoints._settle
 
         def saving(content: Any, file: Any) -> None:
             save(content, file)
@@ -55,7 +55,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
                 _die()
 
         checkpoint_io.torch.save = saving  # type: ignore[attr-defined,assignment]
-        digests.write = digesting
+        digests.write_digest = digesting
         os.replace = replacing  # type: ignore[assignment]
         Checkpoints._settle = settling  # type: ignore[method-assign]
 
@@ -85,14 +85,14 @@ def nan_in_batch(number: int) -> Callable[[], None]:
     """The loss of the `number`-th training batch is NaN, and so are its gradients."""
 
     def plant() -> None:
-        count, likelihood = [0], net.nll
+        count, likelihood = [0], net.compute_nll
 
         def spoilt(network: Any, batch: dict[str, Any], *args: Any) -> Any:
             total, each = likelihood(network, batch, *args)
             count[0] += torch.is_grad_enabled()
             return (total * float("nan") if count[0] == number and torch.is_grad_enabled() else total), each
 
-        net.nll = spoilt  # type: ignore[assignment]
+        net.compute_nll = spoilt  # type: ignore[assignment]
 
     return plant
 
@@ -101,19 +101,19 @@ def note_signal(path: Path) -> Callable[[], None]:
     """Writes down how many steps were done when a signal came."""
 
     def plant() -> None:
-        from lightning_med.training.callbacks.signals import Signals
+        from lightning_med.training.callbacks.signals import SaveOnSignal
 
-        take, setup = Signals._take, Signals.setup
+        take, setup = SaveOnSignal._take, SaveOnSignal.setup
         trainers: list[Any] = []
 
-        def setting_up(self: Signals, trainer: Any, pl_module: Any, stage: str) -> None:
+        def setting_up(self: SaveOnSignal, trainer: Any, pl_module: Any, stage: str) -> None:
             trainers.append(trainer)
             setup(self, trainer, pl_module, stage)
 
-        def taking(self: Signals, number: int, frame: Any) -> None:
+        def taking(self: SaveOnSignal, number: int, frame: Any) -> None:
             path.write_text(str(trainers[0].global_step))
             take(self, number, frame)
 
-        Signals.setup, Signals._take = setting_up, taking  # type: ignore[method-assign]
+        SaveOnSignal.setup, SaveOnSignal._take = setting_up, taking  # type: ignore[method-assign]
 
     return plant

@@ -177,4 +177,4 @@ def _add(digest: Any, value: Any) -> None:
 
 def steps_done(run: Path) -> int:
     """Of the run's last checkpoint."""
-    return int(ckpt.read(run / "checkpoints" / "last.ckpt")["global_step"])
+    return int(ckpt.read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"])

@@ -75,10 +75,10 @@ def ours(setting: Setting, clock: Clock) -> tuple[PreTrainedModel, str]:
     """`lightning-med fit`, its loggers and checkpoints off."""
     from lightning_med.training.module import DialogueLM
     from lightning_med.utils.allocator import keep_freed_memory
-    from lightning_med.utils.console import quieten
+    from lightning_med.utils.console import silence_warnings
 
     keep_freed_memory()
-    quieten()
+    silence_warnings()
     given = setting.rows()
     # A plan's batch ends before the row that would not fit: half a row less than its budget.
     budget = round(float(given.lengths.mean()) * (setting.batch + 0.5))

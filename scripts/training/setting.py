@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 from transformers.utils.logging import disable_progress_bar
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.training.optimizer import adamw, warmup_cosine
-from lightning_med.utils.precision import cpu_has_bf16
+from lightning_med.training.optimizer import make_adamw, make_warmup_cosine
+from lightning_med.utils.precision import has_cpu_bf16
 from training.rows import IGNORED, Rows, Share
 
 WARM = 2  # updates before the clock starts
@@ -79,7 +79,7 @@ class Setting:
 
     @property
     def bf16(self) -> bool:
-        return self.device.type == "cuda" or cpu_has_bf16()
+        return self.device.type == "cuda" or has_cpu_bf16()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -133,8 +133,8 @@ class Setting:
 
     def optimizer(self, network: nn.Module) -> tuple[torch.optim.AdamW, LambdaLR]:
         """The same AdamW and the same course of its rate as ours, fused."""
-        optimizer = adamw(network, self.lr, self.weight_decay)
-        return optimizer, LambdaLR(optimizer, warmup_cosine(self.total, _WARMUP_FRACTION))
+        optimizer = make_adamw(network, self.lr, self.weight_decay)
+        return optimizer, LambdaLR(optimizer, make_warmup_cosine(self.total, _WARMUP_FRACTION))
 
     def module_settings(self) -> dict[str, Any]:
         """The same for `DialogueLM`."""

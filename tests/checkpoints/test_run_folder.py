@@ -15,14 +15,14 @@ from lightning_med.utils.errors import InputError
 
 
 def test_a_name_has_its_home_under_the_root(tmp_path: Path) -> None:
-    assert runs.home(tmp_path, "quickstart") == tmp_path / "lightning_logs" / "quickstart"
-    assert runs.home(None, "a.b-c_1") == Path("lightning_logs/a.b-c_1")
+    assert runs.runs_folder(tmp_path, "quickstart") == tmp_path / "lightning_logs" / "quickstart"
+    assert runs.runs_folder(None, "a.b-c_1") == Path("lightning_logs/a.b-c_1")
 
 
 @given(st.text())
 def test_no_name_leads_out_of_the_folder(name: str) -> None:
     try:
-        home = runs.home("root", name)
+        home = runs.runs_folder("root", name)
     except InputError:
         return
     assert home.parent == Path("root/lightning_logs")
@@ -33,7 +33,7 @@ def test_no_name_leads_out_of_the_folder(name: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/a", "-a", "a\n"])
 def test_what_is_not_a_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="--name"):
-        runs.home(None, name)
+        runs.runs_folder(None, name)
 
 
 def test_versions_count_up_and_sort_by_number(tmp_path: Path) -> None:
@@ -41,50 +41,50 @@ def test_versions_count_up_and_sort_by_number(tmp_path: Path) -> None:
         (tmp_path / f"version_{number}").mkdir()
     (tmp_path / "version_x").mkdir()
     (tmp_path / "version_3-old").mkdir()
-    assert [path.name for path in runs.versions(tmp_path)] == ["version_0", "version_2", "version_9", "version_10"]
-    assert runs.create(tmp_path).name == "version_11"
-    assert runs.versions(tmp_path / "missing") == []
+    assert [path.name for path in runs.list_versions(tmp_path)] == ["version_0", "version_2", "version_9", "version_10"]
+    assert runs.create_version(tmp_path).name == "version_11"
+    assert runs.list_versions(tmp_path / "missing") == []
 
 
 def test_runs_that_start_together_get_a_folder_each(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(runs.create, [tmp_path / "name"] * 24))
+        made = list(pool.map(runs.create_version, [tmp_path / "name"] * 24))
     assert len(set(made)) == 24
     assert all(path.is_dir() for path in made)
 
 
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
-    run = runs.create(runs.home(tmp_path, "name"))
+    run = runs.create_version(runs.runs_folder(tmp_path, "name"))
     (run / "metrics.csv").write_text("opened by a logger")
-    runs.take_back(run)
+    runs.remove_unstarted(run)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_began_stays(tmp_path: Path) -> None:
-    run = runs.create(runs.home(tmp_path, "name"))
+    run = runs.create_version(runs.runs_folder(tmp_path, "name"))
     (run / runs.SETTINGS).write_text("{}")
-    runs.take_back(run)
+    runs.remove_unstarted(run)
     assert (run / runs.SETTINGS).exists()
 
 
 def test_taking_back_one_run_leaves_the_others(tmp_path: Path) -> None:
-    first, second = (runs.create(runs.home(tmp_path, "name")) for _ in range(2))
+    first, second = (runs.create_version(runs.runs_folder(tmp_path, "name")) for _ in range(2))
     (first / runs.SETTINGS).write_text("{}")
-    runs.take_back(second)
+    runs.remove_unstarted(second)
     assert first.is_dir()
     assert not second.exists()
 
 
 def test_last_is_of_the_newest_run_that_has_one(tmp_path: Path) -> None:
-    home = runs.home(tmp_path, "name")
+    home = runs.runs_folder(tmp_path, "name")
     for number in range(12):
-        run = runs.create(home)
+        run = runs.create_version(home)
         if number != 11:
             (run / "checkpoints").mkdir()
             (run / "checkpoints" / "last.ckpt").touch()
-    assert checkpoint_files.last_checkpoint(home) == home / "version_10" / "checkpoints" / "last.ckpt"
+    assert checkpoint_files.find_last_checkpoint(home) == home / "version_10" / "checkpoints" / "last.ckpt"
 
 
 def test_no_last_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--ckpt_path last"):
-        checkpoint_files.last_checkpoint(tmp_path / "missing")
+        checkpoint_files.find_last_checkpoint(tmp_path / "missing")

@@ -177,11 +177,11 @@ def test_16_mixed_without_a_gpu_becomes_what_the_processor_is_good_at(
 ) -> None:
     from lightning_med.utils import precision
 
-    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(precision, "has_cpu_bf16", lambda: has_bf16)
     expected = "bf16-mixed" if has_bf16 else "32-true"
-    assert precision.possible_precision("16-mixed", "cpu") == expected
-    assert precision.possible_precision("32-true", "cpu") == "32-true"
-    assert precision.possible_precision("16-mixed", "cuda") == "16-mixed"
+    assert precision.choose_precision("16-mixed", "cpu") == expected
+    assert precision.choose_precision("32-true", "cpu") == "32-true"
+    assert precision.choose_precision("16-mixed", "cuda") == "16-mixed"
     status, out, err = tiny.command("fit", "--config", small(folder, tmp_path, precision="16-mixed"), cwd=tmp_path)
     assert status == 0, err
     assert expected in out + err

@@ -133,7 +133,7 @@ def test_a_finished_run_says_so_and_trains_on_where_it_is_given_more(config: Pat
     assert (run_of(tmp_path) / "metrics.csv").read_bytes() == before
     assert fit(config, tmp_path, "--resume", "auto", "--trainer.max_epochs", 3)[0] == 0
     assert state(run_of(tmp_path))["epoch"] == 2
-    assert len(runs.versions(run_of(tmp_path).parent)) == 1
+    assert len(runs.list_versions(run_of(tmp_path).parent)) == 1
 
 
 def test_without_a_run_it_starts_and_without_a_checkpoint_it_starts_anew(
@@ -218,7 +218,7 @@ def test_a_checkpoint_without_a_digest_is_called_unverified(stood: Path, tmp_pat
     path.write_bytes((run_of(stood) / "checkpoints" / "step-3.ckpt").read_bytes())
     _, out, _ = tiny.command("export", "--checkpoint", path, "--output", tmp_path / "export")
     assert "mine.ckpt is unverified" in out
-    assert not digests.verified(path)
+    assert not digests.verify_digest(path)
 
 
 # ------------------------------------------------------------------ mixtures
@@ -272,8 +272,8 @@ def test_rows_that_were_trained_on_are_left_out_of_a_test_on_other_data(
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(config: Path, stood: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_PATIENCE", 0.0)
-    with runs.held(run_of(stood)):
+    monkeypatch.setattr(runs, "_LOCK_TIMEOUT", 0.0)
+    with runs.hold_lock(run_of(stood)):
         status, said = fit(config, stood, "--resume", "auto")
     assert status == 2
     assert "being trained by another process" in said

@@ -68,7 +68,7 @@ def test_a_config_begins_with_its_purpose_and_its_command(path: Path) -> None:
 def test_a_shipped_config_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for given in (["fit", "--config", "configs/debug.yaml"], ["fit", "--config=configs/debug.yaml"]):
-        found = shipped.found(given)
+        found = shipped.find_shipped_configs(given)
         path = Path(found[-1].removeprefix("--config="))
         assert path.is_absolute()
         assert path.read_text() == (ROOT / "configs" / "debug.yaml").read_text()
@@ -79,7 +79,7 @@ def test_a_config_of_the_users_own_goes_before_a_shipped_one(tmp_path: Path, mon
     (tmp_path / "configs" / "debug.yaml").write_text("trainer: {}")
     monkeypatch.chdir(tmp_path)
     given = ["fit", "--config", "configs/debug.yaml"]
-    assert shipped.found(given) == given
+    assert shipped.find_shipped_configs(given) == given
 
 
 def test_the_debug_config_shows_everything_a_run_holds(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data.batching.batch_dataset import Batches, Onward, loader
+from lightning_med.data.batching.batch_dataset import BatchDataset, ResumableSampler, make_loader
 from lightning_med.data.batching.batch_plan import (
     count_batches,
     plan_batches,
@@ -23,7 +23,7 @@ from lightning_med.data.batching.batch_plan import (
 )
 from lightning_med.data.batching.collate import collate_flat, collate_padded
 from lightning_med.data.preparation import token_store as stores
-from lightning_med.data.preparation.token_shard import Coding, Shard, encoded
+from lightning_med.data.preparation.token_shard import Coding, Shard, encode_batch
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
 from lightning_med.tokenization.tokenizer import store_tokenizer
@@ -40,11 +40,13 @@ def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
     pairs[-1] = (pairs[-1][0] * 9, pairs[-1][1] * 9)
     coding = Coding(store_tokenizer(tokenizer), False, len(tokenizer), "Be kind.", (LENGTH,))
     folder = tmp_path_factory.mktemp("store")
-    with stores.Writer(folder, "train", len(tokenizer)) as writer:
+    with stores.TokenWriter(folder, "train", len(tokenizer)) as writer:
         for first, last in ((0, 9), (9, ROWS)):
             columns = dict(zip(("question", "answer"), map(list, zip(*pairs[first:last], strict=True)), strict=True))
             count = last - first
-            (shard,) = encoded((pa.RecordBatch.from_pydict(columns), np.ones(count, int), np.zeros(count, int)), coding)
+            (shard,) = encode_batch(
+                (pa.RecordBatch.from_pydict(columns), np.ones(count, int), np.zeros(count, int)), coding
+            )
             rest = {"source": ["a.csv"] * count, "row": list(range(first, last)), "turn": [0] * count}
             texts = pa.Table.from_pydict({**rest, "group": rest["row"], **columns}, schema=stores.TEXTS)
             writer.add(shard, np.zeros(count, int), texts)
@@ -85,7 +87,7 @@ def test_a_row_begins_with_its_prompt(store: TokenStore, tmp_path: Path) -> None
     counts = np.array([[len(row), sum(row)] for row in runs])
     flat_runs, whole = np.array([run for row in runs for run in row], dtype=np.int32), np.zeros((3, 3), np.int32)
     shard = Shard(ids, counts[:, 1], flat_runs, counts[:, 0], np.ones(3, np.int32), whole, 0, np.zeros(300, int))
-    with stores.Writer(tmp_path, "train", 300) as writer:
+    with stores.TokenWriter(tmp_path, "train", 300) as writer:
         writer.add(shard, np.array([0, 1, 0]), stores.TEXTS.empty_table())
     small = TokenStore(tmp_path, "train")
     assert small.targets[ANSWER].tolist() == [3, 1, 5]
@@ -99,7 +101,7 @@ def test_ids_take_two_bytes_where_the_vocabulary_allows_it(tmp_path: Path, vocab
     ids, one = np.array([0, vocabulary - 1], dtype=np.int64), np.ones(1, np.int32)
     runs = np.array([1, 0, 0, 1], dtype=np.int32)
     shard = Shard(ids, np.array([2]), runs, np.array([4]), one, np.zeros((1, 3), np.int32), 0, np.zeros(1, int))
-    with stores.Writer(tmp_path, "train", vocabulary) as writer:
+    with stores.TokenWriter(tmp_path, "train", vocabulary) as writer:
         writer.add(shard, one, stores.TEXTS.empty_table())
     stored = TokenStore(tmp_path, "train").input_ids(0)
     assert stored.dtype == kind
@@ -107,12 +109,12 @@ def test_ids_take_two_bytes_where_the_vocabulary_allows_it(tmp_path: Path, vocab
 
 
 def test_store_without_rows(tmp_path: Path) -> None:
-    with stores.Writer(tmp_path, "test", 300):
+    with stores.TokenWriter(tmp_path, "test", 300):
         pass
     empty = TokenStore(tmp_path, "test")
     assert len(empty) == 0
     assert empty.targets[ANSWER].tolist() == []
-    assert list(loader(Batches(empty, plan_batches(empty.lengths, BUDGET, np.arange(0))))) == []
+    assert list(make_loader(BatchDataset(empty, plan_batches(empty.lengths, BUDGET, np.arange(0))))) == []
 
 
 # The plan
@@ -252,7 +254,9 @@ def test_padded_batch_has_the_targets_of_the_flat_one(store: TokenStore) -> None
 @pytest.mark.parametrize("padded", [None, LENGTH])
 def test_window_totals_are_those_of_the_optimizer_step(store: TokenStore, window: int, padded: int | None) -> None:
     lengths = store.lengths if padded is None else np.full(ROWS, padded)
-    made = list(loader(Batches(store, plan_batches(lengths, BUDGET, shuffle_rows(ROWS, 1, 0)), window, padded)))
+    made = list(
+        make_loader(BatchDataset(store, plan_batches(lengths, BUDGET, shuffle_rows(ROWS, 1, 0)), window, padded))
+    )
     assert len(made) > 4
     for first in range(0, len(made), window):
         step = made[first : first + window]
@@ -264,19 +268,19 @@ def test_window_totals_are_those_of_the_optimizer_step(store: TokenStore, window
 
 
 def test_onward_leaves_out_what_is_done_but_keeps_its_length(store: TokenStore) -> None:
-    assert list(Onward(5, 3)) == [3, 4]
-    assert list(Onward(5)) == [0, 1, 2, 3, 4]
-    assert list(Onward(5, 5)) == []
-    assert len(Onward(5, 3)) == 5
-    batches = Batches(store, plan_batches(store.lengths, BUDGET, np.arange(ROWS)))
-    whole, rest = list(loader(batches)), loader(batches, done=2)
+    assert list(ResumableSampler(5, 3)) == [3, 4]
+    assert list(ResumableSampler(5)) == [0, 1, 2, 3, 4]
+    assert list(ResumableSampler(5, 5)) == []
+    assert len(ResumableSampler(5, 3)) == 5
+    batches = BatchDataset(store, plan_batches(store.lengths, BUDGET, np.arange(ROWS)))
+    whole, rest = list(make_loader(batches)), make_loader(batches, done=2)
     assert len(rest) == len(whole)
     assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[2:]]
 
 
 def test_workers_give_the_same_batches(store: TokenStore) -> None:
-    batches = Batches(store, plan_batches(store.lengths, BUDGET, shuffle_rows(ROWS, 1, 0)))
-    alone, helped = list(loader(batches)), list(loader(batches, num_workers=2))
+    batches = BatchDataset(store, plan_batches(store.lengths, BUDGET, shuffle_rows(ROWS, 1, 0)))
+    alone, helped = list(make_loader(batches)), list(make_loader(batches, num_workers=2))
     assert len(alone) == len(helped)
     for one, other in zip(alone, helped, strict=True):
         assert one.keys() == other.keys()

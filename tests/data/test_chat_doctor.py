@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR, mend_chat_doctor
+from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR, repair_chat_doctor
 from lightning_med.data.cleaning.cleaning_rules import has_lost_words
 
 MENDED = [
@@ -106,12 +106,12 @@ PHRASE = {
 
 @pytest.mark.parametrize(("text", "after"), MENDED)
 def test_a_phrase_is_mended(text: str, after: str) -> None:
-    assert mend_chat_doctor(text) == after
+    assert repair_chat_doctor(text) == after
 
 
 @pytest.mark.parametrize("text", LOST)
 def test_lost_words_stay_and_are_counted(text: str) -> None:
-    assert mend_chat_doctor(text) == text
+    assert repair_chat_doctor(text) == text
     assert has_lost_words(pd.DataFrame({"question": ["Hi", text], "answer": [text, "Hi"]})).all()
 
 
@@ -122,7 +122,7 @@ def test_mended_phrases_are_not_counted(text: str, after: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "Rest.", "chat doctor", "Chat with a Doctor", "Welcome to the clinic."])
 def test_other_text_is_untouched(text: str) -> None:
-    assert mend_chat_doctor(text) == text
+    assert repair_chat_doctor(text) == text
 
 
 def words(text: str) -> list[str]:
@@ -134,7 +134,7 @@ PIECES = [*(text for text, _ in MENDED), *LOST, "pain 500mg", "140/90", ". ", ",
 
 @given(st.lists(st.sampled_from(PIECES), max_size=5).map(" ".join))
 def test_no_word_is_lost_but_the_phrase(text: str) -> None:
-    after = iter(words(mend_chat_doctor(text)))
+    after = iter(words(repair_chat_doctor(text)))
     kept = next(after, None)
     for word in words(text):
         if word == kept:

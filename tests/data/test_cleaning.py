@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med.data.cleaning.cleaner import EXAMPLES, Cleaned, clean, switched
+from lightning_med.data.cleaning.cleaner import EXAMPLES, Cleaned, clean, resolve_rules
 from lightning_med.data.cleaning.cleaning_rules import RULES
-from lightning_med.data.preparation.clean_chunk import TEXTS, Chunk, Steps, worked
+from lightning_med.data.preparation.clean_chunk import TEXTS, Chunk, Steps, clean_chunk
 from lightning_med.privacy import mask as private
 from lightning_med.utils.errors import InputError
 
-DEFAULTS = switched({})
-BARE = switched({name: name in ("missing", "blank", "duplicate") for name in DEFAULTS})
+DEFAULTS = resolve_rules({})
+BARE = resolve_rules({name: name in ("missing", "blank", "duplicate") for name in DEFAULTS})
 REST = "Please rest well and drink enough."
 
 
@@ -36,7 +36,7 @@ def conversations(*answers: list[str | None]) -> pd.DataFrame:
 
 
 def cleaned(rows: pd.DataFrame, mask: bool = True, **settings: bool) -> Cleaned:
-    return clean(rows, switched(settings), mask)
+    return clean(rows, resolve_rules(settings), mask)
 
 
 def kept(done: Cleaned) -> list[tuple[str, str]]:
@@ -52,7 +52,7 @@ def test_defaults_are_the_rules_own() -> None:
 
 
 def test_settings_change_the_defaults() -> None:
-    assert switched({"html": False, "cut_answer": True, "blank": True}) == {
+    assert resolve_rules({"html": False, "cut_answer": True, "blank": True}) == {
         **DEFAULTS,
         "html": False,
         "cut_answer": True,
@@ -72,7 +72,7 @@ def test_settings_change_the_defaults() -> None:
 )
 def test_wrong_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        switched(settings)
+        resolve_rules(settings)
 
 
 # ---------------------------------------------------------------------- rows
@@ -206,7 +206,7 @@ def test_examples_hold_no_private_data(secret: str, mask: bool) -> None:
     done = cleaned(frame((text, text), (text, f"{secret} and")), mask=mask, cut_answer=True)
     shown = [str(example[key]) for found in done.examples.values() for example in found for key in ("before", "after")]
     for one in shown:
-        assert not private.find(one), one
+        assert not private.find_private(one), one
         assert secret not in one
         assert "ann" not in one
         assert "2671" not in one
@@ -272,7 +272,7 @@ def table() -> pd.DataFrame:
 
 
 def test_a_chunk_describes_its_rows() -> None:
-    chunk = worked(table(), STEPS)
+    chunk = clean_chunk(table(), STEPS)
     assert chunk.texts.schema == TEXTS
     assert chunk.rows_in == 9
     assert chunk.rows.tolist() == [0, 1, 2, 4, 5, 7, 8]
@@ -292,25 +292,25 @@ def test_a_chunk_describes_its_rows() -> None:
 
 
 def test_without_near_duplicates_no_shingles() -> None:
-    hashes, sizes = worked(table(), Steps(DEFAULTS, mask=False, near=False)).shingles
+    hashes, sizes = clean_chunk(table(), Steps(DEFAULTS, mask=False, near=False)).shingles
     assert (len(hashes), sizes.tolist()) == (0, [0] * 7)
 
 
 def test_a_chunk_of_conversations() -> None:
     rows = conversations([REST, REST], ["Yes.", None], [None], [REST]).drop(columns="turns").assign(group="7")
-    chunk = worked(rows, STEPS)
+    chunk = clean_chunk(rows, STEPS)
     assert (chunk.rows_in, chunk.rows.tolist(), chunk.turns.tolist()) == (4, [0, 1, 3], [2, 1, 1])
     assert chunk.texts.num_rows == 4
     assert chunk.shortened == 1
     assert len(set(chunk.patients.tolist())) == 1
-    alone = worked(frame(("And 0?", REST)), STEPS)
+    alone = clean_chunk(frame(("And 0?", REST)), STEPS)
     assert chunk.questions[0] == alone.questions[0]  # grouped by how it begins
     assert chunk.digests[0].tolist() != alone.digests[0].tolist()  # equal only where every turn is
 
 
 @pytest.mark.parametrize("rows", [frame(), frame((None, REST)), conversations().drop(columns="turns")])
 def test_a_chunk_of_nothing(rows: pd.DataFrame) -> None:
-    chunk = worked(rows, STEPS)
+    chunk = clean_chunk(rows, STEPS)
     assert chunk.texts.num_rows == len(chunk.rows) == len(chunk.questions) == len(chunk.answers) == 0
     assert chunk.digests.shape == (0, 2)
 
@@ -334,8 +334,8 @@ def test_chunking_changes_nothing(answers: list[list[str | None]], cuts: set[int
     whole = whole.assign(group=[str(row % 3) for row in whole["row"]])
     edges = [0, *sorted(cuts), 99]
     parts = [whole[(whole["row"] >= one) & (whole["row"] < other)] for one, other in itertools.pairwise(edges)]
-    chunks = [worked(part, STEPS) for part in parts]
-    single = worked(whole, STEPS)
+    chunks = [clean_chunk(part, STEPS) for part in parts]
+    single = clean_chunk(whole, STEPS)
     one = described(single)
     assert one == {
         name: functools.reduce(operator.iadd, (described(chunk)[name] for chunk in chunks), []) for name in one

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.cleaning.cleaning_rules import RULES, is_blank, is_cut, is_too_short, matching, mended
+from lightning_med.data.cleaning.cleaning_rules import (
+    RULES,
+    find_matching,
+    is_blank,
+    is_cut,
+    is_too_short,
+    repair_column,
+)
 
-MENDING = {rule.name: rule for rule in RULES if rule.effect == "mends"}
+MENDING = {rule.name: rule for rule in RULES if rule.effect == "repairs"}
 PIECES = {  # of which texts are made that come close to what a rule mends
     "html": "< > / b p br td sup sub a & ; &lt; &gt; &amp; amp; lt; &nbsp; &#39; &#53; &foo; <b> </b> <sup> </sup> <br/> <link>"
     " <td> href= ' \" 5 x \x0b \xa0 ſ K",
@@ -39,7 +46,7 @@ DIRT = (
 
 def mend(name: str, text: str) -> str:
     """What a rule makes of a text in a column."""
-    column, changed = mended(pd.Series([text]), MENDING[name])
+    column, changed = repair_column(pd.Series([text]), MENDING[name])
     assert bool(changed[0]) == (column[0] != text)
     return str(column[0])
 
@@ -67,8 +74,8 @@ def test_mending_what_is_mended_changes_nothing(name: str) -> None:
     @given(st.lists(texts(name), max_size=12))
     def check(column: list[str]) -> None:
         for text in column:
-            once = MENDING[name].mend(text)
-            assert MENDING[name].mend(once) == once, text
+            once = MENDING[name].repair(text)
+            assert MENDING[name].repair(once) == once, text
 
     check()
 
@@ -77,9 +84,9 @@ def test_mending_what_is_mended_changes_nothing(name: str) -> None:
 def test_no_text_that_would_be_mended_goes_unsuspected(name: str) -> None:
     @given(st.lists(texts(name), max_size=12))
     def check(column: list[str]) -> None:
-        suspected = matching(pd.Series(column, dtype=str), MENDING[name].suspect)
+        suspected = find_matching(pd.Series(column, dtype=str), MENDING[name].suspect)
         for text in (text for text, found in zip(column, suspected, strict=True) if not found):
-            assert MENDING[name].mend(text) == text
+            assert MENDING[name].repair(text) == text
 
     check()
 
@@ -119,10 +126,10 @@ def test_a_dose_is_clean(dose: str) -> None:
 
 def test_empty_and_missing_texts_pass() -> None:
     for rule in MENDING.values():
-        column, changed = mended(pd.Series(["", None, "Rest."], dtype=object), rule)
+        column, changed = repair_column(pd.Series(["", None, "Rest."], dtype=object), rule)
         assert column.tolist() == ["", None, "Rest."]
         assert not changed.any()
-        assert mended(pd.Series([], dtype=object), rule)[0].empty
+        assert repair_column(pd.Series([], dtype=object), rule)[0].empty
 
 
 # ---------------------------------------------------------------------- one by one
@@ -322,7 +329,7 @@ def test_whitespace_between_words_and_lines(text: str, after: str) -> None:
 
 def test_half_of_a_surrogate_pair_is_replaced() -> None:
     """A command line that is not UTF-8 and JSON cut inside an emoji hold such halves, which no tokenizer takes."""
-    assert MENDING["whitespace"].mend("It hurts \udcff  here\ud83d") == "It hurts \ufffd here\ufffd"
+    assert MENDING["whitespace"].repair("It hurts \udcff  here\ud83d") == "It hurts \ufffd here\ufffd"
 
 
 # ---------------------------------------------------------------------- dropping

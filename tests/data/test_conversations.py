@@ -18,7 +18,7 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.sources import table_files as tables
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, read
+from lightning_med.data.sources.source import Source, read_frames
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.tokenization.encoder import ANSWER, QUESTION
 from lightning_med.tokenization.tokenizer import END
@@ -74,7 +74,7 @@ def write(path: Path, cells: list[Any], as_text: bool = False, **others: list[An
 
 def read_all(path: Path, bad: BadRows | None = None, **columns: str) -> pd.DataFrame:
     source = Source(str(path), "input", "output", messages_column="messages", **columns)
-    return pd.concat(read(source, path, bad or BadRows()))
+    return pd.concat(read_frames(source, path, bad or BadRows()))
 
 
 def chat(number: int, turns: int = 3) -> Messages:
@@ -105,7 +105,7 @@ def test_a_conversation_is_in_one_frame(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(tables, "CHUNK", 2)
     path = write(tmp_path / "chats.jsonl", [chat(number) for number in range(5)])
     source = Source(str(path), "", "", messages_column="messages")
-    assert [frame["row"].tolist() for frame in read(source, path, BadRows())] == [
+    assert [frame["row"].tolist() for frame in read_frames(source, path, BadRows())] == [
         [0, 0, 0, 1, 1, 1],
         [2, 2, 2, 3, 3, 3],
         [4, 4, 4],
@@ -216,7 +216,7 @@ def test_conversation_that_cannot_be_read_is_an_error_that_names_its_row(tmp_pat
     assert where.startswith(str(tmp_path / "chats.jsonl"))
     assert "row 1" in where
     assert what in why
-    assert "--data.on_bad_row drop" in caught.value.mend
+    assert "--data.on_bad_row drop" in caught.value.hint
     assert "Jane" not in str(caught.value)  # what stands in a message may be private
 
 
@@ -242,7 +242,7 @@ def test_column_that_holds_no_messages_names_what_is_expected(tmp_path: Path) ->
         read_all(path)
     assert str(path) in caught.value.what
     assert "its messages are not JSON" in caught.value.what
-    assert '"role": "user"' in caught.value.mend
+    assert '"role": "user"' in caught.value.hint
 
 
 # On its way to the model

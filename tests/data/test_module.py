@@ -212,7 +212,7 @@ def test_two_ways_to_say_how_long_a_step_is_are_refused(data: Callable[..., Dial
     module = data(tokens_per_step=1024)
     with pytest.raises(InputError, match="accumulate_grad_batches 2") as caught:
         training(module, window=2)
-    assert caught.value.mend
+    assert caught.value.hint
     training(module)
     training(module, window=module.window)  # its own: the next epoch of the same fit
 
@@ -341,7 +341,7 @@ def test_settings_that_cannot_be(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError) as caught:
         DialogueDataModule(**settings)
     assert named in caught.value.what
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_largest_settings_that_can_be() -> None:

@@ -29,9 +29,9 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation import pipeline as preparation
 from lightning_med.data.preparation import token_store as store
 from lightning_med.data.preparation.pipeline import Prepared, prepare
-from lightning_med.data.preparation.recipe import Recipe, content_digest
+from lightning_med.data.preparation.recipe import Recipe, digest_content
 from lightning_med.data.preparation.text_spool import Spool
-from lightning_med.data.preparation.worker_pool import Pool
+from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.report.data_report import print_report, write_report
 from lightning_med.data.sources import table_files as tables
 from lightning_med.data.sources.source import Source
@@ -240,7 +240,7 @@ def test_digest_is_of_every_byte_of_every_file_in_its_place(tmp_path: Path) -> N
         for file, content in zip(files, contents, strict=True):
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
-        return content_digest(list(zip(numbers, files, strict=False)))
+        return digest_content(list(zip(numbers, files, strict=False)))
 
     content = bytes(range(256)) * 5_000  # more than is read at once
     whole = digest(content, b"b")
@@ -535,7 +535,7 @@ def test_private_data_of_any_column_and_turn_reaches_no_file(
 ) -> None:
     """Conversations, their later turns, identity numbers, patients' own numbers; with processes side by side."""
     monkeypatch.setattr(preparation, "_SMALL", 0)
-    monkeypatch.setattr(preparation, "cores", lambda: 2)
+    monkeypatch.setattr(preparation, "count_cores", lambda: 2)
     monkeypatch.setattr(tables, "CHUNK", 25)
     secrets = ("zelda.okonkwo", "078-05-1121", "312-867-5309", "Okonkwo", "Zelda", "MRN-7788", "raw-key-55")
     with (tmp_path / "chats.jsonl").open("w", encoding="utf-8") as file:
@@ -597,7 +597,7 @@ def test_interrupted_preparation_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store.Writer, "add", interrupt)
+    monkeypatch.setattr(store.TokenWriter, "add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepare(recipe(consultations()))
     assert left_in(cache) == []
@@ -615,7 +615,7 @@ def test_cache_that_is_a_file(tmp_path: Path, consultations: Callable[..., Path]
         with pytest.raises(InputError) as caught:
             prepare(recipe(consultations()), str(folder))
         assert str(folder) in caught.value.what
-        assert "--data.cache_dir" in caught.value.mend
+        assert "--data.cache_dir" in caught.value.hint
 
 
 def test_file_that_may_not_be_read(
@@ -676,9 +676,10 @@ def test_damaged_tokenizer_names_the_folder_to_delete(
 
 CODE = """
 import sys
-from lightning_med.data import preparation, tables
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.report import print_report
+from lightning_med.data.preparation import pipeline as preparation
+from lightning_med.data.report.data_report import print_report
+from lightning_med.data.sources import table_files as tables
 settings = {"max_length": 128, "eval_max_length": 256, "system_prompt": "Be kind."}
 recipe = DialogueDataModule(sys.argv[1], "train", 400, **settings).recipe
 """
@@ -712,15 +713,15 @@ def test_killed_preparation_is_made_whole_by_the_next(
         pytest.skip("this system cannot wait for processes that are no children")
     code = (
         "import multiprocessing, signal\n"
-        "tables.CHUNK, preparation._SMALL, preparation.cores = 20, 0, lambda: 2\n"
-        "add, calls = preparation.store.Writer.add, []\n"
+        "tables.CHUNK, preparation._SMALL, preparation.count_cores = 20, 0, lambda: 2\n"
+        "add, calls = preparation.store.TokenWriter.add, []\n"
         "def stop(self, *given):\n"
         "    add(self, *given)\n"
         "    calls.append(None)\n"
         "    if len(calls) == 7:\n"
         "        print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
         "        signal.pause()\n"
-        "preparation.store.Writer.add = stop\n"
+        "preparation.store.TokenWriter.add = stop\n"
         "preparation.prepare(recipe)\n"
     )
     source = consultations(200)
@@ -749,7 +750,7 @@ def test_number_of_processes_changes_no_byte(
     source, made = consultations(200), []
     for processes in (1, 2):
         monkeypatch.setattr(preparation, "_SMALL", 0)
-        monkeypatch.setattr(preparation, "cores", lambda processes=processes: processes)
+        monkeypatch.setattr(preparation, "count_cores", lambda processes=processes: processes)
         made.append(prepare(recipe(source, near_duplicates=near), str(tmp_path / str(processes))))
     one, two = made
     assert tables_of(one.folder).keys() >= {"train.arrow", "train.parquet", "test.arrow", "tokenizer.txt"}
@@ -780,7 +781,7 @@ def test_number_of_processes_changes_no_byte_of_conversations_and_several_source
     module = DialogueDataModule(entries, "train", 400, **settings)
     made = []
     for processes in (1, 2):
-        monkeypatch.setattr(preparation, "cores", lambda processes=processes: processes)
+        monkeypatch.setattr(preparation, "count_cores", lambda processes=processes: processes)
         made.append(prepare(module.recipe, str(tmp_path / str(processes))))
     one, two = made
     assert tables_of(one.folder) == tables_of(two.folder)
@@ -840,8 +841,8 @@ def assert_all_end(leader: int) -> None:
 
 STAGES = {
     "begun": "",  # wherever it is when its folder appears
-    "read": "stop(preparation, 'grouped')",
-    "written": "stop(preparation, 'sync')",  # all files are there, under their temporary name
+    "read": "stop(preparation, 'group_rows')",
+    "written": "stop(preparation, 'sync_files')",  # all files are there, under their temporary name
     "renamed": "stop(preparation, 'restore_tokenizer')",
 }
 
@@ -853,7 +854,7 @@ def test_killed_at_any_stage_leaves_nothing_that_is_believed(
     """All its processes at once, as where memory runs out or a machine is switched off."""
     code = (
         "import signal\n"
-        "preparation._SMALL, preparation.cores = 0, lambda: 2\n"
+        "preparation._SMALL, preparation.count_cores = 0, lambda: 2\n"
         "def stop(module, name):\n"
         "    setattr(module, name, lambda *_: (print('there', flush=True), signal.pause()))\n"
         f"{STAGES[stage]}\n"
@@ -879,8 +880,9 @@ def test_killed_at_any_stage_leaves_nothing_that_is_believed(
 COMMAND = """
 import sys
 from lightning_med.cli import main
-from lightning_med.data import preparation, tables
-preparation._SMALL, preparation.cores, tables.CHUNK = 0, lambda: 2, 200
+from lightning_med.data.preparation import pipeline as preparation
+from lightning_med.data.sources import table_files as tables
+preparation._SMALL, preparation.count_cores, tables.CHUNK = 0, lambda: 2, 200
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -930,7 +932,7 @@ def test_signal_ends_the_command_and_takes_all_with_it(
 
 def test_interrupt_from_the_terminal_is_for_the_command_to_answer() -> None:
     """A terminal sends SIGINT to all processes at once; those of the pool end with the command, and say nothing."""
-    with Pool(2) as pool:
+    with WorkerPool(2) as pool:
         assert list(pool.ordered(abs, range(-4, 0))) == [4, 3, 2, 1]
         workers = [psutil.Process(pid) for pid in pool._executor._processes]
         assert len(workers) == 2
@@ -944,7 +946,7 @@ def test_mistake_is_told_from_another_process_too(
     cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparation, "_SMALL", 0)
-    monkeypatch.setattr(preparation, "cores", lambda: 2)
+    monkeypatch.setattr(preparation, "count_cores", lambda: 2)
     with pytest.raises(InputError, match="leaves no room"):
         prepare(recipe(consultations(), system_prompt="Be very kind. " * 60))
     assert left_in(cache) == []

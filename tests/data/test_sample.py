@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from lightning_med.data.cleaning.cleaning_rules import mend_whitespace
 from lightning_med.data.sample import PATH, write
-from lightning_med.data.splits.near_duplicates import Words
+from lightning_med.data.splits.near_duplicates import WordHashes
+from lightning_med.tokenization.text_normalization import normalize_whitespace
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def test_sample_covers_many_complaints(rows: list[dict[str, str]]) -> None:
 
 def test_sample_needs_no_cleaning(rows: list[dict[str, str]]) -> None:
     for row in rows:
-        assert mend_whitespace(row["input"]) == row["input"] != ""
-        assert mend_whitespace(row["output"]) == row["output"] != ""
+        assert normalize_whitespace(row["input"]) == row["input"] != ""
+        assert normalize_whitespace(row["output"]) == row["output"] != ""
         assert "<" not in row["input"] + row["output"]  # a word that was not filled in
-    keys = Words.of(pa.array([row["input"] for row in rows], pa.large_string())).keys()
+    keys = WordHashes.of(pa.array([row["input"] for row in rows], pa.large_string())).keys()
     assert len(set(keys.tolist())) == len(rows)

@@ -17,7 +17,7 @@ from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sample import PATH as SAMPLE
 from lightning_med.data.sources import table_files as tables
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, names, read, resolve
+from lightning_med.data.sources.source import Source, find_files, name_files, read_frames
 from lightning_med.utils.errors import InputError
 
 ROWS = [("My tongue hurts, badly.", 'Rinse. "Salt" helps.'), ("NA", "None"), ("I cough.\nAnd sneeze.", "Drink tea.")]
@@ -44,7 +44,7 @@ def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str
 def frame_of(path: Path | str, question: str = "input", answer: str = "output", **others: str) -> pd.DataFrame:
     """All rows of a source, as they are read."""
     source, bad = Source(str(path), question, answer, **others), BadRows()
-    return pd.concat([frame for file in resolve(source.path) for frame in read(source, file, bad)])
+    return pd.concat([frame for file in find_files(source.path) for frame in read_frames(source, file, bad)])
 
 
 def texts(source: Path | str, question: str = "input", answer: str = "output") -> list[tuple[str, str]]:
@@ -56,7 +56,7 @@ def refusal(source: Path | str, question: str = "input", answer: str = "output")
     with pytest.raises(InputError) as caught:
         frame_of(source, question, answer)
     assert "\n" not in caught.value.what
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value
 
 
@@ -90,7 +90,7 @@ def test_rows_are_counted_through_from_chunk_to_chunk(
     monkeypatch.setattr(tables, "CHUNK", 4)
     rows = [(f"question {number}", f"answer {number}") for number in range(10)]
     path = write_table(tmp_path / f"many{suffix}", rows)
-    frames = list(read(Source(str(path), "input", "output"), path, BadRows()))
+    frames = list(read_frames(Source(str(path), "input", "output"), path, BadRows()))
     assert [len(frame) for frame in frames] == [4, 4, 2]
     whole = pd.concat(frames)
     assert whole["row"].tolist() == list(range(10))
@@ -152,25 +152,25 @@ def test_folder_is_read_through_in_the_order_of_its_names(tmp_path: Path) -> Non
 
 def test_files_of_one_name_are_told_apart_without_their_whole_path() -> None:
     files = [Path("/home/me/2023/a.csv"), Path("/home/me/2024/a.csv"), Path("/home/me/b.csv")]
-    assert names(files) == ["2023/a.csv", "2024/a.csv", "b.csv"]
+    assert name_files(files) == ["2023/a.csv", "2024/a.csv", "b.csv"]
 
 
 def test_order_of_files_is_not_that_of_the_disk(tmp_path: Path) -> None:
     for number in (7, 2, 9, 4, 11, 0, 5, 10, 1, 8, 3, 6):
         (tmp_path / f"{number:02}.csv").write_text("input,output\na,b\n")
     names = [f"{number:02}.csv" for number in range(12)]
-    assert [path.name for path in resolve(str(tmp_path))] == names
-    assert [path.name for path in resolve(f"{tmp_path}/*.csv")] == names
+    assert [path.name for path in find_files(str(tmp_path))] == names
+    assert [path.name for path in find_files(f"{tmp_path}/*.csv")] == names
 
 
 def test_glob_takes_the_tables_it_matches(tmp_path: Path) -> None:
     for name in ("2023.csv", "2024.csv", "old.csv", "2025.txt"):
         (tmp_path / name).write_text("input,output\na,b\n")
-    assert [path.name for path in resolve(f"{tmp_path}/20*")] == ["2023.csv", "2024.csv"]
+    assert [path.name for path in find_files(f"{tmp_path}/20*")] == ["2023.csv", "2024.csv"]
 
 
 def test_sample_is_embedded() -> None:
-    assert resolve("sample") == [SAMPLE]
+    assert find_files("sample") == [SAMPLE]
     assert len(texts("sample")) >= 2_000
 
 
@@ -186,21 +186,21 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_missing_file_says_what_a_source_may_be(tmp_path: Path) -> None:
     error = refusal(tmp_path / "nothing.csv")
     assert f"{tmp_path / 'nothing.csv'}: no such file" in error.what
-    assert "kaggle:OWNER/NAME" in error.mend
+    assert "kaggle:OWNER/NAME" in error.hint
 
 
 def test_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "notes.xlsx").write_text("")
     error = refusal(tmp_path / "notes.xlsx")
     assert "notes.xlsx" in error.what
-    assert ".parquet" in error.mend
+    assert ".parquet" in error.hint
 
 
 def test_folder_without_tables(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     error = refusal(tmp_path)
     assert f"{tmp_path} holds no table" in error.what
-    assert ".csv" in error.mend
+    assert ".csv" in error.hint
 
 
 @pytest.mark.parametrize("suffix", tables.SUFFIXES)
@@ -210,15 +210,15 @@ def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str
     assert str(path) in error.what
     assert "no column 'input'" in error.what
     assert "Input, reply" in error.what
-    assert error.mend == "Name yours: --data.question_column Input"
+    assert error.hint == "Name yours: --data.question_column Input"
     error = refusal(path, "Input")
     assert "no column 'output'" in error.what
-    assert "--data.answer_column" in error.mend
+    assert "--data.answer_column" in error.hint
 
 
 def test_wrong_column_with_nothing_like_it(tmp_path: Path) -> None:
     error = refusal(write_table(tmp_path / "notes.csv", names=("x", "y")))
-    assert error.mend == "Name yours: --data.question_column NAME"
+    assert error.hint == "Name yours: --data.question_column NAME"
 
 
 @pytest.mark.parametrize("columns", [("question_column", "answer_column"), ("answer_column", "group_column")])
@@ -226,7 +226,7 @@ def test_one_column_cannot_be_two(columns: tuple[str, str]) -> None:
     with pytest.raises(InputError) as caught:
         DialogueDataModule("notes.csv", **dict.fromkeys(columns, "text"))
     assert "'text'" in caught.value.what
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".parquet"])
@@ -242,7 +242,7 @@ def test_table_without_rows(tmp_path: Path, cache: Path, name: str, text: str) -
     error = refused_preparation(tmp_path / name, cache)
     assert str(tmp_path / name) in error.what
     assert "no row" in error.what
-    assert error.mend
+    assert error.hint
 
 
 def test_table_with_nothing_usable_says_why(tmp_path: Path, cache: Path) -> None:
@@ -261,7 +261,7 @@ def test_bytes_that_are_not_utf8(tmp_path: Path, suffix: str) -> None:
     assert str(path) in error.what
     assert "UTF-8" in error.what
     assert ("0xe9" if suffix == ".json" else "row 1") in error.what
-    assert "iconv" in error.mend
+    assert "iconv" in error.hint
 
 
 def test_bytes_that_are_not_utf8_far_down(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_malformed_json_names_its_line(tmp_path: Path) -> None:
     path.write_text('[\n{"input": "a", "output": "b"}\n{"input": "c", "output": "d"}\n]')
     error = refusal(path)
     assert f"{path}, line 3" in error.what
-    assert ".jsonl" in error.mend
+    assert ".jsonl" in error.hint
 
 
 @pytest.mark.parametrize("text", ['{"input": "a", "output": "b"}', '["a", "b"]', '"a"'])
@@ -293,7 +293,7 @@ def test_json_that_is_no_list_of_objects(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     error = refusal(path)
     assert f"{path} is not a list of objects" in error.what
-    assert '"input"' in error.mend
+    assert '"input"' in error.hint
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
@@ -303,7 +303,7 @@ def test_truncated_parquet(tmp_path: Path, kept: float) -> None:
     path.write_bytes(content[: int(len(content) * kept)])
     error = refusal(path)
     assert str(path) in error.what
-    assert error.mend
+    assert error.hint
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_quote_that_never_closes(tmp_path: Path) -> None:
     path.write_text('input,output\na,b\n"never closes,c\nd,e\n')
     error = refusal(path)
     assert f"{path}, line 3: a quote opens here and does not close" in error.what
-    assert "quote" in error.mend
+    assert "quote" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_unquoted_comma_is_refused_rather_than_the_answer_cut(tmp_path: Path, te
     path.write_text(text)
     error = refusal(path)
     assert str(path) in error.what
-    assert "quotes" in error.mend
+    assert "quotes" in error.hint
 
 
 def test_half_of_a_surrogate_pair_in_json_is_a_bad_row(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_half_of_a_surrogate_pair_in_json_is_a_bad_row(tmp_path: Path) -> None:
     path.write_text(f'{{"input": "a", "output": {whole}}}\n{{"input": {half}, "output": {whole}}}\n')
     assert f"{path}, line 2 (row 1): half of a character" in refusal(path).what
     source, bad = Source(str(path), "input", "output"), BadRows("drop")
-    (frame,) = read(source, path, bad)
+    (frame,) = read_frames(source, path, bad)
     assert frame["answer"].tolist() == ["Rest \N{GRINNING FACE}"]
     assert bad.count == 1
 
@@ -366,7 +366,7 @@ def test_half_of_a_surrogate_pair_in_json_is_a_bad_row(tmp_path: Path) -> None:
 def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callable[..., Path]) -> None:
     consultations(name="tables/a.csv")
     (tmp_path / "tables" / "b.csv").mkdir()
-    assert [path.name for path in resolve(str(tmp_path / "tables" / "*.csv"))] == ["a.csv"]
+    assert [path.name for path in find_files(str(tmp_path / "tables" / "*.csv"))] == ["a.csv"]
 
 
 @pytest.mark.parametrize("cell", ["1" * 5000, "[" * 100_000])

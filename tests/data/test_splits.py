@@ -26,15 +26,15 @@ QUESTIONS = [f"My knee number {number} hurts, what now?" for number in range(5_0
 def groups_of(
     questions: list[str], patients: list[int] | None = None, answers: list[int] | None = None
 ) -> splits.Groups:
-    words = near.Words.of(pa.array(questions, pa.large_string()))
+    words = near.WordHashes.of(pa.array(questions, pa.large_string()))
     nothing = [0] * len(questions)
     columns = [np.array(column or nothing, np.uint64) for column in (patients, answers)]
-    return splits.grouped(words.keys(), *columns, near.Sets.of(*words.shingles()))
+    return splits.group_rows(words.keys(), *columns, near.ShingleSets.of(*words.shingles()))
 
 
 def assigned(questions: list[str], seed: int, test: float, validation: float) -> tuple[np.ndarray, int]:
-    keys = near.Words.of(pa.array(questions, pa.large_string())).keys()
-    return splits.assign(groups_of(questions), keys, seed, test, validation)
+    keys = near.WordHashes.of(pa.array(questions, pa.large_string())).keys()
+    return splits.assign_splits(groups_of(questions), keys, seed, test, validation)
 
 
 def assign(questions: list[str], seed: int, test: float, validation: float) -> np.ndarray:
@@ -65,9 +65,9 @@ def test_spellings_of_one_question_share_a_side() -> None:
 )
 def test_case_and_punctuation_make_no_other_question(words: str, marks: str, seed: int) -> None:
     spelled = [f"{marks}{words}{marks}", words.upper(), words.lower(), words]
-    keys = near.Words.of(pa.array(spelled, pa.large_string())).keys()
+    keys = near.WordHashes.of(pa.array(spelled, pa.large_string())).keys()
     assert len(set(keys.tolist())) == 1
-    assert 0 <= splits.places(keys, seed)[0] < 1
+    assert 0 <= splits.place_groups(keys, seed)[0] < 1
 
 
 LONG = (
@@ -165,7 +165,7 @@ def test_too_few_rows(rows: int) -> None:
     with pytest.raises(InputError) as caught:
         assign(QUESTIONS[:rows], 42, 0.1, 0.05)
     assert f"{rows} different question{'s' * (rows > 1)} after cleaning" in caught.value.what
-    assert "Three" in caught.value.mend
+    assert "Three" in caught.value.hint
 
 
 def test_rows_of_one_question_are_one() -> None:

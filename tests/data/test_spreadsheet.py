@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.report.data_report import write_report
-from lightning_med.data.report.spreadsheet import armed, as_csv, disarmed
+from lightning_med.data.report.spreadsheet import disarm, is_armed, write_csv
 from lightning_med.data.splits.group_split import SPLITS
 from tests.conftest import consultation
 
@@ -31,40 +31,40 @@ def cells(written: str) -> list[list[str]]:
 
 @given(TEXTS)
 def test_a_text_comes_back_and_begins_with_nothing_that_runs(text: str) -> None:
-    safe = disarmed(text)
-    assert armed(safe) == text
+    safe = disarm(text)
+    assert is_armed(safe) == text
     assert safe[:1] not in {"=", "+", "-", "@", "\t", "\r"}
     assert safe in (text, f"'{text}")
 
 
 @given(TEXTS, TEXTS)
 def test_no_two_texts_become_one(one: str, other: str) -> None:
-    assert (disarmed(one) == disarmed(other)) == (one == other)
+    assert (disarm(one) == disarm(other)) == (one == other)
 
 
 @pytest.mark.parametrize("text", [*FORMULAS, *(f"'{text}" for text in FORMULAS), "''=1+1"])
 def test_formulas_and_what_looks_like_a_disarmed_one_get_an_apostrophe(text: str) -> None:
-    assert disarmed(text) == f"'{text}"
+    assert disarm(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["", "a=b", "It hurts - badly", "'quoted'", "' =1", "5-7 days", "don't", "1+1=2"])
 def test_other_texts_stay_as_they_are(text: str) -> None:
-    assert disarmed(text) == armed(text) == text
+    assert disarm(text) == is_armed(text) == text
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
 def test_a_frame_comes_back_from_its_csv(rows: list[tuple[str, str]]) -> None:
-    written = as_csv(pd.DataFrame(rows, columns=["question", "answer"], dtype=object))
+    written = write_csv(pd.DataFrame(rows, columns=["question", "answer"], dtype=object))
     assert written.startswith("\ufeff")
     header, *found = cells(written)
     assert header == ["question", "answer"]
-    assert [tuple(map(armed, row)) for row in found] == rows
+    assert [tuple(map(is_armed, row)) for row in found] == rows
     assert not [cell for row in found for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
 
 
 def test_lines_end_as_spreadsheets_expect_and_numbers_stay_numbers() -> None:
     frame = pd.DataFrame({"row": [3, -4], "text": ["a\nb", 'c "d", e']})
-    assert as_csv(frame) == '\ufeffrow,text\r\n3,"a\nb"\r\n-4,"c ""d"", e"\r\n'
+    assert write_csv(frame) == '\ufeffrow,text\r\n3,"a\nb"\r\n-4,"c ""d"", e"\r\n'
 
 
 def test_sample_of_a_hostile_table_is_safe_and_whole(cache: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_sample_of_a_hostile_table_is_safe_and_whole(cache: Path, tmp_path: Path
     header, *found = cells(written)
     assert len(found) == 60
     assert not [cell for row in found for cell in row if cell[:1] in ("=", "+", "-", "@")]
-    sampled = {tuple(armed(row[header.index(name)]) for name in ("source", "question", "answer")) for row in found}
+    sampled = {tuple(is_armed(row[header.index(name)]) for name in ("source", "question", "answer")) for row in found}
     kept = [row for split in SPLITS for row in pq.read_table(prepared.folder / f"{split}.parquet").to_pylist()]
     assert sampled == {(row["source"], row["question"], row["answer"]) for row in kept}
     assert sum(cell.startswith("'=1+1") for row in found for cell in row) >= 60

@@ -19,7 +19,7 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sources import table_files as tables
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, read, resolve
+from lightning_med.data.sources.source import Source, find_files, read_frames
 from lightning_med.utils.errors import InputError
 
 GOOD = [(f"question {number}", f"answer {number}") for number in range(6)]
@@ -30,7 +30,9 @@ def rows_of(path: Path, policy: Any = "error", **columns: str) -> tuple[list[tup
     """Row, question and answer of all that is read, and what was dropped."""
     bad = BadRows(policy)
     source = Source(str(path), **{"question_column": "input", "answer_column": "output", **columns})
-    frame = pd.concat([pd.DataFrame(), *(frame for file in resolve(str(path)) for frame in read(source, file, bad))])
+    frame = pd.concat(
+        [pd.DataFrame(), *(frame for file in find_files(str(path)) for frame in read_frames(source, file, bad))]
+    )
     return [tuple(row) for row in frame[["row", "question", "answer"]].to_numpy().tolist()] if len(frame) else [], bad
 
 
@@ -38,7 +40,7 @@ def refusal(path: Path, policy: Any = "error", **columns: str) -> InputError:
     with pytest.raises(InputError) as caught:
         rows_of(path, policy, **columns)
     assert "\n" not in caught.value.what
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value
 
 
@@ -98,7 +100,7 @@ def test_quote_left_open_is_named_in_the_middle_and_at_the_end(tmp_path: Path) -
         for policy in ("error", "drop"):  # where the row ends is not known, so it cannot be left out
             error = refusal(path, policy)
             assert f"{path}, line {line + 1}: a quote" in error.what
-            assert "quote" in error.mend
+            assert "quote" in error.hint
 
 
 def test_quote_left_open_before_rows_with_line_breaks(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_space_in_a_columns_name_is_seen(tmp_path: Path) -> None:
     path.write_text("id, input,output\n1,I cough.,Rest.\n")
     error = refusal(path)
     assert "It has: id, ' input', output." in error.what
-    assert error.mend.endswith("--data.question_column ' input'")
+    assert error.hint.endswith("--data.question_column ' input'")
 
 
 @pytest.mark.parametrize("policy", ["error", "drop"])
@@ -150,7 +152,7 @@ def test_long_cells_come_in_smaller_chunks(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "a.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("input", "output"), *[("q" * 300, f"a{row}") for row in range(10)]])
-    frames = list(tables.frames(path, {"question_column": "input", "answer_column": "output"}, BadRows()))
+    frames = list(tables.read_table(path, {"question_column": "input", "answer_column": "output"}, BadRows()))
     assert [len(frame) for frame in frames] == [4, 4, 2]
     assert [row for frame in frames for row in frame["row"]] == list(range(10))
     assert [line for frame in frames for line in frame["line"]] == list(range(2, 12))
@@ -221,7 +223,7 @@ def test_bad_row_is_named_or_dropped_and_the_others_keep_their_numbers(tmp_path:
     assert "row 3" in error.what
     assert what in error.what
     assert len(error.what) < len(str(path)) + 200
-    assert "--data.on_bad_row drop" in error.mend
+    assert "--data.on_bad_row drop" in error.hint
     rows, bad = rows_of(path, "drop")
     assert rows == [(number + (number > 2), *row) for number, row in enumerate(GOOD)]
     assert bad.count == 1
@@ -285,7 +287,7 @@ def test_another_encoding_is_recognized(tmp_path: Path, name: str, encoding: str
     assert str(path) in error.what
     if name != "a.json" or encoding != "utf-16-le":  # the one is JSON's to say: a NUL is no sign of it
         assert "UTF-8" in error.what
-        assert "iconv" in error.mend
+        assert "iconv" in error.hint
 
 
 def test_another_encoding_of_lines_leaves_nothing(tmp_path: Path, cache: Path) -> None:

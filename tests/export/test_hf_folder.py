@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.export.hf_folder import SETTINGS, export
-from lightning_med.inference.generation import Decoding, answer
+from lightning_med.export.hf_folder import SETTINGS, export_checkpoint
+from lightning_med.inference.generation import Decoding, generate_answers
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
 from tests import tiny
@@ -111,7 +111,7 @@ def test_decoding_settings_travel_along(exported: Path, data: DialogueDataModule
     inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
     output = model.generate(**inputs)
     text = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    (ours,) = answer(model, data.encoder, [messages[0]["content"]], Decoding(max_new_tokens=12))
+    (ours,) = generate_answers(model, data.encoder, [messages[0]["content"]], Decoding(max_new_tokens=12))
     assert text.strip().startswith(ours)
 
 
@@ -142,7 +142,7 @@ def test_an_interrupted_export_leaves_nothing_new(
 ) -> None:
     output = tmp_path / "export"
     if there:
-        export(checkpoint, output)
+        export_checkpoint(checkpoint, output)
     before = contents(tmp_path)
 
     def fail(self: Any, folder: Any, *args: Any, **kwargs: Any) -> None:
@@ -151,20 +151,20 @@ def test_an_interrupted_export_leaves_nothing_new(
 
     monkeypatch.setattr(PreTrainedModel, "save_pretrained", fail)
     with pytest.raises(type(error)):
-        export(checkpoint, output, overwrite=True)
+        export_checkpoint(checkpoint, output, overwrite=True)
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == (["export"] if there else [])
 
 
 def test_a_folder_is_replaced_only_when_asked(checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "deep" / "export"
-    export(checkpoint, output)
+    export_checkpoint(checkpoint, output)
     (output / "README.md").write_text("my own words")
     with pytest.raises(InputError, match="exists") as raised:
-        export(checkpoint, output)
-    assert "--overwrite" in raised.value.mend
+        export_checkpoint(checkpoint, output)
+    assert "--overwrite" in raised.value.hint
     assert (output / "README.md").read_text() == "my own words"
-    assert export(checkpoint, output, overwrite=True) == output
+    assert export_checkpoint(checkpoint, output, overwrite=True) == output
     assert "not for clinical use" in (output / "README.md").read_text()
     assert [path.name for path in output.parent.iterdir()] == ["export"]
 
@@ -175,13 +175,13 @@ def test_a_foreign_folder_is_never_replaced(checkpoint: Path, tmp_path: Path, ov
     output.mkdir()
     (output / "cat.jpg").write_bytes(b"meow")
     with pytest.raises(InputError, match="photos"):
-        export(checkpoint, output, overwrite=overwrite)
+        export_checkpoint(checkpoint, output, overwrite=overwrite)
     assert contents(tmp_path) == {"photos/cat.jpg": b"meow"}
 
 
 def test_an_empty_folder_may_be_filled(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
-    export(checkpoint, tmp_path / "export", overwrite=True)
+    export_checkpoint(checkpoint, tmp_path / "export", overwrite=True)
     assert (tmp_path / "export" / SETTINGS).is_file()
 
 
@@ -189,14 +189,14 @@ def test_an_empty_folder_may_be_filled(checkpoint: Path, tmp_path: Path) -> None
 def test_a_file_is_never_replaced(checkpoint: Path, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "export").write_text("a file")
     with pytest.raises(InputError, match="export"):
-        export(checkpoint, tmp_path / "export", overwrite=overwrite)
+        export_checkpoint(checkpoint, tmp_path / "export", overwrite=overwrite)
     assert (tmp_path / "export").read_text() == "a file"
 
 
 def test_a_place_that_cannot_be_written_is_the_users_mistake(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="file"):
-        export(checkpoint, tmp_path / "file" / "export")
+        export_checkpoint(checkpoint, tmp_path / "file" / "export")
 
 
 def test_the_script_takes_the_same_arguments(checkpoint: Path, exported: Path, tmp_path: Path) -> None:

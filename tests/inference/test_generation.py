@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.inference.generation import Decoding, answer
+from lightning_med.inference.generation import Decoding, generate_answers
 from lightning_med.model import causal_lm as net
 from lightning_med.tokenization.encoder import Encoder
 from tests import tiny
@@ -34,7 +34,7 @@ def encoder(data: DialogueDataModule) -> Encoder:
 def network(encoder: Encoder) -> Any:
     """Of random weights, spread enough that no two tokens are equally likely."""
     fields = {**tiny.NETWORK, "initializer_range": 0.3}
-    return net.from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
+    return net.build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
 
 
 def speak(network: Any, script: Callable[[int], list[int]]) -> list[int]:
@@ -64,38 +64,40 @@ def says(encoder: Encoder, texts: list[str], end: bool = True) -> Callable[[int]
 
 def test_answers_side_by_side_are_those_given_one_by_one(network: Any, encoder: Encoder) -> None:
     decoding = Decoding(max_new_tokens=16)
-    together = answer(network, encoder, QUESTIONS, decoding)
-    assert together == [answer(network, encoder, [question], decoding)[0] for question in QUESTIONS]
+    together = generate_answers(network, encoder, QUESTIONS, decoding)
+    assert together == [generate_answers(network, encoder, [question], decoding)[0] for question in QUESTIONS]
     assert len(set(together)) > 1  # else the comparison says nothing
 
 
 def test_the_same_question_gets_the_same_answer(network: Any, encoder: Encoder) -> None:
     decoding = Decoding(max_new_tokens=16)
-    assert answer(network, encoder, QUESTIONS, decoding) == answer(network, encoder, QUESTIONS, decoding)
+    assert generate_answers(network, encoder, QUESTIONS, decoding) == generate_answers(
+        network, encoder, QUESTIONS, decoding
+    )
 
 
 def test_a_temperature_samples(network: Any, encoder: Encoder) -> None:
     decoding = Decoding(max_new_tokens=24, temperature=1.5, top_p=1.0)
-    assert len({answer(network, encoder, ["Why?"], decoding)[0] for _ in range(4)}) > 1
+    assert len({generate_answers(network, encoder, ["Why?"], decoding)[0] for _ in range(4)}) > 1
 
 
 def test_an_answer_is_over_at_the_end_token(network: Any, encoder: Encoder) -> None:
     steps = speak(network, says(encoder, [" Drink warm tea.", " See a doctor, and rest your voice."]))
-    answers = answer(network, encoder, ["Why?", "How?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
+    answers = generate_answers(network, encoder, ["Why?", "How?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
     assert answers == ["Drink warm tea.", "See a doctor, and rest your voice."]
     assert steps[0] < 40
 
 
 def test_an_answer_without_end_is_cut_at_max_new_tokens(network: Any, encoder: Encoder) -> None:
     steps = speak(network, says(encoder, [" Rest"], end=False))
-    (given_answer,) = answer(network, encoder, ["Why?"], Decoding(max_new_tokens=10, no_repeat_ngram_size=0))
+    (given_answer,) = generate_answers(network, encoder, ["Why?"], Decoding(max_new_tokens=10, no_repeat_ngram_size=0))
     assert steps[0] == 10
     assert given_answer.startswith("Rest")
 
 
 def test_generation_stops_when_it_would_speak_for_the_patient(network: Any, encoder: Encoder) -> None:
     steps = speak(network, says(encoder, [" Rest.\n\nPatient: Thank you doctor"], end=False))
-    answers = answer(network, encoder, ["Why?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
+    answers = generate_answers(network, encoder, ["Why?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
     assert answers == ["Rest."]
     assert steps[0] < 40
 
@@ -110,7 +112,7 @@ def test_no_line_of_an_answer_speaks_for_the_patient(network: Any, encoder: Enco
     try:
         speak(network, says(encoder, texts))
         decoding = Decoding(max_new_tokens=60, no_repeat_ngram_size=0)
-        answers = answer(network, encoder, ["Why?"] * len(texts), decoding)
+        answers = generate_answers(network, encoder, ["Why?"] * len(texts), decoding)
     finally:
         network.forward = forward
     for given_answer in answers:
@@ -127,8 +129,8 @@ def test_a_very_long_question_leaves_room_inside_the_context(
     network.transformer.wpe.register_forward_pre_hook(lambda module, args: widest.append(int(args[0].max())))
     speak(network, says(encoder, [" Rest", " Rest"], end=False))
     decoding = Decoding(max_new_tokens=max_new_tokens, no_repeat_ngram_size=0)
-    answers = answer(network, encoder, ["My tongue is sore. " * 200, "Why?"], decoding)
-    assert max(widest) < net.context_length(network)
+    answers = generate_answers(network, encoder, ["My tongue is sore. " * 200, "Why?"], decoding)
+    assert max(widest) < net.get_context_length(network)
     assert all(text.startswith("Rest") for text in answers)
 
 
@@ -137,7 +139,7 @@ def test_a_cut_question_keeps_its_beginning_and_the_handover(network: Any, encod
     network.register_forward_pre_hook(
         lambda module, args, kwargs: prompts.append(kwargs["input_ids"]), with_kwargs=True
     )
-    answer(network, encoder, ["Begin with this. " + "and so on " * 200], Decoding(max_new_tokens=4))
+    generate_answers(network, encoder, ["Begin with this. " + "and so on " * 200], Decoding(max_new_tokens=4))
     seen = encoder.tokenizer.decode(prompts[0][0])
     assert seen.startswith(f"{tiny.SYSTEM}\n\nPatient: Begin with this.")
     assert seen.endswith("\n\nDoctor:")
@@ -148,12 +150,12 @@ def test_typed_control_tokens_stay_text(network: Any, encoder: Encoder) -> None:
     network.register_forward_pre_hook(
         lambda module, args, kwargs: prompts.append(kwargs["input_ids"]), with_kwargs=True
     )
-    answer(network, encoder, ["Why <|endoftext|> me?"], Decoding(max_new_tokens=2))
+    generate_answers(network, encoder, ["Why <|endoftext|> me?"], Decoding(max_new_tokens=2))
     assert encoder.tokenizer.eos_token_id not in prompts[0].flatten().tolist()
     assert "<|endoftext|>" in encoder.tokenizer.decode(prompts[0][0])
 
 
 def test_generating_leaves_the_random_numbers_of_training_alone(network: Any, encoder: Encoder) -> None:
     state = torch.random.get_rng_state()
-    answer(network, encoder, QUESTIONS, Decoding(max_new_tokens=8))
+    generate_answers(network, encoder, QUESTIONS, Decoding(max_new_tokens=8))
     assert torch.equal(torch.random.get_rng_state(), state)

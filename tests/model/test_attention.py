@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from lightning_med.model import attention
-from lightning_med.model.attention import Documents, attend
+from lightning_med.model.attention import DocumentBounds, attend
 
 BOUNDARIES = [0, 5, 6, 17]
 HEADS, SIZE = 4, 8
 
 
-def documents() -> Documents:
-    return Documents(BOUNDARIES, torch.tensor(BOUNDARIES, dtype=torch.int32))
+def documents() -> DocumentBounds:
+    return DocumentBounds(BOUNDARIES, torch.tensor(BOUNDARIES, dtype=torch.int32))
 
 
 def tensors(key_heads: int = HEADS) -> list[Tensor]:
@@ -108,9 +108,9 @@ def test_the_varlen_kernel_is_given_what_it_needs(
     module, calls = ModuleType("varlen"), []  # type: ignore[var-annotated]
     module.varlen_attn = kernel(calls, release)  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "torch.nn.attention.varlen", module)
-    monkeypatch.setattr(attention, "varlen_serves", lambda query: True)
-    monkeypatch.setattr(attention, "_on_processor", lambda query: False)
-    attention.varlen.cache_clear()
+    monkeypatch.setattr(attention, "varlen_supports", lambda query: True)
+    monkeypatch.setattr(attention, "_is_on_cpu", lambda query: False)
+    attention.find_varlen.cache_clear()
     try:
         inputs = tensors(2)
         output = attend(torch.nn.Module(), *inputs, None, scaling=scaling, documents=documents())[0]
@@ -119,7 +119,7 @@ def test_the_varlen_kernel_is_given_what_it_needs(
         attend(torch.nn.Module(), *inputs, None, 0.1, documents=documents())  # it has no dropout
         assert len(calls) == 1
     finally:
-        attention.varlen.cache_clear()
+        attention.find_varlen.cache_clear()
 
 
 def test_the_varlen_kernel_of_this_torch_has_known_arguments() -> None:
@@ -133,4 +133,4 @@ def test_the_varlen_kernel_of_this_torch_has_known_arguments() -> None:
 
 
 def test_a_processor_is_not_served_by_the_varlen_kernel() -> None:
-    assert not attention.varlen_serves(torch.empty(1, 1, 1, SIZE, dtype=torch.bfloat16))
+    assert not attention.varlen_supports(torch.empty(1, 1, 1, SIZE, dtype=torch.bfloat16))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from lightning_med.model.fast_layers import Dropout, quicken
+from lightning_med.model.fast_layers import FastDropout, replace_layers
 
 
 def small() -> GPT2LMHeadModel:
@@ -22,7 +22,7 @@ def small() -> GPT2LMHeadModel:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_share_dropped_and_scale_of_the_rest(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(1)
-    found = Dropout(p)(torch.ones(1000, 1000, dtype=dtype))
+    found = FastDropout(p)(torch.ones(1000, 1000, dtype=dtype))
     share = float((found == 0).double().mean())
     assert abs(share - p) < 5 * (p * (1 - p) / 1e6) ** 0.5  # five standard deviations
     (value,) = found[found != 0].unique().tolist()
@@ -32,7 +32,7 @@ def test_share_dropped_and_scale_of_the_rest(p: float, dtype: torch.dtype) -> No
 def test_elements_drop_independently() -> None:
     """Neighbours share a draw of 64 bits: no two of its four parts may go together."""
     torch.manual_seed(2)
-    dropped = (Dropout(0.5)(torch.ones(4_000_000)) == 0).double().view(-1, 4)
+    dropped = (FastDropout(0.5)(torch.ones(4_000_000)) == 0).double().view(-1, 4)
     agreement = torch.corrcoef(dropped.T)
     assert float((agreement - torch.eye(4)).abs().max()) < 0.005
     assert abs(float(torch.corrcoef(torch.stack([dropped[:-1, 3], dropped[1:, 0]]))[0, 1])) < 0.005
@@ -40,14 +40,14 @@ def test_elements_drop_independently() -> None:
 
 def test_the_gradient_is_dropped_and_scaled_alike() -> None:
     values = torch.randn(50, 7, requires_grad=True)
-    found = Dropout(0.3)(values)
+    found = FastDropout(0.3)(values)
     found.backward(torch.full_like(found, 2.0))
     assert values.grad is not None
     assert torch.allclose(values.grad * values, 2 * found)
 
 
 def test_torchs_seed_decides() -> None:
-    layer, values, masks = Dropout(0.4), torch.ones(999), []
+    layer, values, masks = FastDropout(0.4), torch.ones(999), []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
         masks.append(layer(values) == 0)
@@ -59,21 +59,21 @@ def test_torchs_seed_decides() -> None:
 @pytest.mark.parametrize("p", [0.0, 1e-9, 1.0])
 def test_ends_of_the_range(p: float) -> None:
     values = torch.randn(100)
-    assert torch.equal(Dropout(p)(values), torch.zeros(100) if p == 1 else values)
+    assert torch.equal(FastDropout(p)(values), torch.zeros(100) if p == 1 else values)
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=3))
 def test_any_shape(shape: list[int]) -> None:
-    assert Dropout(0.5)(torch.ones(shape)).shape == torch.Size(shape)
+    assert FastDropout(0.5)(torch.ones(shape)).shape == torch.Size(shape)
 
 
 def test_nothing_drops_in_evaluation() -> None:
     values = torch.randn(100)
-    assert torch.equal(Dropout(0.5).eval()(values), values)
+    assert torch.equal(FastDropout(0.5).eval()(values), values)
 
 
 def test_a_quickened_network_is_the_same_network() -> None:
-    plain, quick = small().eval(), quicken(small()).eval()
+    plain, quick = small().eval(), replace_layers(small()).eval()
     ids = torch.randint(0, 100, (2, 40))
     assert list(plain.state_dict()) == list(quick.state_dict())
     assert torch.allclose(plain(ids).logits, quick(ids).logits, rtol=1e-5, atol=1e-5)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lightning_med.model.loss import answer_nll
+from lightning_med.model.loss import compute_answer_nll
 
 POSITIONS, WIDTH, VOCABULARY = 70, 16, 50
 
@@ -40,7 +40,7 @@ def test_value_and_gradients_are_those_of_cross_entropy(chunk: int, weighted: bo
     given = importance if weighted else None
     expected = torch.autograd.grad(reference(hidden, weight, targets, given), (hidden, weight))
 
-    total, each = answer_nll(hidden, weight, targets, given, chunk=chunk)
+    total, each = compute_answer_nll(hidden, weight, targets, given, chunk=chunk)
     total.backward()
 
     torch.testing.assert_close(total.double(), reference(hidden, weight, targets, given), rtol=1e-6, atol=0)
@@ -55,7 +55,7 @@ def test_gradients_follow_what_is_done_with_the_sum() -> None:
     hidden, weight, targets, importance = inputs()
     expected = torch.autograd.grad(reference(hidden, weight, targets, importance) * -0.25, (hidden, weight))
 
-    (answer_nll(hidden, weight, targets, importance)[0] * -0.25).backward()
+    (compute_answer_nll(hidden, weight, targets, importance)[0] * -0.25).backward()
 
     assert apart(hidden.grad, expected[0]) < 1e-6
     assert apart(weight.grad, expected[1]) < 1e-6
@@ -63,7 +63,7 @@ def test_gradients_follow_what_is_done_with_the_sum() -> None:
 
 def test_gradient_is_the_slope_of_the_loss_in_float64() -> None:
     hidden, weight, targets, importance = inputs(torch.float64, positions=5)
-    answer_nll(hidden, weight, targets, importance)[0].backward()
+    compute_answer_nll(hidden, weight, targets, importance)[0].backward()
     with torch.no_grad():
         for tensor in (hidden, weight):
             slope = torch.empty_like(tensor)
@@ -80,7 +80,7 @@ def test_gradient_is_the_slope_of_the_loss_in_float64() -> None:
 
 def test_a_second_backward_is_refused_rather_than_wrong() -> None:
     hidden, weight, targets, _ = inputs()
-    total, _ = answer_nll(hidden, weight, targets)
+    total, _ = compute_answer_nll(hidden, weight, targets)
     (total * 2).backward(retain_graph=True)
     with pytest.raises(RuntimeError):
         total.backward()
@@ -95,7 +95,7 @@ def test_float16_keeps_gradients_that_would_vanish_without_the_scale() -> None:
     expected = torch.autograd.grad(reference(*wide, targets, importance) / tokens, wide)
     assert expected[0].half().eq(0).float().mean() > 0.5  # the premise: unscaled, most of it is lost
 
-    (answer_nll(hidden, weight, targets, importance, chunk=16)[0] / tokens * scale).backward()
+    (compute_answer_nll(hidden, weight, targets, importance, chunk=16)[0] / tokens * scale).backward()
 
     assert hidden.grad.dtype == torch.float16
     assert apart(hidden.grad.double() / scale, expected[0]) < 5e-3
@@ -111,7 +111,7 @@ def test_half_precisions_are_close_to_float32(dtype: torch.dtype, tolerance: flo
     ours = [t.requires_grad_() for t in ours]
 
     with torch.autocast("cpu", dtype, enabled=autocast):
-        total, _ = answer_nll(*ours, targets, importance, chunk=16)
+        total, _ = compute_answer_nll(*ours, targets, importance, chunk=16)
     total.backward()
 
     assert total.dtype == torch.float32
@@ -124,12 +124,12 @@ def test_half_precisions_are_close_to_float32(dtype: torch.dtype, tolerance: flo
 def test_lengths_that_differ_are_refused() -> None:
     hidden, weight, targets, _ = inputs()
     with pytest.raises(ValueError, match="70"):
-        answer_nll(hidden, weight, targets[:-1])
+        compute_answer_nll(hidden, weight, targets[:-1])
 
 
 def test_no_position_costs_nothing() -> None:
     hidden, weight, targets, _ = inputs(positions=0)
-    total, each = answer_nll(hidden, weight, targets)
+    total, each = compute_answer_nll(hidden, weight, targets)
     total.backward()
     assert total == 0
     assert each.shape == (0,)
@@ -149,5 +149,5 @@ class CountProducts(TorchDispatchMode):
 def test_evaluation_pays_for_no_gradient() -> None:
     hidden, weight, targets, _ = inputs()
     with torch.no_grad(), CountProducts() as products:
-        answer_nll(hidden, weight, targets, chunk=1000)
+        compute_answer_nll(hidden, weight, targets, chunk=1000)
     assert products.count == 1

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.privacy.common_words import is_ordinary
-from lightning_med.privacy.mask import KINDS, SUSPECT, find, mask
+from lightning_med.privacy.mask import KINDS, SUSPECT, find_private, mask
 from lightning_med.privacy.prefilter import NOT_FIRST
 
 # Each text, the kind it holds, and the words that must be found, whole.
@@ -192,7 +192,7 @@ ANSWERS = [
 @pytest.mark.parametrize("front", ["", "I have pain. "])
 @pytest.mark.parametrize(("text", "kind", "held"), HELD, ids=[text for text, *_ in HELD])
 def test_private_data_is_found_whole(text: str, kind: str, held: str, front: str) -> None:
-    found = find(front + text)
+    found = find_private(front + text)
     assert [(one.kind, (front + text)[one.start : one.end]) for one in found] == [(kind, held)]
     assert suspected(front + text)
     assert mask(front + text)[1] == Counter({kind: 1})
@@ -200,7 +200,7 @@ def test_private_data_is_found_whole(text: str, kind: str, held: str, front: str
 
 @pytest.mark.parametrize("text", FREE, ids=FREE)
 def test_medicine_is_left_alone(text: str) -> None:
-    assert find(text) == []
+    assert find_private(text) == []
     assert mask(text)[0] is text
     assert mask(text, answer=True)[0] is text
 
@@ -225,7 +225,7 @@ def test_a_cell_of_a_million_signs_ends(piece: str) -> None:
 
 def test_the_import_waits_for_no_library() -> None:
     heavy = ("phonenumbers", "stdnum", "torch", "pandas")
-    code = f"import sys, lightning_med.safety.private; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, lightning_med.privacy.mask; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -275,7 +275,7 @@ def test_masking_twice_changes_nothing(text: str, answer: bool) -> None:
 @given(TEXTS)
 def test_finds_are_in_order_and_apart(text: str) -> None:
     end = 0
-    for one in find(text):
+    for one in find_private(text):
         assert end <= one.start < one.end <= len(text)
         assert one.kind in KINDS
         end = one.end
@@ -284,7 +284,7 @@ def test_finds_are_in_order_and_apart(text: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_the_filter_passes_on_all_that_is_found(text: str) -> None:
-    assert suspected(text) or find(text) == []
+    assert suspected(text) or find_private(text) == []
 
 
 WORDS = st.lists(
@@ -310,4 +310,4 @@ VALUES = st.one_of(
 @given(WORDS, VALUES, WORDS)
 def test_values_in_a_sentence_are_untouched(before: list[str], value: str, after: list[str]) -> None:
     text = " ".join([*before, value, *after])
-    assert find(text) == []
+    assert find_private(text) == []

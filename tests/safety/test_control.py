@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.tokenization.encoder import PROMPT, Encoder
-from lightning_med.tokenization.prompts import DOCTOR, PATIENT, Prompt, without_roles
+from lightning_med.tokenization.prompts import DOCTOR, PATIENT, Prompt, quote_roles
 from lightning_med.tokenization.tokenizer import END
 
 SPECIAL = [END, "<|im_start|>", "<|im_end|>", "[INST]", "<s>", "</s>", "<<SYS>>", "[PAD]", "<pad>", "<unk>"]
@@ -30,9 +30,9 @@ def check(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
     chat = encoder.encode_question(text, len(text) * 8 + 8)
     assert end not in chat
     decoded = tokenizer.decode(written[:-1].tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert decoded == f" {without_roles(text)}" * 2
+    assert decoded == f" {quote_roles(text)}" * 2
     rendered = tokenizer.decode(chat, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert rendered == f"{encoder.prompt.opening} {without_roles(text)}{encoder.prompt.handover}"
+    assert rendered == f"{encoder.prompt.opening} {quote_roles(text)}{encoder.prompt.handover}"
     lines = rendered.split("\n")
     assert sum(line.strip().startswith(PATIENT) for line in lines) == 1
     assert sum(line.strip().startswith(DOCTOR) for line in lines) == 1

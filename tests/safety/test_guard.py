@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.safety import guard, triage
-from lightning_med.safety.answers.guard import DISCLAIMER, MEDICINES, unsafe_advice
+from lightning_med.safety.answers.guard import DISCLAIMER, MEDICINES, unsafe_advice_pattern
 
 QUESTION = "My tongue is sore, what can I do?"
 REST = "I am sorry to hear that your tongue is sore. Rinse with warm salt water and eat soft food for a few days."
@@ -201,6 +201,6 @@ def test_guarding_twice_changes_nothing_and_the_disclaimer_stands_once(pieces: l
 
 
 def test_training_answers_are_judged_by_the_same_rules() -> None:
-    pattern = re.compile(unsafe_advice())
+    pattern = re.compile(unsafe_advice_pattern())
     assert pattern.search("There is no need to see a doctor for this.")
     assert not pattern.search(REST)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_med.safety.messages.phrase_matcher import Lexicon
-from lightning_med.safety.messages.word_split import words
+from lightning_med.safety.messages.phrase_matcher import PhraseMatcher
+from lightning_med.safety.messages.word_split import split_words
 
-LEXICON = Lexicon(
+LEXICON = PhraseMatcher(
     {
         "fever": ["temp|temperature 38..42"],
         "pain": ["crush* chest pain"],
@@ -18,7 +18,7 @@ LEXICON = Lexicon(
 
 def found(text: str) -> list[tuple[str, str]]:
     """The concepts of a text, each with the words that it was found in."""
-    message = words(text)
+    message = split_words(text)
     return [
         (one.concept, " ".join(word.text for word in message[one.start : one.end])) for one in LEXICON.mentions(message)
     ]

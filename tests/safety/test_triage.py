@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from lightning_med.cli import command as cli
 from lightning_med.safety import triage
 from lightning_med.safety.messages import advice, classifier
-from lightning_med.safety.messages.danger_rules import compiled, rulebook
+from lightning_med.safety.messages.danger_rules import compile_rules, load_rulebook
 
 ALARMS = ("emergency", "crisis")
-RULES = rulebook().categories
+RULES = load_rulebook().categories
 MOUTH_ULCERS = "My tongue is swollen and sore with ulcers and my mouth fills with saliva constantly. It has been ongoing for two years."
 
 
@@ -45,19 +45,19 @@ def test_every_category_has_examples_a_source_and_advice() -> None:
     for name, rule in RULES.items():
         assert rule.examples, name
         assert rule.source, name
-        assert advice.shown([(name, rule.level)]), name
+        assert advice.compose_advice([(name, rule.level)]), name
 
 
 def test_the_classifier_was_trained_with_these_rules() -> None:
     """Else: python scripts/train_triage.py"""
-    model = classifier.model()
-    assert model.rules == classifier.rules_digest()
+    model = classifier.load_classifier()
+    assert model.rules == classifier.digest_rules()
     assert model.names == [classifier.ORDINARY, classifier.URGENT, *RULES]
 
 
 def test_the_classifier_never_lowers_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        classifier.Model, "chances", lambda self, found: dict.fromkeys(self.names, 0.0) | {"ordinary": 1.0}
+        classifier.LinearClassifier, "chances", lambda self, found: dict.fromkeys(self.names, 0.0) | {"ordinary": 1.0}
     )
     assert triage("crushing chest pain and I am sweating").level == "emergency"
 
@@ -103,7 +103,7 @@ def test_emergency_and_crisis_together_show_both_advices() -> None:
     verdict = triage("I want to die and I took all my sleeping pills, the whole bottle, ten minutes ago")
     assert verdict.level == "emergency"
     assert {"suicide", "poisoning"} <= set(verdict.categories)
-    both = [advice.shown([(name, RULES[name].level)]).splitlines()[0] for name in ("suicide", "poisoning")]
+    both = [advice.compose_advice([(name, RULES[name].level)]).splitlines()[0] for name in ("suicide", "poisoning")]
     assert all(line in verdict.advice for line in both)
 
 
@@ -215,13 +215,13 @@ def test_the_region_is_the_settings_then_the_locales(monkeypatch: pytest.MonkeyP
     for name in ("LC_ALL", "LC_MESSAGES", advice.REGION_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "en_GB.UTF-8")
-    assert advice.region_of() == "GB"
+    assert advice.resolve_region() == "GB"
     monkeypatch.setenv(advice.REGION_VARIABLE, "us")
-    assert advice.region_of() == "US"
-    assert advice.region_of("uk") == "GB"
+    assert advice.resolve_region() == "US"
+    assert advice.resolve_region("uk") == "GB"
     monkeypatch.delenv(advice.REGION_VARIABLE)
     monkeypatch.setenv("LANG", "C.UTF-8")
-    assert advice.region_of() == advice.UNKNOWN
+    assert advice.resolve_region() == advice.UNKNOWN
 
 
 # ------------------------------------------------------------------ rules as data
@@ -230,7 +230,7 @@ def test_the_region_is_the_settings_then_the_locales(monkeypatch: pytest.MonkeyP
 def test_a_rule_that_names_no_concept_is_an_error() -> None:
     entry = {"title": "x", "level": "emergency", "source": "x", "alarm": ["$nowhere ~ pain"]}
     with pytest.raises(ValueError, match="no concept"):
-        compiled({"context": {}, "background": "", "concepts": {}, "categories": {"x": entry}})
+        compile_rules({"context": {}, "background": "", "concepts": {}, "categories": {"x": entry}})
 
 
 def test_alone_it_is_imported_without_anything_heavy() -> None:

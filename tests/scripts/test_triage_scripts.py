@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lightning_med.safety.messages import classifier
-from lightning_med.safety.messages.danger_rules import rulebook
-from lightning_med.safety.messages.reading import reading
-from lightning_med.safety.messages.rule_matches import by_rules
+from lightning_med.safety.messages.danger_rules import load_rulebook
+from lightning_med.safety.messages.reading import read_message
+from lightning_med.safety.messages.rule_matches import match_rules
 
 Script = Callable[[str], ModuleType]
 pytest.importorskip("psutil")
@@ -45,17 +45,17 @@ def test_training_is_repeatable_and_learns_its_examples(
         assert module.main(["--examples", str(sets), "--output", str(output)]) == 0
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
     monkeypatch.setattr(classifier, "PATH", outputs[0])
-    classifier.model.cache_clear()
+    classifier.load_classifier.cache_clear()
     try:
-        rules, model = rulebook(), classifier.model()
+        rules, model = load_rulebook(), classifier.load_classifier()
         for rows in ROWS.values():
-            read = reading(rows[0]["text"], rules)
-            chances = model.chances(classifier.features(read, by_rules(read, rules)))
+            read = read_message(rows[0]["text"], rules)
+            chances = model.chances(classifier.extract_features(read, match_rules(read, rules)))
             wanted = rows[0]["category"] if rows[0]["level"] != "ordinary" else classifier.ORDINARY
             assert max(chances, key=chances.__getitem__) == wanted
             assert sum(chances.values()) == pytest.approx(1)
     finally:
-        classifier.model.cache_clear()
+        classifier.load_classifier.cache_clear()
 
 
 def test_a_threshold_holds_both_shares(script: Script) -> None:

@@ -15,7 +15,7 @@ from lightning_med.tokenization.encoder import ANSWER, MIN_QUESTION, PROMPT, QUE
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import (
     END,
-    is_swift,
+    is_fast_bpe_exact,
     load_tokenizer,
     restore_tokenizer,
     store_tokenizer,
@@ -120,7 +120,7 @@ def test_conversation_too_long_keeps_whole_exchanges(
 
 
 def test_stored_rules_encode_like_the_tokenizer(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert is_swift(tokenizer.backend_tokenizer.to_str())
+    assert is_fast_bpe_exact(tokenizer.backend_tokenizer.to_str())
     for swift in (False, True):
         stored = Encoder.stored(store_tokenizer(tokenizer), PLAIN, 128, swift)
         for text in TEXTS:
@@ -247,9 +247,9 @@ def test_max_length_without_room(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(InputError) as caught:
         Encoder(tokenizer, Prompt(WORDS * 5), 64)
     assert "max_length 64" in caught.value.what
-    proposed = int(caught.value.mend.split("--data.max_length ")[1].split()[0])
+    proposed = int(caught.value.hint.split("--data.max_length ")[1].split()[0])
     assert Encoder(tokenizer, Prompt(WORDS * 5), proposed).room > MIN_QUESTION
-    assert "--data.system_prompt" in caught.value.mend
+    assert "--data.system_prompt" in caught.value.hint
 
 
 # Tokenizers
@@ -300,7 +300,7 @@ def test_folder_without_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_tokenizer(str(tmp_path))
     assert str(tmp_path) in caught.value.what
-    assert "--data.tokenizer" in caught.value.mend
+    assert "--data.tokenizer" in caught.value.hint
 
 
 def test_tokenizer_without_an_end(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

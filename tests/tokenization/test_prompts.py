@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from lightning_med.data.cleaning.cleaning_rules import mend_whitespace
 from lightning_med.tokenization.encoder import Encoder
-from lightning_med.tokenization.prompts import SYSTEM_PROMPT, Prompt, first_turn
+from lightning_med.tokenization.prompts import SYSTEM_PROMPT, Prompt, cut_to_first_turn
+from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.tokenization.tokenizer import END
 
 SYSTEMS = [
@@ -26,7 +26,7 @@ SYSTEMS = [
 ]
 TEXTS = (
     st.text()
-    .map(mend_whitespace)
+    .map(normalize_whitespace)
     .map(lambda text: text.replace(END, ""))
     .filter(lambda text: text.strip() == text != "")
 )
@@ -148,13 +148,13 @@ def test_empty_system_prompt_costs_nothing(tokenizer: PreTrainedTokenizerFast) -
     ],
 )
 def test_first_turn_ends_where_another_begins(generated: str, kept: str) -> None:
-    assert first_turn(generated) == kept
+    assert cut_to_first_turn(generated) == kept
 
 
 @given(TEXTS, TEXTS)
 def test_first_turn_of_a_rendered_consultation_is_its_answer(answer: str, question: str) -> None:
     if not {"Patient:", "Doctor:"} & {word for line in answer.splitlines() for word in line.split()[:1]}:
-        cut = first_turn(f" {answer}\n\nPatient: {question}")
+        cut = cut_to_first_turn(f" {answer}\n\nPatient: {question}")
         assert cut == answer or "Patient:" in answer or "Doctor:" in answer
 
 

@@ -19,7 +19,7 @@ from lightning_med.training import batch_size as budget
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
 from tests import tiny
-from tests.model.test_module import Steps
+from tests.training.test_module import Steps
 
 GIB = 1 << 30
 
@@ -44,11 +44,11 @@ def fit(
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
-    monkeypatch.setattr(budget, "free_memory", lambda device: int(size))
+    monkeypatch.setattr(budget, "measure_free_memory", lambda device: int(size))
 
 
 def network(**changes: Any) -> Any:
-    return net.from_scratch({**tiny.NETWORK, **changes}, 300, 0, 0.1, 1)
+    return net.build_from_scratch({**tiny.NETWORK, **changes}, 300, 0, 0.1, 1)
 
 
 # ------------------------------------------------------------------ tokens of a step
@@ -70,11 +70,11 @@ def test_a_step_of_uneven_batches_follows_the_mean_over_its_tokens(folder: Path,
     data: DialogueDataModule = trainer.datamodule  # type: ignore[attr-defined]
     assert len(steps.rows[-1]) < len(steps.rows[0])  # what an epoch leaves
     for rows, weights, gradients in zip(steps.rows, steps.weights, steps.gradients, strict=True):
-        other = net.from_text(net.to_text(model.network))
+        other = net.build_from_text(net.describe_network(model.network))
         other.load_state_dict(weights)
         batch = collate_flat(data.store("train"), torch.tensor(rows).numpy())
         learned = batch["answers"] + 0.25 * (len(batch["targets"]) - batch["answers"])
-        (net.nll(other, batch, 0.25)[0] / learned).backward()
+        (net.compute_nll(other, batch, 0.25)[0] / learned).backward()
         single = {name: p.grad for name, p in other.named_parameters() if p.grad is not None}
         assert tiny.relative_l2(gradients, single) < 1e-6
 
@@ -104,7 +104,7 @@ def test_a_validation_waits_for_the_end_of_its_step_and_a_fit_goes_on_from_there
 def test_a_trainer_that_accumulates_by_itself_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="accumulate_grad_batches 2") as caught:
         fit(folder, tmp_path, {"tokens_per_step": 1200}, accumulate_grad_batches=2)
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 # ------------------------------------------------------------------ what fits
@@ -113,7 +113,7 @@ def test_a_trainer_that_accumulates_by_itself_is_refused(folder: Path, tmp_path:
 @pytest.mark.parametrize("size", [0, 10e6, 60e6, 200e6, GIB, 100 * GIB])
 def test_what_fits_is_a_whole_number_within_bounds(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
     free(monkeypatch, size)
-    found = [budget.measured(network(), torch.device("cpu"), nullcontext, 128) for _ in range(2)]
+    found = [budget.measure_budget(network(), torch.device("cpu"), nullcontext, 128) for _ in range(2)]
     assert found[0] == found[1]
     assert 128 <= found[0].tokens <= 16_384
     assert found[0].tokens == 128 or found[0].tokens % 512 == 0
@@ -126,18 +126,18 @@ def test_what_fits_is_a_whole_number_within_bounds(monkeypatch: pytest.MonkeyPat
 def test_what_fits_grows_with_memory_and_shrinks_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 600e6)
     device = torch.device("cpu")
-    small, large = (budget.measured(network(n_layer=n), device, nullcontext, 128) for n in (8, 16))
+    small, large = (budget.measure_budget(network(n_layer=n), device, nullcontext, 128) for n in (8, 16))
     assert small.tokens > large.tokens > 128
     assert large.per_token == pytest.approx(2 * small.per_token, rel=0.1)
     free(monkeypatch, 1200e6)
-    assert budget.measured(network(n_layer=16), device, nullcontext, 128).tokens > large.tokens
+    assert budget.measure_budget(network(n_layer=16), device, nullcontext, 128).tokens > large.tokens
 
 
 def test_a_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     probed = network().eval()
     before, state = tiny.weights(probed), torch.get_rng_state()
     with torch.inference_mode():  # as evaluation asks
-        budget.measured(probed, torch.device("cpu"), nullcontext, 128)
+        budget.measure_budget(probed, torch.device("cpu"), nullcontext, 128)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(weight, before[name]) for name, weight in probed.state_dict().items())
     assert all(p.grad is None for p in probed.parameters())
@@ -145,9 +145,9 @@ def test_a_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_free_memory_is_that_of_the_machine_or_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert budget.free_memory(torch.device("cpu")) > 1 << 20
-    monkeypatch.setattr(budget, "_container_limit", lambda: 12345)
-    assert budget.free_memory(torch.device("cpu")) == 12345
+    assert budget.measure_free_memory(torch.device("cpu")) > 1 << 20
+    monkeypatch.setattr(budget, "_read_container_limit", lambda: 12345)
+    assert budget.measure_free_memory(torch.device("cpu")) == 12345
 
 
 # ------------------------------------------------------------------ auto
@@ -199,7 +199,7 @@ def test_auto_without_a_network_says_what_to_do(folder: Path) -> None:
     data = tiny.data_module(folder, batch_tokens="auto")
     with pytest.raises(InputError, match="auto") as caught:
         data.epoch_plan(0)
-    assert "--data.batch_tokens" in caught.value.mend
+    assert "--data.batch_tokens" in caught.value.hint
     assert data.state_dict() == {}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
-from lightning_med.training.flops import Arithmetic, gemm_peak
+from lightning_med.training.flops import FlopCount, measure_gemm_peak
 
 CONFIGS: list[PretrainedConfig] = [
     GPT2Config(n_layer=3, n_embd=32, n_head=4, n_positions=64, vocab_size=100),
@@ -28,16 +28,16 @@ def test_it_is_what_torch_counts(config: PretrainedConfig) -> None:
     ids = torch.randint(0, 100, (1, 40))
     with FlopCounterMode(display=False) as counter:
         network(ids, use_cache=False).logits.sum().backward()
-    counted = Arithmetic.of(network)
+    counted = FlopCount.of(network)
     # A plain forward takes logits at every position and attends to the whole square, of which half is needed.
     assert counter.get_total_flops() == pytest.approx(counted.step(40, 2 * 40**2, 40), rel=0.02)
 
 
 def test_a_longer_consultation_costs_more_than_two_short_ones() -> None:
-    counted = Arithmetic.of(AutoModelForCausalLM.from_config(CONFIGS[0]))
+    counted = FlopCount.of(AutoModelForCausalLM.from_config(CONFIGS[0]))
     assert counted.step(40, 40**2, 10) > counted.step(40, 2 * 20**2, 10) > counted.step(40, 2 * 20**2, 0) > 0
 
 
 def test_a_peak_is_measured() -> None:
     network = AutoModelForCausalLM.from_config(CONFIGS[0])
-    assert 1e6 < gemm_peak(network, torch.device("cpu"), torch.float32) < 1e15
+    assert 1e6 < measure_gemm_peak(network, torch.device("cpu"), torch.float32) < 1e15

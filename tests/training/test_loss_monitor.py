@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from lightning_med.training.loss_monitor import Numbers
+from lightning_med.training.loss_monitor import LossMonitor
 from lightning_med.utils.errors import RunError
 
 
-def numbers() -> Numbers:
-    return Numbers(lambda rows: f"table.csv, rows {rows}")
+def numbers() -> LossMonitor:
+    return LossMonitor(lambda rows: f"table.csv, rows {rows}")
 
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (1.0, math.inf), (math.inf, math.nan)])
@@ -25,7 +25,7 @@ def test_what_is_no_number_is_refused_with_the_rows_and_the_norms_before(loss: f
     watch.batch(torch.tensor(0.1), [4], 100)
     with pytest.raises(RunError, match=r"Step 3.*rows \[3, 4\].*before: 1, 2\.") as raised:
         watch.step(3, torch.tensor(norm), scaled=False)
-    assert raised.value.mend
+    assert raised.value.hint
 
 
 def test_steps_that_a_scaler_skips_are_counted_until_there_are_too_many() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from lightning_med.checkpoints.writing import WholeCheckpointIO
+from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import causal_lm as net
 from lightning_med.tokenization.encoder import ANSWER, QUESTION
@@ -111,7 +111,7 @@ def test_every_step_follows_the_mean_over_its_tokens(
     )
     assert len(steps.rows) == 4
     assert len(steps.rows[1]) < len(steps.rows[0])
-    network = net.from_text(net.to_text(model.network)).eval()
+    network = net.build_from_text(net.describe_network(model.network)).eval()
     for rows, weights, gradients in zip(steps.rows, steps.weights, steps.gradients, strict=True):
         network.load_state_dict(weights)
         assert tiny.relative_l2(gradients, mean_over_tokens(network, data, rows, 0.25)) < 1e-5
@@ -140,7 +140,7 @@ def test_a_scaled_gradient_is_clipped_at_its_own_size(folder: Path, tmp_path: Pa
 
     settings: dict[str, Any] = {"max_epochs": 1, "accumulate_grad_batches": 2, "gradient_clip_val": clip}
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    plugins = [WholeCheckpointIO(), MixedPrecision("16-mixed", "cpu", scaler)]
+    plugins = [AtomicCheckpointIO(), MixedPrecision("16-mixed", "cpu", scaler)]
     norms = Norms(), Norms()
     exact, _ = fit(folder, tmp_path, callbacks=[norms[0]], **settings)
     half, _ = fit(folder, tmp_path, callbacks=[norms[1]], precision=None, plugins=plugins, **settings)
@@ -151,7 +151,7 @@ def test_a_scaled_gradient_is_clipped_at_its_own_size(folder: Path, tmp_path: Pa
 
 def test_a_scaled_gradient_that_overflows_changes_nothing(folder: Path, tmp_path: Path) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
-    plugins = [WholeCheckpointIO(), MixedPrecision("16-mixed", "cpu", scaler)]
+    plugins = [AtomicCheckpointIO(), MixedPrecision("16-mixed", "cpu", scaler)]
     model, steps = fit(folder, tmp_path, max_steps=2, gradient_clip_val=1.0, precision=None, plugins=plugins)
     assert all(torch.equal(weight, steps.weights[0][name]) for name, weight in tiny.weights(model.network).items())
     assert scaler.get_scale() == 2.0**38
@@ -264,13 +264,13 @@ def test_perplexity_is_that_of_a_plain_forward(
 def test_the_base_stands_beside_it_on_the_same_rows(
     folder: Path, tmp_path: Path, checkpoint: Path, data: DialogueDataModule
 ) -> None:
-    untuned = net.from_scratch(
+    untuned = net.build_from_scratch(
         tiny.NETWORK, len(data.prepared.tokenizer), data.prepared.tokenizer.eos_token_id, 0.0, SEED
     ).eval()
     total, tokens = 0.0, 0
     with torch.no_grad():
         for batch in data.test_dataloader():
-            each = net.nll(untuned, batch)[1]
+            each = net.compute_nll(untuned, batch)[1]
             total, tokens = total + float(each.double().sum()), tokens + len(each)
     results = evaluate(folder, tmp_path, checkpoint)
     assert results["test/base_loss"] == pytest.approx(total / tokens, rel=1e-6)
@@ -376,7 +376,7 @@ def test_a_checkpoint_carries_what_a_later_call_needs(checkpoint: Path, data: Di
     from lightning_med.checkpoints import reading as ckpt
     from lightning_med.tokenization.tokenizer import restore_tokenizer
 
-    card = ckpt.card(ckpt.read(checkpoint))
+    card = ckpt.read_card(ckpt.read_checkpoint(checkpoint))
     text = "My tongue is sore <|endoftext|>"
     restored = restore_tokenizer(card["tokenizer"])
     assert restored(text)["input_ids"] == data.prepared.tokenizer(text)["input_ids"]
@@ -397,7 +397,7 @@ def test_a_checkpoint_alone_builds_the_network(checkpoint: Path, data: DialogueD
     assert all(torch.equal(weight, stored[name]) for name, weight in model.state_dict().items())
     assert model.hparams["lr"] == 3e-3
     with torch.no_grad():
-        total, each = net.nll(model.network.eval(), next(iter(data.test_dataloader())))
+        total, each = net.compute_nll(model.network.eval(), next(iter(data.test_dataloader())))
     assert float(total) == pytest.approx(float(each.sum()))
 
 

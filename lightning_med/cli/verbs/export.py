@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lightning_med.cli.arguments import Parser
-from lightning_med.export.hf_folder import export
+from lightning_med.export.hf_folder import export_checkpoint
 
 
 def main(argv: list[str]) -> int:
@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--output", required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
     given: argparse.Namespace = parser.parse_args(argv[1:])
-    output = export(given.checkpoint, given.output, overwrite=given.overwrite)
+    output = export_checkpoint(given.checkpoint, given.output, overwrite=given.overwrite)
     print(f"export: {output}")
     print(f'next: lightning-med respond --model {output} "My tongue is sore, what can I do?"')
     return 0

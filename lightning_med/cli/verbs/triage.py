@@ -12,17 +12,17 @@ from lightning_med.cli.arguments import Parser
 from lightning_med.safety import triage
 from lightning_med.safety.messages import advice
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import write_whole
+from lightning_med.utils.files import write_text
 
 
-def judged(row: dict[str, Any], region: str | None) -> dict[str, Any]:
+def judge_lines(row: dict[str, Any], region: str | None) -> dict[str, Any]:
     """A row with the verdict on its `text`; what else it held is kept, under `given_…` where it has a name of ours."""
     found = asdict(triage(row["text"], region))
     kept = {f"given_{name}" if name in found else name: value for name, value in row.items()}
     return {**kept, **found}
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file.
 
     Raises:
@@ -60,16 +60,16 @@ def main(argv: list[str]) -> int:
         raise InputError("triage takes a TEXT or --input FILE.", 'lightning-med triage "My chest hurts."')
     if given.output and not given.input:
         raise InputError("--output goes with --input FILE.")
-    if given.region and advice.region_of(given.region) == advice.UNKNOWN:
-        raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.regions())}.")
+    if given.region and advice.resolve_region(given.region) == advice.UNKNOWN:
+        raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.list_regions())}.")
     if given.input is None:
         text = sys.stdin.buffer.read().decode("utf-8", "replace") if given.text == "-" else given.text
         print(json.dumps(asdict(triage(text, given.region))))
         return 0
-    lines = [json.dumps(judged(row, given.region)) + "\n" for row in read(given.input)]
+    lines = [json.dumps(judge_lines(row, given.region)) + "\n" for row in read_lines(given.input)]
     if given.output:
         try:
-            write_whole(given.output, "".join(lines))
+            write_text(given.output, "".join(lines))
         except OSError as error:
             raise InputError(f"--output {given.output}: {error.strerror}.") from error
         print(given.output)

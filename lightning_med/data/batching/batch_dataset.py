@@ -15,7 +15,7 @@ from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.tokenization.encoder import ANSWER, QUESTION
 
 
-class Batches(Dataset[Batch]):
+class BatchDataset(Dataset[Batch]):
     """The batches of one epoch, each a function of its index.
 
     Every batch carries the target counts of its accumulation window, so that a loss summed over the window and divided
@@ -55,7 +55,7 @@ class Batches(Dataset[Batch]):
         )
 
 
-class Onward(Sampler[int]):
+class ResumableSampler(Sampler[int]):
     """A rank's indices in order, each `ranks`-th; its length stays that of the whole epoch, as a resumed loop expects.
 
     Args:
@@ -73,7 +73,7 @@ class Onward(Sampler[int]):
         return iter(range(self.done * self.ranks + self.rank, self.total, self.ranks))
 
 
-class Loader(DataLoader[Batch]):
+class TimedLoader(DataLoader[Batch]):
     """A loader that knows how long it was waited for.
 
     Attributes:
@@ -95,12 +95,14 @@ class Loader(DataLoader[Batch]):
             yield batch
 
 
-def loader(batches: Batches, done: int = 0, num_workers: int = 0, rank: int = 0, ranks: int = 1) -> Loader:
+def make_loader(
+    batches: BatchDataset, done: int = 0, num_workers: int = 0, rank: int = 0, ranks: int = 1
+) -> TimedLoader:
     """A loader over a rank's share of prepared batches. A batch is a function of its index: no state is in workers."""
-    return Loader(
+    return TimedLoader(
         batches,
         batch_size=None,
-        sampler=Onward(len(batches), done, rank, ranks),
+        sampler=ResumableSampler(len(batches), done, rank, ranks),
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
     )

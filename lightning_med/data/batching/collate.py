@@ -30,7 +30,7 @@ def collate_flat(store: TokenStore, rows: np.ndarray) -> Batch:
         "position_ids": torch.from_numpy(positions)[None],
         "boundaries": boundaries.tolist(),
         "offsets": torch.from_numpy(boundaries.astype(np.int32)),
-        **_targets(store, rows, ids, boundaries[:-1]),
+        **_collect_targets(store, rows, ids, boundaries[:-1]),
     }
 
 
@@ -50,7 +50,7 @@ def collate_padded(store: TokenStore, rows: np.ndarray, length: int, pad_id: int
     return {
         "input_ids": torch.from_numpy(input_ids),
         "attention_mask": torch.from_numpy(mask),
-        **_targets(store, rows, ids, np.arange(len(rows)) * length),
+        **_collect_targets(store, rows, ids, np.arange(len(rows)) * length),
     }
 
 
@@ -63,7 +63,7 @@ def make_idle(batch: Batch) -> Batch:
     return {**batch, **none, "answers": 0, "answer_bytes": 0}
 
 
-def _targets(store: TokenStore, rows: np.ndarray, ids: list[np.ndarray], starts: np.ndarray) -> Batch:
+def _collect_targets(store: TokenStore, rows: np.ndarray, ids: list[np.ndarray], starts: np.ndarray) -> Batch:
     """What is to be predicted, and from where: the answers' tokens first, then the questions'.
 
     Returns:

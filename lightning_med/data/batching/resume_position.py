@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def taken_up(fit_loop: Any, before: int, window: int, last: int) -> int:
+def restore_position(fit_loop: Any, before: int, window: int, last: int) -> int:
     """Batches of this epoch that a resumed fit has behind it on each rank; sets the trainer's counts to it.
 
     Steps are the same for any number of ranks, so another number of them only changes how many batches a step takes.

@@ -38,16 +38,16 @@ _SENTENCE_ENDS = re.compile(r"[.!?…](?P<cut>[\s.,!-]*)$")
 _NOTHING_FOLLOWS = re.compile(r"\s*[.,!]*\s*$")
 
 
-def mend_chat_doctor(text: str) -> str:
+def repair_chat_doctor(text: str) -> str:
     """The text without the placeholder where that loses nothing."""
     done, rest = "", text
     while (at := rest.find(CHAT_DOCTOR)) >= 0:
         before, after = done + rest[:at], rest[at + len(CHAT_DOCTOR) :]
-        done, rest = _mended(before, after) or (before + CHAT_DOCTOR, after)
+        done, rest = _repair(before, after) or (before + CHAT_DOCTOR, after)
     return done + rest
 
 
-def _mended(before: str, after: str) -> tuple[str, str] | None:
+def _repair(before: str, after: str) -> tuple[str, str] | None:
     """What stands before and after a placeholder once it is gone, or `None` where it has to stay."""
     near = before[-_LOOK:]
     if _NOTHING_FOLLOWS.match(after):
@@ -56,19 +56,19 @@ def _mended(before: str, after: str) -> tuple[str, str] | None:
         if found := _SENTENCE_ENDS.search(near):
             return _cut(before, near, found), ""
     if found := _WELCOME.search(near):
-        return _cut(before, near, found), _sentence(after[len(_found(_SITE, after)) :])
+        return _cut(before, near, found), _sentence(after[len(_locate(_SITE, after)) :])
     if found := _SELF.search(near):
         head = before[: len(before) - len(near) + found.start()]
-        if found["i"] and (goes_on := _found(_SELF_GOES_ON, after)):
+        if found["i"] and (goes_on := _locate(_SELF_GOES_ON, after)):
             return f"{head}I ", after[len(goes_on) :]
-        if found["i"] and (doing := _found(_SELF_DOING, after)):
+        if found["i"] and (doing := _locate(_SELF_DOING, after)):
             return f"{head}I am ", after[len(doing) :]
-        if ends := _found(_SELF_ENDS, after):
+        if ends := _locate(_SELF_ENDS, after):
             return head, after[len(ends) :]
     return None
 
 
-def _found(pattern: re.Pattern[str], text: str) -> str:
+def _locate(pattern: re.Pattern[str], text: str) -> str:
     match = pattern.match(text)
     return match.group() if match else ""
 

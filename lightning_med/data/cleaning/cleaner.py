@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from lightning_med.data.cleaning.cleaning_rules import COLUMNS, DUPLICATE, RULES, Rule, matching, mended
+from lightning_med.data.cleaning.cleaning_rules import COLUMNS, DUPLICATE, RULES, Rule, find_matching, repair_column
 from lightning_med.privacy import mask as private
 from lightning_med.utils.errors import InputError
 
@@ -19,7 +19,7 @@ _AROUND = 60  # characters shown on either side of a change
 Example = dict[str, object]
 
 
-def switched(settings: dict[str, bool]) -> dict[str, bool]:
+def resolve_rules(settings: dict[str, bool]) -> dict[str, bool]:
     """Every rule and whether it is on: the defaults, changed by the settings.
 
     Raises:
@@ -67,34 +67,34 @@ def clean(frame: pd.DataFrame, rules: dict[str, bool], mask: bool) -> Cleaned:
         mask: Whether private data is replaced.
     """
     done = Cleaned(frame)
-    _drop(done, RULES[0], True)
+    _apply_drop(done, RULES[0], True)
     for rule in RULES[1:]:
-        if rule.effect == "mends" and rules[rule.name]:
-            _mend(done, rule)
+        if rule.effect == "repairs" and rules[rule.name]:
+            _apply_repair(done, rule)
     if mask:
-        _mask(done)
+        _mask_columns(done)
     for rule in RULES[1:]:
         if rule.effect == "drops":
-            _drop(done, rule, rules[rule.name])
+            _apply_drop(done, rule, rules[rule.name])
     return done
 
 
-def _mend(done: Cleaned, rule: Rule) -> None:
+def _apply_repair(done: Cleaned, rule: Rule) -> None:
     touched = np.zeros(len(done.frame), dtype=bool)
     for column in COLUMNS:
         before = done.frame[column]
-        after, changed = mended(before, rule)
+        after, changed = repair_column(before, rule)
         for place in np.flatnonzero(changed)[:EXAMPLES]:
-            _example(done, rule.name, int(place), column, before.iloc[place], after.iloc[place])
+            _keep_example(done, rule.name, int(place), column, before.iloc[place], after.iloc[place])
         touched |= changed
         done.frame = done.frame.assign(**{column: after})
     done.counts[rule.name] += int(touched.sum())
 
 
-def masked(texts: pd.Series, answer: bool) -> tuple[pd.Series, Counter[str]]:
+def mask_column(texts: pd.Series, answer: bool) -> tuple[pd.Series, Counter[str]]:
     """A column without private data, and what was replaced; see `private.mask`."""
     counts: Counter[str] = Counter()
-    places = np.flatnonzero(matching(texts, private.SUSPECT))
+    places = np.flatnonzero(find_matching(texts, private.SUSPECT))
     if not len(places):
         return texts, counts
     values = texts.to_numpy(dtype=object, copy=True)
@@ -104,14 +104,14 @@ def masked(texts: pd.Series, answer: bool) -> tuple[pd.Series, Counter[str]]:
     return pd.Series(values, index=texts.index, dtype=texts.dtype), counts
 
 
-def _mask(done: Cleaned) -> None:
+def _mask_columns(done: Cleaned) -> None:
     for column in COLUMNS:
-        texts, found = masked(done.frame[column], answer=column == "answer")
+        texts, found = mask_column(done.frame[column], answer=column == "answer")
         done.private += found
         done.frame = done.frame.assign(**{column: texts})
 
 
-def _drop(done: Cleaned, rule: Rule, on: bool) -> None:
+def _apply_drop(done: Cleaned, rule: Rule, on: bool) -> None:
     condemned = rule.condemn(done.frame)
     if on and "turn" in done.frame:  # an exchange cannot be taken out of the middle: the conversation ends before it
         first = (done.frame["turn"] == 0).to_numpy(dtype=bool)
@@ -124,16 +124,18 @@ def _drop(done: Cleaned, rule: Rule, on: bool) -> None:
         done.counts[rule.name] += int(condemned.sum())
     for place in np.flatnonzero(condemned)[:EXAMPLES]:
         text = done.frame["answer"].iloc[place]
-        _example(done, rule.name, int(place), "answer", "" if pd.isna(text) else text, None)
+        _keep_example(done, rule.name, int(place), "answer", "" if pd.isna(text) else text, None)
     if on:
         done.frame = done.frame[~condemned]
 
 
-def _example(done: Cleaned, rule: str, place: int, column: str, before: str, after: str | None) -> None:
+def _keep_example(done: Cleaned, rule: str, place: int, column: str, before: str, after: str | None) -> None:
     """Notes the surroundings of a change, or an answer's end, as they are without private data."""
     if len(done.examples.setdefault(rule, [])) >= EXAMPLES:
         return
-    if private.find(before) or private.find(_as_mended(before)):  # a sign within it may have kept some from a mask
+    if private.find_private(before) or private.find_private(
+        _repair_all(before)
+    ):  # a sign within it may have kept some from a mask
         return
     shown: dict[str, str | None] = {"before": before[-2 * _AROUND :], "after": None}
     if after is not None:
@@ -143,8 +145,8 @@ def _example(done: Cleaned, rule: str, place: int, column: str, before: str, aft
     done.examples[rule].append({"row": int(done.frame["row"].iloc[place]), "column": column, **shown})
 
 
-def _as_mended(text: str) -> str:
+def _repair_all(text: str) -> str:
     """A text after all rules that mend."""
     for rule in RULES:
-        text = rule.mend(text)
+        text = rule.repair(text)
     return text

@@ -21,15 +21,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR, mend_chat_doctor
-from lightning_med.safety.answers.guard import unsafe_advice
-from lightning_med.tokenization.text_normalization import mend_whitespace
+from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR, repair_chat_doctor
+from lightning_med.safety.answers.guard import unsafe_advice_pattern
+from lightning_med.tokenization.text_normalization import normalize_whitespace
 
 COLUMNS = ("question", "answer")
 MIN_WORDS = 5  # of an answer that teaches anything
 
 
-def _nothing(frame: pd.DataFrame) -> np.ndarray:
+def _drop_none(frame: pd.DataFrame) -> np.ndarray:
     return np.zeros(len(frame), dtype=bool)
 
 
@@ -43,34 +43,34 @@ class Rule:
         default: Whether it is on unless a setting says otherwise. A rule that drops and is off still counts.
         says: What it does, for help texts and the report.
         suspect: For a rule that mends: an RE2 pattern; texts without a match stay as they are.
-        mend: For a rule that mends: the text, mended.
+        repair: For a rule that repairs: returns the repaired text.
         condemn: For a rule that drops: `[rows]`, bool.
     """
 
     name: str
-    effect: Literal["drops", "mends"]
+    effect: Literal["drops", "repairs"]
     default: bool
     says: str
     suspect: str = ""
-    mend: Callable[[str], str] = str
-    condemn: Callable[[pd.DataFrame], np.ndarray] = _nothing
+    repair: Callable[[str], str] = str
+    condemn: Callable[[pd.DataFrame], np.ndarray] = _drop_none
 
 
-def matching(texts: pd.Series, pattern: str) -> np.ndarray:
+def find_matching(texts: pd.Series, pattern: str) -> np.ndarray:
     """`[rows]`, bool: which texts the RE2 pattern matches somewhere."""
     column = pa.array(texts, pa.large_string(), from_pandas=True)
     return pc.match_substring_regex(column, pattern).fill_null(False).to_numpy(zero_copy_only=False)
 
 
-def mended(texts: pd.Series, rule: Rule) -> tuple[pd.Series, np.ndarray]:
+def repair_column(texts: pd.Series, rule: Rule) -> tuple[pd.Series, np.ndarray]:
     """A column after a rule, and which of its texts the rule changed."""
-    changed = matching(texts, rule.suspect)
+    changed = find_matching(texts, rule.suspect)
     places = np.flatnonzero(changed)
     if not len(places):
         return texts, changed
     values = texts.to_numpy(dtype=object, copy=True)
     for place in places:
-        text = rule.mend(values[place])
+        text = rule.repair(values[place])
         changed[place] = text != values[place]
         values[place] = text
     return pd.Series(values, index=texts.index, dtype=texts.dtype), changed
@@ -82,14 +82,14 @@ def mended(texts: pd.Series, rule: Rule) -> tuple[pd.Series, np.ndarray]:
 _PASSES = 10
 
 
-def settled(mend: Callable[[str], str]) -> Callable[[str], str]:
+def repair_until_stable(repair: Callable[[str], str]) -> Callable[[str], str]:
     """Mends what mending brought to light too. A text of more than `_PASSES` layers stays as it was."""
 
-    @wraps(mend)
+    @wraps(repair)
     def until_settled(text: str) -> str:
         last = text
         for _ in range(_PASSES):
-            after = mend(last)
+            after = repair(last)
             if after == last:
                 return after
             last = after
@@ -104,13 +104,13 @@ _SPLIT_NUMBERS = re.compile("(?<=\\d)[\u200b\u2060\ufeff]+(?=\\d)")  # two numbe
 _SOFT_RANGE = re.compile(r"(?<=\d)\xad+(?=\d)")  # a hyphen to those who wrote "2\xad3 times"
 
 
-def mend_invisible(text: str) -> str:
+def repair_invisible(text: str) -> str:
     """Without signs that no one sees and that split words or turn their direction."""
     text = _SPLIT_NUMBERS.sub(" ", _SOFT_RANGE.sub("-", text))
     return _JOINERS.sub("", _INVISIBLE.sub("", text))
 
 
-def mend_mojibake(text: str) -> str:
+def repair_mojibake(text: str) -> str:
     """UTF-8 that was once read as Latin-1 or Windows-1252, read right (ftfy)."""
     import ftfy
 
@@ -128,18 +128,18 @@ _LOWERED = re.compile(rf"{_TAG % 'sub'}([^<>]{{1,40}})<\s*/\s*sub\s*>", re.I | r
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
 
 
-@settled
-def mend_html(text: str) -> str:
+@repair_until_stable
+def repair_html(text: str) -> str:
     """Without tags and entities. A power stays one, `10<sup>9</sup>` becomes `10^9`; cells of a table stay apart."""
     text = _ENTITY.sub(lambda found: found[0] if found[1] and f"{found[1]};" not in html5 else unescape(found[0]), text)
     if "<" not in text:
         return text
-    text = _RAISED.sub(lambda found: _raised(found[1].strip()), text)
+    text = _RAISED.sub(lambda found: _restore_superscript(found[1].strip()), text)
     text = _LOWERED.sub(lambda found: f"{'_' * text[: found.start()][-1:].isdigit()}{found[1].strip()}", text)
     return _INLINE.sub("", _CELLS.sub(" ", _BLOCKS.sub("\n", text)))
 
 
-def _raised(text: str) -> str:
+def _restore_superscript(text: str) -> str:
     return text if text.lower() in ("", "st", "nd", "rd", "th") else f"^{text}"
 
 
@@ -156,8 +156,8 @@ _INVITING = re.compile(
 _FOOTER = 220  # characters of the longest
 
 
-@settled
-def mend_advertising(text: str) -> str:
+@repair_until_stable
+def remove_advertising(text: str) -> str:
     """Without a footer that sends the reader to an online consultation: an arrow and a link at the very end.
 
     Its sentence goes too, if it is an invitation and holds no number; of any other only the arrow and the link go.
@@ -189,7 +189,7 @@ _BEFORE_LOST = {
 }
 
 
-def mend_apostrophes(text: str) -> str:
+def repair_apostrophes(text: str) -> str:
     """`don t` becomes `don't`, where nothing else can be meant: "can T cells" are others."""
 
     def joined(found: re.Match[str]) -> str:
@@ -205,7 +205,7 @@ _ADDRESS = re.compile(r"[@/]|www\.|\.(?:com|org|net|edu)\b", re.I)
 _LONGEST_WORD = 200
 
 
-def mend_glued_sentences(text: str) -> str:
+def split_glued_sentences(text: str) -> str:
     """A space after a sentence that the next one was glued to: `pain.Take rest` becomes `pain. Take rest`."""
 
     def parted(found: re.Match[str]) -> str:
@@ -234,71 +234,71 @@ def is_missing(frame: pd.DataFrame) -> np.ndarray:
 
 def is_blank(frame: pd.DataFrame) -> np.ndarray:
     """A question or an answer of nothing but white space."""
-    return ~(matching(frame["question"], f"[^ {_SPACES}]") & matching(frame["answer"], f"[^ {_SPACES}]"))
+    return ~(find_matching(frame["question"], f"[^ {_SPACES}]") & find_matching(frame["answer"], f"[^ {_SPACES}]"))
 
 
 def is_too_short(frame: pd.DataFrame) -> np.ndarray:
     """An answer under `MIN_WORDS` words, or characters where a script has no spaces; not within a conversation."""
     enough = rf"^\s*\S+(?:\s+\S+){{{MIN_WORDS - 1}}}|[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Thai}}]{{{MIN_WORDS}}}"
-    short = ~matching(frame["answer"], enough)
+    short = ~find_matching(frame["answer"], enough)
     return short if "turns" not in frame else short & (frame["turns"] == 1).to_numpy(dtype=bool)
 
 
 def is_cut(frame: pd.DataFrame) -> np.ndarray:
     """An answer that stops in mid-sentence."""
-    return matching(frame["answer"], "(?i)" + _DANGLING)
+    return find_matching(frame["answer"], "(?i)" + _DANGLING)
 
 
 def has_lost_words(frame: pd.DataFrame) -> np.ndarray:
     """A placeholder still stands where words once stood."""
-    return matching(frame["question"], CHAT_DOCTOR) | matching(frame["answer"], CHAT_DOCTOR)
+    return find_matching(frame["question"], CHAT_DOCTOR) | find_matching(frame["answer"], CHAT_DOCTOR)
 
 
 def has_unsafe_advice(frame: pd.DataFrame) -> np.ndarray:
     """An answer that talks a patient out of care, or abuses, by the rules that guard a model's answers."""
-    return matching(frame["answer"], unsafe_advice())
+    return find_matching(frame["answer"], unsafe_advice_pattern())
 
 
 _SUSPECT_WHITESPACE = rf"^ | $|  |[{_SPACES}]"
 
 RULES = (
     Rule("missing", "drops", True, "no question or no answer", condemn=is_missing),
-    Rule("html", "mends", True, "HTML tags and entities", r"<\s*/?\s*[a-zA-Z]|&[#a-zA-Z][a-zA-Z0-9]*;", mend_html),
-    Rule("mojibake", "mends", True, "characters read in a wrong encoding", r"[^\x00-\x7f]", mend_mojibake),
+    Rule("html", "repairs", True, "HTML tags and entities", r"<\s*/?\s*[a-zA-Z]|&[#a-zA-Z][a-zA-Z0-9]*;", repair_html),
+    Rule("mojibake", "repairs", True, "characters read in a wrong encoding", r"[^\x00-\x7f]", repair_mojibake),
     Rule(
         "invisible",
-        "mends",
+        "repairs",
         True,
         "zero-width signs and signs that turn the direction of writing",
         "[\u200b-\u200f\u2060\ufeff\u00ad\u202a-\u202e\u2066-\u2069]",
-        mend_invisible,
+        repair_invisible,
     ),
-    Rule("advertising", "mends", True, "advertising footers", "->|→", mend_advertising),
+    Rule("advertising", "repairs", True, "advertising footers", "->|→", remove_advertising),
     Rule(
         "chat_doctor",
-        "mends",
+        "repairs",
         True,
         "the placeholder “Chat Doctor” where nothing is lost",
         CHAT_DOCTOR,
-        settled(mend_chat_doctor),
+        repair_until_stable(repair_chat_doctor),
     ),
     Rule(
         "apostrophes",
-        "mends",
+        "repairs",
         True,
         "lost apostrophes",
         r"(?i)[a-z]n t\b|\bi (?:m|ve|ll)\b|\b(?:it|that|there|he|she|what) s\b|\b(?:you|they|we) (?:re|ve|ll)\b",
-        mend_apostrophes,
+        repair_apostrophes,
     ),
     Rule(
         "glued_sentences",
-        "mends",
+        "repairs",
         True,
         "sentences without a space between them",
         r"[a-z)\]\"'][.?!,;:]+[A-Z]",
-        mend_glued_sentences,
+        split_glued_sentences,
     ),
-    Rule("whitespace", "mends", True, "outer and repeated white space", _SUSPECT_WHITESPACE, mend_whitespace),
+    Rule("whitespace", "repairs", True, "outer and repeated white space", _SUSPECT_WHITESPACE, normalize_whitespace),
     Rule("blank", "drops", True, "nothing but white space", condemn=is_blank),
     Rule("too_short", "drops", True, f"an answer under {MIN_WORDS} words", condemn=is_too_short),
     Rule("cut_answer", "drops", False, "an answer that stops in mid-sentence", condemn=is_cut),

@@ -67,7 +67,7 @@ class Chunk:
     openings: Counter[str]
 
 
-def worked(frame: pd.DataFrame, steps: Steps) -> Chunk:
+def clean_chunk(frame: pd.DataFrame, steps: Steps) -> Chunk:
     """Cleans a frame of `sources.read` and describes what is left.
 
     Args:
@@ -77,28 +77,28 @@ def worked(frame: pd.DataFrame, steps: Steps) -> Chunk:
     rows_in = len(frame) if "turn" not in frame else int((frame["turn"] == 0).sum())
     if "turn" in frame:
         frame = frame.assign(turns=frame.groupby("row")["turn"].transform("size"))
-    done = clean(frame.assign(origin=_origins(frame["question"])), steps.rules, steps.mask)
+    done = clean(frame.assign(origin=_hash_origins(frame["question"])), steps.rules, steps.mask)
     frame = done.frame
     texts = pa.RecordBatch.from_arrays([pa.array(frame[name], pa.large_string()) for name in TEXTS.names], schema=TEXTS)
-    whole = frame if "turn" not in frame else _joined(frame)
+    whole = frame if "turn" not in frame else _join_turns(frame)
     questions = (whole["first"] if "first" in whole else whole["question"]).tolist()
-    asked = near.Words.of(pa.array(questions, pa.large_string()))
+    asked = near.WordHashes.of(pa.array(questions, pa.large_string()))
     answers = whole["replied"] if "replied" in whole else whole["answer"]
     long = np.zeros(len(whole), np.uint64)
     if steps.near:
-        replied = near.Words.of(pa.array(answers, pa.large_string()))
+        replied = near.WordHashes.of(pa.array(answers, pa.large_string()))
         long = np.where(replied.lengths >= MIN_ANSWER, replied.keys(), np.uint64(0))
     return Chunk(
         texts,
         whole["turns"].to_numpy(np.int32) if "turns" in whole else np.ones(len(whole), np.int32),
         whole["row"].to_numpy(np.int64),
         np.array(
-            [_digest(f"{len(q)}:{q}{a}", 16) for q, a in zip(whole["question"], whole["answer"], strict=True)],
+            [_compute_digest(f"{len(q)}:{q}{a}", 16) for q, a in zip(whole["question"], whole["answer"], strict=True)],
             np.uint64,
         ).reshape(-1, 2),
         asked.keys(),
         whole["origin"].to_numpy(np.uint64),
-        _hashes(whole["group"].tolist()) if "group" in whole else np.zeros(len(whole), np.uint64),
+        _hash_texts(whole["group"].tolist()) if "group" in whole else np.zeros(len(whole), np.uint64),
         long,
         asked.shingles() if steps.near else (np.empty(0, np.uint64), np.zeros(len(whole), np.int64)),
         rows_in,
@@ -110,7 +110,7 @@ def worked(frame: pd.DataFrame, steps: Steps) -> Chunk:
     )
 
 
-def _joined(frame: pd.DataFrame) -> pd.DataFrame:
+def _join_turns(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a conversation: its first question and the reply to it, by which it is grouped, and all its turns."""
     frame = frame.assign(turns=1, first=frame["question"], replied=frame["answer"])
     frame = frame.assign(question=[f"{len(text)}:{text}" for text in frame["question"]])
@@ -126,19 +126,19 @@ def _joined(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby("row", sort=False).agg(columns).reset_index()
 
 
-def _origins(questions: pd.Series) -> np.ndarray:
+def _hash_origins(questions: pd.Series) -> np.ndarray:
     """`[rows]`, uint64, of the questions as they stand in the source, case and ASCII's spaces and signs left out."""
     bare = (text.lower().encode("utf-8", "surrogatepass").translate(None, _SIGNS) for text in questions.fillna(""))
     digests = (blake2b(text, digest_size=8).digest() for text in bare)
     return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
 
-def _digest(text: str, size: int) -> list[int]:
+def _compute_digest(text: str, size: int) -> list[int]:
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
     return [int.from_bytes(digest[i : i + 8], "little") for i in range(0, size, 8)]
 
 
-def _hashes(texts: list[Any]) -> np.ndarray:
+def _hash_texts(texts: list[Any]) -> np.ndarray:
     """`[texts]`, uint64; 0 for what is none: null, or the NaN that pandas makes of it."""
-    found = [(_digest(text, 8)[0] or 1) if isinstance(text, str) else 0 for text in texts]
+    found = [(_compute_digest(text, 8)[0] or 1) if isinstance(text, str) else 0 for text in texts]
     return np.array(found, dtype=np.uint64)

@@ -13,11 +13,11 @@ import pandas as pd
 
 from lightning_med.data.cleaning.cleaner import EXAMPLES
 from lightning_med.data.cleaning.cleaning_rules import DUPLICATE, RULES
-from lightning_med.data.preparation.clean_chunk import Chunk, Steps, worked
+from lightning_med.data.preparation.clean_chunk import Chunk, Steps, clean_chunk
 from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.report_figures import Openings
 from lightning_med.data.preparation.text_spool import Spool
-from lightning_med.data.preparation.worker_pool import Pool
+from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources import source as sources
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.privacy import mask as private
@@ -27,7 +27,7 @@ _ARRAYS = ("turns", "rows", "digests", "questions", "origins", "patients", "answ
 
 
 @dataclass
-class Rows:
+class CleanRows:
     """What is known of all conversations once they are read and clean; their text lies in the spool.
 
     Arrays are by conversation, in the order of the files; see `Chunk`. `files` numbers their files.
@@ -89,7 +89,7 @@ class Rows:
         }
 
 
-def read_rows(recipe: Recipe, files: Files, bad: BadRows, spool: Spool, pool: Pool, tell: Tell) -> Rows:
+def read_rows(recipe: Recipe, files: Files, bad: BadRows, spool: Spool, pool: WorkerPool, tell: Tell) -> CleanRows:
     """Reads and cleans all files.
 
     Args:
@@ -100,19 +100,19 @@ def read_rows(recipe: Recipe, files: Files, bad: BadRows, spool: Spool, pool: Po
         pool: Does the cleaning.
         tell: Hears of progress.
     """
-    read = Rows(sources.names([file for _, file in files]), [number for number, _ in files])
+    read = CleanRows(sources.name_files([file for _, file in files]), [number for number, _ in files])
     steps = Steps(recipe.rules, recipe.private_data, recipe.near_duplicates)
     handed: list[int] = []  # the file of each frame, in the order in which its chunk comes back
 
     def frames() -> Iterator[pd.DataFrame]:
         for index, (number, file) in enumerate(files):
-            for frame in sources.read(recipe.sources[number], file, bad):
+            for frame in sources.read_frames(recipe.sources[number], file, bad):
                 handed.append(index)
                 yield frame
 
     arrays: dict[str, list[np.ndarray]] = {name: [getattr(read, name)] for name in _ARRAYS}
     owners = [read.files]
-    for index, chunk in enumerate(pool.ordered(partial(worked, steps=steps), frames())):
+    for index, chunk in enumerate(pool.ordered(partial(clean_chunk, steps=steps), frames())):
         read.add(handed[index], chunk)
         spool.add(chunk)
         for name, parts in arrays.items():
@@ -126,7 +126,7 @@ def read_rows(recipe: Recipe, files: Files, bad: BadRows, spool: Spool, pool: Po
     return read
 
 
-def without_duplicates(recipe: Recipe, read: Rows) -> np.ndarray:
+def find_unrepeated(recipe: Recipe, read: CleanRows) -> np.ndarray:
     """The conversations that repeat no earlier one, by number; all of them where the rule is off."""
     repeated = (
         pd.DataFrame(read.digests).duplicated().to_numpy()

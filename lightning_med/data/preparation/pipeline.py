@@ -19,19 +19,24 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.preparation import token_store as store
-from lightning_med.data.preparation.clean_pass import Rows, Tell, read_rows, without_duplicates
-from lightning_med.data.preparation.recipe import Files, Recipe, content_digest
+from lightning_med.data.preparation.clean_pass import CleanRows, Tell, find_unrepeated, read_rows
+from lightning_med.data.preparation.recipe import Files, Recipe, digest_content
 from lightning_med.data.preparation.text_spool import Spool
-from lightning_med.data.preparation.token_pass import Plan, encode, training_texts
-from lightning_med.data.preparation.worker_pool import Pool, cores
+from lightning_med.data.preparation.token_pass import SplitPlan, encode_splits, read_training_texts
+from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
 from lightning_med.data.sources import source as sources
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.splits.group_split import SPLITS, assign, grouped
-from lightning_med.tokenization.tokenizer import restore_tokenizer, rules_of, store_tokenizer, train_tokenizer
-from lightning_med.utils.allocator import give_back_freed_memory
-from lightning_med.utils.console import working
+from lightning_med.data.splits.group_split import SPLITS, assign_splits, group_rows
+from lightning_med.tokenization.tokenizer import (
+    read_tokenizer_rules,
+    restore_tokenizer,
+    store_tokenizer,
+    train_tokenizer,
+)
+from lightning_med.utils.allocator import release_freed_memory
+from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import sync, umask
+from lightning_med.utils.files import get_umask, sync_files
 
 _SMALL = 4 << 20  # bytes of tables that one process has prepared before others have started
 _LARGEST = 5  # groups whose size the report names
@@ -57,11 +62,11 @@ class Prepared:
     cached: bool
 
     def store(self, split: str) -> store.TokenStore:
-        with _whole(self.folder):
+        with _refuse_damaged(self.folder):
             return store.TokenStore(self.folder, split)
 
 
-def cache_root(cache_dir: str | None) -> Path:
+def find_cache_root(cache_dir: str | None) -> Path:
     """Where prepared data lies: `cache_dir`, else `$LIGHTNING_MED_CACHE`, else `~/.cache/lightning_med`."""
     return Path(cache_dir or os.environ.get("LIGHTNING_MED_CACHE") or "~/.cache/lightning_med").expanduser()
 
@@ -77,12 +82,12 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     Raises:
         InputError: A source, its columns, the tokenizer or a setting is wrong.
     """
-    files = [(number, file) for number, source in enumerate(recipe.sources) for file in sources.resolve(source.path)]
+    files = [(number, file) for number, source in enumerate(recipe.sources) for file in sources.find_files(source.path)]
     twice = [str(file) for file, times in Counter(file.resolve() for _, file in files).items() if times > 1]
     if twice:
         raise InputError(f"{twice[0]} is named twice by --data.source.", "To show its rows twice an epoch: weight: 2.")
-    content = content_digest(files)
-    root = cache_root(cache_dir)
+    content = digest_content(files)
+    root = find_cache_root(cache_dir)
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not os.access(root, os.W_OK):
@@ -92,29 +97,29 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     text = tokenizer_text
     if recipe.tokenizer == "train":
         trained = root / recipe.fingerprint(content, None)
-        if text is None or _tokenizer_of(trained) == text:  # a checkpoint's own, of the fit's own data
-            return _found_or_made(recipe, files, content, None, trained)
+        if text is None or _read_tokenizer(trained) == text:  # a checkpoint's own, of the fit's own data
+            return _find_or_make(recipe, files, content, None, trained)
     elif text is None:
-        text = rules_of(recipe.tokenizer, root)
-    return _found_or_made(recipe, files, content, text, root / recipe.fingerprint(content, text))
+        text = read_tokenizer_rules(recipe.tokenizer, root)
+    return _find_or_make(recipe, files, content, text, root / recipe.fingerprint(content, text))
 
 
-def _found_or_made(recipe: Recipe, files: Files, content: bytes, tokenizer: str | None, folder: Path) -> Prepared:
-    with FileLock(_lock(folder)):
+def _find_or_make(recipe: Recipe, files: Files, content: bytes, tokenizer: str | None, folder: Path) -> Prepared:
+    with FileLock(_lock_path(folder)):
         cached = folder.is_dir()
         if not cached:
             _make(recipe, files, content, tokenizer, folder)
-    with _whole(folder):
+    with _refuse_damaged(folder):
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        restored = restore_tokenizer(_tokenizer_of(folder))
+        restored = restore_tokenizer(_read_tokenizer(folder))
     report["recipe"] = recipe.described()  # equal data may have been prepared from another place
-    for source, weight in zip(report["sources"], _weights(recipe, files), strict=True):
+    for source, weight in zip(report["sources"], _list_weights(recipe, files), strict=True):
         source["weight"] = weight
     return Prepared(folder, folder.name, report, restored, cached)
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[None]:
+def _refuse_damaged(folder: Path) -> Iterator[None]:
     """What goes wrong in reading prepared data, as one clear line."""
     try:
         yield
@@ -122,36 +127,36 @@ def _whole(folder: Path) -> Iterator[None]:
         raise InputError(f"The prepared data {folder} is damaged.", "Delete that folder and run again.") from error
 
 
-def _weights(recipe: Recipe, files: Files) -> list[float]:
+def _list_weights(recipe: Recipe, files: Files) -> list[float]:
     return [recipe.sources[number].weight for number, _ in files]
 
 
-def _lock(folder: Path) -> Path:
+def _lock_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
-def _tokenizer_of(folder: Path) -> str:
+def _read_tokenizer(folder: Path) -> str:
     path = folder / "tokenizer.txt"
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _make(recipe: Recipe, files: Files, content: bytes, tokenizer: str | None, folder: Path) -> None:
-    _sweep(folder.parent, folder.name)
+    _remove_leftovers(folder.parent, folder.name)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        with working("Preparing the consultations") as tell:
+        with show_progress("Preparing the consultations") as tell:
             _build(recipe, files, tokenizer, temporary, tell)
-        if content_digest(files) != content:
+        if digest_content(files) != content:
             raise InputError("A source changed while it was read.", "Run again once it is written.")
-        temporary.chmod(0o777 & ~umask())  # made private, as temporary things are; a cache may be shared
-        sync(temporary)
+        temporary.chmod(0o777 & ~get_umask())  # made private, as temporary things are; a cache may be shared
+        sync_files(temporary)
         os.replace(temporary, folder)
-        sync(folder.parent)
+        sync_files(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sweep(root: Path, own: str) -> None:
+def _remove_leftovers(root: Path, own: str) -> None:
     """Removes what preparations that were killed left behind; those that still run hold their lock."""
     for left in root.glob(".*-*"):
         name = left.name[1:].rsplit("-", 1)[0]
@@ -168,24 +173,24 @@ def _sweep(root: Path, own: str) -> None:
 def _build(recipe: Recipe, files: Files, tokenizer: str | None, folder: Path, tell: Tell) -> None:
     bad = BadRows(recipe.on_bad_row)
     size = sum(file.stat().st_size for _, file in files)
-    with Spool(folder / "spool") as spool, Pool(cores() if size > _SMALL else 1) as pool:
+    with Spool(folder / "spool") as spool, WorkerPool(count_cores() if size > _SMALL else 1) as pool:
         read = read_rows(recipe, files, bad, spool, pool, tell)
-        kept = without_duplicates(recipe, read)
+        kept = find_unrepeated(recipe, read)
         if not len(kept):
-            raise _nothing_left(recipe, read, bad)
+            raise _explain_no_rows(recipe, read, bad)
         tell("looking for near-duplicates", 0, 0)
         sets = spool.shingles().select(kept) if recipe.near_duplicates else None
         questions, patients = read.questions[kept], read.patients[kept]
-        groups = grouped(questions, patients, read.answers[kept], sets)
+        groups = group_rows(questions, patients, read.answers[kept], sets)
         keys = np.where(patients != 0, patients, read.origins[kept])
         del sets
-        give_back_freed_memory()
-        sides, moved = assign(groups, keys, recipe.seed, recipe.test_fraction, recipe.val_fraction)
-        plan = Plan(read, kept, sides, groups)
+        release_freed_memory()
+        sides, moved = assign_splits(groups, keys, recipe.seed, recipe.test_fraction, recipe.val_fraction)
+        plan = SplitPlan(read, kept, sides, groups)
         if tokenizer is None:
             tell("training the tokenizer", 0, 0)
-            tokenizer = store_tokenizer(train_tokenizer(training_texts(plan, spool), recipe.vocab_size))
-        told = encode(recipe, plan, spool, tokenizer, folder, pool, tell)
+            tokenizer = store_tokenizer(train_tokenizer(read_training_texts(plan, spool), recipe.vocab_size))
+        told = encode_splits(recipe, plan, spool, tokenizer, folder, pool, tell)
     sizes = np.sort(np.bincount(groups.labels))[::-1][:_LARGEST]
     report = {
         **read.report(recipe, kept, bad),
@@ -201,7 +206,7 @@ def _build(recipe: Recipe, files: Files, tokenizer: str | None, folder: Path, te
     (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def _nothing_left(recipe: Recipe, read: Rows, bad: BadRows) -> InputError:
+def _explain_no_rows(recipe: Recipe, read: CleanRows, bad: BadRows) -> InputError:
     rows = sum(read.rows_in.values()) + bad.count
     dropped = [f"{count} {rule}" for rule, count in read.counts.items() if count and recipe.rules[rule]]
     dropped += [f"{bad.count} unreadable"] if bad.count else []

@@ -49,7 +49,7 @@ class Recipe:
         shaping["columns"] = [source.columns for source in self.sources]
         digest.update(json.dumps(shaping, sort_keys=True).encode())
         digest.update((tokenizer or "train").encode())
-        digest.update(_code())
+        digest.update(digest_code())
         digest.update(repr([(name, version(name)) for name in _LIBRARIES]).encode())
         return digest.hexdigest()[:24]
 
@@ -58,7 +58,7 @@ class Recipe:
         return json.loads(json.dumps(asdict(self)))
 
 
-def content_digest(files: Files) -> bytes:
+def digest_content(files: Files) -> bytes:
     """Of the files' names, sources and content. Where they lie does not matter, what they hold does."""
     digest = sha256()
     for number, file in files:
@@ -72,7 +72,7 @@ def content_digest(files: Files) -> bytes:
     return digest.digest()
 
 
-def _code() -> bytes:
+def digest_code() -> bytes:
     """Of all that turns rows into tokens: a change there must not meet data that older code prepared."""
     digest = sha256()
     for pattern in SHAPING_CODE:

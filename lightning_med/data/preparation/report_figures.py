@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from lightning_med.data.preparation.token_shard import Shard
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.privacy import mask as private
-from lightning_med.privacy.common_words import ordinary_words
+from lightning_med.privacy.common_words import read_ordinary_words
 
 _BINS = 40
 _OPENINGS = 15  # shown
@@ -20,7 +20,7 @@ _SHIFTED = 12  # words shown
 _LEAST = 50  # uses of a word before its share says anything
 
 
-class Statistics:
+class TokenStatistics:
     """Collects what is said of the tokens while they are written.
 
     Args:
@@ -70,7 +70,7 @@ class Statistics:
         """How far validation and test lie from training, in tokens used, and the words that differ most in test."""
         train = self._uses["train"]
         found: dict[str, Any] = {
-            split: {"divergence": _divergence(train, uses), "unseen": _share(uses[train == 0], uses)}
+            split: {"divergence": _compute_divergence(train, uses), "unseen": _compute_share(uses[train == 0], uses)}
             for split, uses in self._uses.items()
             if split != "train"
         }
@@ -81,7 +81,7 @@ class Statistics:
         shifted = []
         for token in order:
             word = tokenizer.decode([int(token)])
-            if word.startswith(" ") and word.strip().lower() in ordinary_words():  # a name is none
+            if word.startswith(" ") and word.strip().lower() in read_ordinary_words():  # a name is none
                 shifted.append({"word": word.strip(), "train": float(one[token]), "test": float(other[token])})
             if len(shifted) == _SHIFTED:
                 break
@@ -91,11 +91,11 @@ class Statistics:
         return {split: np.concatenate([np.empty((0, 3), np.int32), *rows]) for split, rows in self._lengths.items()}
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> float:
+def _compute_share(part: np.ndarray, whole: np.ndarray) -> float:
     return float(part.sum() / max(whole.sum(), 1))
 
 
-def _divergence(one: np.ndarray, other: np.ndarray) -> float:
+def _compute_divergence(one: np.ndarray, other: np.ndarray) -> float:
     """The Jensen-Shannon divergence of two counts, in bits; 0 where one of them is empty."""
     if not one.sum() or not other.sum():
         return 0.0

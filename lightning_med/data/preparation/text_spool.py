@@ -59,9 +59,9 @@ class Spool:
             for index in range(reader.num_record_batches):
                 yield reader.get_batch(index)
 
-    def shingles(self) -> near.Sets:
+    def shingles(self) -> near.ShingleSets:
         """The sets of all questions, mapped from disk."""
         sizes = np.concatenate(self._sizes or [np.empty(0, np.int64)])
         path = self._folder / "shingles"
         empty = not path.stat().st_size
-        return near.Sets.of(np.empty(0, np.uint64) if empty else np.memmap(path, np.uint64, "r"), sizes)
+        return near.ShingleSets.of(np.empty(0, np.uint64) if empty else np.memmap(path, np.uint64, "r"), sizes)

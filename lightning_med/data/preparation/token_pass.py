@@ -14,21 +14,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightning_med.data.preparation import token_store as store
-from lightning_med.data.preparation.clean_pass import Rows, Tell
+from lightning_med.data.preparation.clean_pass import CleanRows, Tell
 from lightning_med.data.preparation.recipe import Recipe
-from lightning_med.data.preparation.report_figures import Statistics
+from lightning_med.data.preparation.report_figures import TokenStatistics
 from lightning_med.data.preparation.text_spool import Spool
-from lightning_med.data.preparation.token_shard import Coding, Task, encoded
-from lightning_med.data.preparation.worker_pool import Pool
+from lightning_med.data.preparation.token_shard import Coding, Task, encode_batch
+from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.splits.group_split import SPLITS, Groups
 from lightning_med.privacy import mask as private
-from lightning_med.tokenization.tokenizer import StoredRules, is_swift
-from lightning_med.utils.allocator import give_back_freed_memory
+from lightning_med.tokenization.tokenizer import StoredRules, is_fast_bpe_exact
+from lightning_med.utils.allocator import release_freed_memory
 
 _SHOWN = 10  # rows in the report, drawn at random
 
 
-class Plan:
+class SplitPlan:
     """Which conversations are kept, and where each goes.
 
     Args:
@@ -38,7 +38,7 @@ class Plan:
         groups: Of those that are kept.
     """
 
-    def __init__(self, read: Rows, kept: np.ndarray, sides: np.ndarray, groups: Groups) -> None:
+    def __init__(self, read: CleanRows, kept: np.ndarray, sides: np.ndarray, groups: Groups) -> None:
         self.read, self.kept = read, len(kept)
         self.sides = np.full(len(read.rows), -1, np.int8)
         self.sides[kept] = sides
@@ -70,7 +70,7 @@ class Plan:
         )
 
 
-def training_texts(plan: Plan, spool: Spool) -> Iterator[str]:
+def read_training_texts(plan: SplitPlan, spool: Spool) -> Iterator[str]:
     """Every question and answer of the training split, for a tokenizer to learn from."""
     for batch, first, after in plan.batches(spool):
         texts = plan.part(batch, first, after, SPLITS.index("train"))[1]
@@ -78,8 +78,8 @@ def training_texts(plan: Plan, spool: Spool) -> Iterator[str]:
         yield from texts.column("answer").to_pylist()
 
 
-def encode(
-    recipe: Recipe, plan: Plan, spool: Spool, tokenizer: str, folder: Path, pool: Pool, tell: Tell
+def encode_splits(
+    recipe: Recipe, plan: SplitPlan, spool: Spool, tokenizer: str, folder: Path, pool: WorkerPool, tell: Tell
 ) -> dict[str, Any]:
     """Writes the tokens and texts of every split.
 
@@ -87,13 +87,13 @@ def encode(
         What the report says of the tokens, and a few rows.
     """
     rules = StoredRules(tokenizer)
-    read, statistics, done = plan.read, Statistics(rules.vocabulary), 0
+    read, statistics, done = plan.read, TokenStatistics(rules.vocabulary), 0
     random = np.random.default_rng(recipe.seed % 2**32)
     drawn = random.choice(np.flatnonzero(plan.sides >= 0), min(_SHOWN, plan.kept), replace=False)
     shown: list[dict[str, Any]] = []
     lengths = (recipe.max_length, recipe.eval_max_length, recipe.eval_max_length)
-    coding = Coding(tokenizer, is_swift(rules.text), rules.vocabulary, recipe.system_prompt, lengths)
-    give_back_freed_memory()
+    coding = Coding(tokenizer, is_fast_bpe_exact(rules.text), rules.vocabulary, recipe.system_prompt, lengths)
+    release_freed_memory()
     source = np.array(read.owners)
     waiting: deque[tuple[pa.RecordBatch, int, int]] = deque()
 
@@ -103,14 +103,14 @@ def encode(
             yield batch, read.turns[first:after], plan.sides[first:after]
 
     with ExitStack() as stack:
-        writers = [stack.enter_context(store.Writer(folder, split, rules.vocabulary)) for split in SPLITS]
-        for shards in pool.ordered(partial(encoded, coding=coding), tasks()):
+        writers = [stack.enter_context(store.TokenWriter(folder, split, rules.vocabulary)) for split in SPLITS]
+        for shards in pool.ordered(partial(encode_batch, coding=coding), tasks()):
             batch, first, after = waiting.popleft()
             for side, (split, shard) in enumerate(zip(SPLITS, shards, strict=True)):
                 chosen, texts = plan.part(batch, first, after, side)
                 writers[side].add(shard, source[read.files[chosen]], texts)
                 statistics.add(split, shard)
-                shown += [_shown(split, texts, read, row) for row in np.intersect1d(chosen, drawn)]
+                shown += [_show_row(split, texts, read, row) for row in np.intersect1d(chosen, drawn)]
                 done += len(chosen)
             tell("encoding", done, plan.kept)
     return {
@@ -121,7 +121,7 @@ def encode(
     }
 
 
-def _shown(split: str, texts: pa.Table, read: Rows, row: int) -> dict[str, Any]:
+def _show_row(split: str, texts: pa.Table, read: CleanRows, row: int) -> dict[str, Any]:
     """A row for people to look at: without private data, even where the prepared data keeps it."""
     found = [
         text

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
-from lightning_med.utils.allocator import give_back_freed_memory
+from lightning_med.utils.allocator import release_freed_memory
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,22 @@ Task = tuple[
 ]  # texts, one row an exchange; exchanges and side of each conversation
 
 
-def encoded(task: Task, coding: Coding) -> list[Shard]:
+def encode_batch(task: Task, coding: Coding) -> list[Shard]:
     """Encodes a batch; one shard a split, those that belong to none left out."""
     texts, turns, sides = task
-    encoders = _encoders(coding)
+    encoders = _make_encoders(coding)
     owner = np.repeat(sides, turns)
     shards = []
     for side, encoder in enumerate(encoders):
         part = texts.filter(pa.array(owner == side))
         questions, answers = (part.column(name).to_pylist() for name in ("question", "answer"))
-        shards.append(_shard(encoder, coding.vocabulary, questions, answers, turns[sides == side]))
+        shards.append(_make_shard(encoder, coding.vocabulary, questions, answers, turns[sides == side]))
     return shards
 
 
-def _shard(encoder: Encoder, vocabulary: int, questions: list[str], answers: list[str], turns: np.ndarray) -> Shard:
+def _make_shard(
+    encoder: Encoder, vocabulary: int, questions: list[str], answers: list[str], turns: np.ndarray
+) -> Shard:
     rows = encoder.encode(questions, answers, None if (turns == 1).all() else turns.tolist())
     kind = np.uint16 if vocabulary <= 1 << 16 else np.int32
     ids = np.concatenate([row.input_ids for row in rows] or [np.empty(0, kind)]).astype(kind)
@@ -95,8 +97,8 @@ def _shard(encoder: Encoder, vocabulary: int, questions: list[str], answers: lis
 
 
 @lru_cache(maxsize=1)
-def _encoders(coding: Coding) -> list[Encoder]:
+def _make_encoders(coding: Coding) -> list[Encoder]:
     """One a split, kept from batch to batch."""
     first = Encoder.stored(coding.tokenizer, Prompt(coding.system_prompt), coding.lengths[0], coding.swift)
-    give_back_freed_memory()  # of the rules as text, several times what is made of them
+    release_freed_memory()  # of the rules as text, several times what is made of them
     return [first, *(first.of_length(length) for length in coding.lengths[1:])]

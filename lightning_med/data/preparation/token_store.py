@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from lightning_med.data.preparation.token_shard import Shard
-from lightning_med.data.splits.near_duplicates import MOST_ROWS, Words
-from lightning_med.tokenization.encoder import ANSWER, CYCLE, QUESTION, expand
+from lightning_med.data.splits.near_duplicates import MOST_ROWS, WordHashes
+from lightning_med.tokenization.encoder import ANSWER, CYCLE, QUESTION, expand_runs
 
 TEXTS = pa.schema(
     {
@@ -35,7 +35,7 @@ TEXTS = pa.schema(
 _ROW_GROUP = 20_000  # rows compressed together
 
 
-def schema(vocabulary: int) -> pa.Schema:
+def make_schema(vocabulary: int) -> pa.Schema:
     """The columns of a split's tokens; `source` is the number of one of the data's sources."""
     return pa.schema(
         {
@@ -47,7 +47,7 @@ def schema(vocabulary: int) -> pa.Schema:
     )
 
 
-class Writer:
+class TokenWriter:
     """Writes one split, batch by batch; memory holds a batch.
 
     Args:
@@ -57,12 +57,12 @@ class Writer:
     """
 
     def __init__(self, folder: Path, split: str, vocabulary: int) -> None:
-        self._schema = schema(vocabulary)
+        self._schema = make_schema(vocabulary)
         self._files = [(folder / f"{split}.{ending}").open("wb") for ending in ("arrow", "parquet")]
         self._tokens = pa.ipc.new_stream(self._files[0], self._schema)
         self._texts = pq.ParquetWriter(self._files[1], TEXTS, compression="zstd", use_dictionary=["source"])
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> TokenWriter:
         return self
 
     def __exit__(
@@ -84,8 +84,8 @@ class Writer:
             texts: One row an exchange, in `TEXTS`.
         """
         columns = [
-            _lists(shard.input_ids, shard.lengths, self._schema.field("input_ids").type),
-            _lists(shard.runs, shard.stretches, self._schema.field("runs").type),
+            _make_lists(shard.input_ids, shard.lengths, self._schema.field("input_ids").type),
+            _make_lists(shard.runs, shard.stretches, self._schema.field("runs").type),
             pa.array(shard.answer_bytes, pa.int32()),
             pa.array(sources, pa.int16()),
         ]
@@ -93,7 +93,7 @@ class Writer:
         self._texts.write_table(texts, row_group_size=_ROW_GROUP)
 
 
-def _lists(values: np.ndarray, lengths: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+def _make_lists(values: np.ndarray, lengths: np.ndarray, kind: pa.ListType) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, kind.value_type), type=kind)
 
@@ -110,8 +110,8 @@ class TokenStore:
     def __init__(self, folder: Path, split: str) -> None:
         self.table = Dataset.from_file(str(folder / f"{split}.arrow"))
         self._texts = folder / f"{split}.parquet"
-        self._ids = _Ragged(self.table.data.column("input_ids"))
-        self._runs = _Ragged(self.table.data.column("runs"))
+        self._ids = _RaggedColumn(self.table.data.column("input_ids"))
+        self._runs = _RaggedColumn(self.table.data.column("runs"))
         self.lengths = self._ids.lengths
         self.answer_bytes = self.table.data.column("answer_bytes").to_numpy()
         self.sources = self.table.data.column("source").to_numpy()
@@ -136,7 +136,7 @@ class TokenStore:
 
     def parts(self, row: int) -> np.ndarray:
         """`[length]`, uint8; see `Encoded.parts`."""
-        return expand(self._runs[row])
+        return expand_runs(self._runs[row])
 
     def texts(self, row: int) -> dict[str, Any]:
         """`source`, `row`, `group`, and the first `question` and `answer` of a consultation."""
@@ -150,7 +150,7 @@ class TokenStore:
         table = pq.read_table(self._texts, columns=["question", "turn"])  # not kept: only the keys are
         questions = table.filter(pc.equal(table.column("turn"), 0)).column("question").combine_chunks()
         blocks = [questions.slice(start, MOST_ROWS) for start in range(0, len(questions), MOST_ROWS)]
-        return np.concatenate([Words.of(block).keys() for block in blocks] or [np.empty(0, np.uint64)])
+        return np.concatenate([WordHashes.of(block).keys() for block in blocks] or [np.empty(0, np.uint64)])
 
     @cached_property
     def _table(self) -> tuple[pa.Table, np.ndarray]:
@@ -159,7 +159,7 @@ class TokenStore:
         return table, np.flatnonzero(table.column("turn").to_numpy() == 0)
 
 
-class _Ragged:
+class _RaggedColumn:
     """A column of lists as NumPy views, chunk by chunk: no copy, no Python object a row."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:

@@ -16,12 +16,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Pool:
+class WorkerPool:
     """Processes that work side by side; or this one, where there is little to do.
 
     Loky's processes need no `if __name__ == "__main__"` in the caller's script, and copy no lock that another thread
@@ -36,16 +36,16 @@ class Pool:
         self._executor: Any = None
         self._held: Connection  # no one writes to it: the system closes it when this process is gone
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> WorkerPool:
         if self._processes > 1:
             from loky import ProcessPoolExecutor
 
             watched, self._held = Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                self._processes, initializer=_follow, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
+                self._processes, initializer=_exit_with_parent, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
             )
-            with _deaf():
-                self._executor.submit(_nothing)  # starts all processes
+            with _ignore_interrupts():
+                self._executor.submit(_do_nothing)  # starts all processes
         return self
 
     def __exit__(
@@ -74,12 +74,12 @@ class Pool:
             yield waiting.popleft().result()
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
+def _ignore_interrupts() -> Iterator[None]:
     """A process that is started here never hears a terminal's Ctrl-C, which is for its parent to answer."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -91,7 +91,7 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _follow(parent: Connection) -> None:
+def _exit_with_parent(parent: Connection) -> None:
     """Ends this process when the other end of a pipe is closed; loky's own would wait for work for ever."""
 
     def watch() -> None:

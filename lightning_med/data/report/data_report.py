@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lightning_med.data.cleaning.cleaner import masked
+from lightning_med.data.cleaning.cleaner import mask_column
 from lightning_med.data.preparation.pipeline import Prepared
 from lightning_med.data.report.html_page import page
-from lightning_med.data.report.spreadsheet import as_csv
+from lightning_med.data.report.spreadsheet import write_csv
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.utils.files import whole, write_whole
+from lightning_med.utils.files import write_atomically, write_text
 
 _SAMPLE = 200  # rows for people with a spreadsheet
 _SHOWN = 40  # characters of a file's name in a table's title
@@ -29,15 +29,15 @@ def write_report(prepared: Prepared, folder: Path) -> None:
     `validation.parquet` and `test.parquet` the cleaned consultations; `sample.csv` some of them, drawn at random.
     """
     for split in SPLITS:
-        with whole(folder / f"{split}.parquet") as temporary:
+        with write_atomically(folder / f"{split}.parquet") as temporary:
             shutil.copyfile(prepared.folder / f"{split}.parquet", temporary)
-    write_whole(folder / "sample.csv", as_csv(_sample(prepared)))
+    write_text(folder / "sample.csv", write_csv(_format_row(prepared)))
     content = {**prepared.report, "fingerprint": prepared.fingerprint}
-    write_whole(folder / "report.html", page(content))
-    write_whole(folder / "report.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "report.html", page(content))
+    write_text(folder / "report.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _sample(prepared: Prepared) -> pd.DataFrame:
+def _format_row(prepared: Prepared) -> pd.DataFrame:
     """Some exchanges of all splits; the same ones for the same data."""
     total = sum(pq.read_metadata(prepared.folder / f"{split}.parquet").num_rows for split in SPLITS)
     drawn = np.sort(np.random.default_rng(0).choice(total, min(_SAMPLE, total), replace=False))
@@ -50,7 +50,7 @@ def _sample(prepared: Prepared) -> pd.DataFrame:
                 first += len(batch)
     sample = pd.concat(parts, ignore_index=True)
     for column in ("question", "answer"):  # a file that is passed around: without private data, whatever the setting
-        sample[column] = masked(sample[column], answer=column == "answer")[0]
+        sample[column] = mask_column(sample[column], answer=column == "answer")[0]
     return sample
 
 

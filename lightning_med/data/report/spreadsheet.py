@@ -13,17 +13,17 @@ import pandas as pd
 _ARMED = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
-def disarmed(text: str) -> str:
+def disarm(text: str) -> str:
     """A text that a spreadsheet takes for a text; `armed` gives back the original."""
     return f"'{text}" if _ARMED.match(text) else text
 
 
-def armed(text: str) -> str:
+def is_armed(text: str) -> str:
     """The original of a text of `disarmed`."""
     return text[1:] if text.startswith("'") and _ARMED.match(text[1:]) else text
 
 
-def as_csv(frame: pd.DataFrame) -> str:
+def write_csv(frame: pd.DataFrame) -> str:
     """A frame as CSV for people: every text disarmed, with the mark by which spreadsheets know UTF-8."""
-    safe = frame.map(lambda cell: disarmed(cell) if isinstance(cell, str) else cell)
+    safe = frame.map(lambda cell: disarm(cell) if isinstance(cell, str) else cell)
     return "\ufeff" + safe.to_csv(index=False, lineterminator="\r\n")

@@ -34,21 +34,21 @@ class BadRows:
     count: int = 0
     places: list[str] = field(default_factory=list)
 
-    def add(self, where: str, what: str, mend: str) -> None:
+    def add(self, where: str, what: str, hint: str) -> None:
         """One more.
 
         Raises:
             InputError: The policy is `error`.
         """
         if self.policy == "error":
-            stop = "" if mend.endswith((".", "?", "]")) else "."
-            raise InputError(f"{where}: {what}.", f"{mend}{stop} Or leave such rows out: --data.on_bad_row drop")
+            stop = "" if hint.endswith((".", "?", "]")) else "."
+            raise InputError(f"{where}: {what}.", f"{hint}{stop} Or leave such rows out: --data.on_bad_row drop")
         self.count += 1
         if len(self.places) < _SHOWN:
             self.places.append(f"{Path(where).name}: {what}")
 
 
-def sound(frame: pd.DataFrame, columns: list[str], places: Iterable[str], bad: BadRows) -> pd.DataFrame:
+def keep_readable(frame: pd.DataFrame, columns: list[str], places: Iterable[str], bad: BadRows) -> pd.DataFrame:
     """The rows of a frame whose cells are whole text or null.
 
     Args:
@@ -57,17 +57,17 @@ def sound(frame: pd.DataFrame, columns: list[str], places: Iterable[str], bad: B
         places: For each row its file and place there, for messages.
         bad: What to do with the others.
     """
-    suspects = [name for name in columns if not _is_sound(frame[name])]
+    suspects = [name for name in columns if not _is_readable(frame[name])]
     if not suspects:
         return frame
-    wrong = [fault(cells) for cells in zip(*(frame[name] for name in suspects), strict=True)]
+    wrong = [find_fault(cells) for cells in zip(*(frame[name] for name in suspects), strict=True)]
     for place, found in zip(places, wrong, strict=True):
         if found:
             bad.add(place, *found)
     return frame[[not found for found in wrong]]
 
 
-def _is_sound(column: pd.Series) -> bool:
+def _is_readable(column: pd.Series) -> bool:
     """Whether a whole column is sound, seen without a look at each cell by Python."""
     if pd.api.types.infer_dtype(column, skipna=True) not in ("string", "empty"):  # Arrow takes bytes for text
         return False
@@ -79,8 +79,8 @@ def _is_sound(column: pd.Series) -> bool:
     return longest <= MAX_CELL and not pc.any(pc.match_substring(texts, "\x00")).as_py()
 
 
-def fault(cells: Iterable[object]) -> tuple[str, str] | None:
-    """What is wrong with the cells of a row, and how to mend it; `None` if nothing is."""
+def find_fault(cells: Iterable[object]) -> tuple[str, str] | None:
+    """What is wrong with the cells of a row, and how to fix it; `None` if nothing is."""
     for cell in cells:
         if not isinstance(cell, str):
             if cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell):

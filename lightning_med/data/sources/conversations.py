@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from lightning_med.data.sources.bad_rows import BadRows, fault
-from lightning_med.data.sources.table_files import place
+from lightning_med.data.sources.bad_rows import BadRows, find_fault
+from lightning_med.data.sources.table_files import describe_place
 
 _PATIENT = {"user", "human", "patient"}
 _DOCTOR = {"assistant", "gpt", "doctor", "model"}
@@ -17,7 +17,7 @@ _LEFT_OUT = {"system", "developer"}  # the system prompt is a setting of ours
 _EXPECTED = 'Expected: [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}, …]'
 
 
-def exchanges(frame: pd.DataFrame, column: str, path: Any, bad: BadRows) -> pd.DataFrame:
+def split_exchanges(frame: pd.DataFrame, column: str, path: Any, bad: BadRows) -> pd.DataFrame:
     """One row an exchange, a patient's turn and the doctor's reply to it, numbered by `turn` within a conversation.
 
     What a doctor says before the patient has spoken, and what a patient says last without a reply, are left out;
@@ -33,13 +33,13 @@ def exchanges(frame: pd.DataFrame, column: str, path: Any, bad: BadRows) -> pd.D
     rows = []
     others = [name for name in frame.columns if name != column]
     for cell, rest in zip(frame[column], frame[others].itertuples(index=False, name=None), strict=True):
-        where = place(path, rest[others.index("row")], rest[others.index("line")])
+        where = describe_place(path, rest[others.index("row")], rest[others.index("line")])
         try:
-            found = list(_pairs(_turns(cell)))
+            found = list(_pair_turns(_read_turns(cell)))
         except ValueError as error:
             bad.add(where, str(error), _EXPECTED)
             continue
-        wrong = fault(text for pair in found for text in pair)
+        wrong = find_fault(text for pair in found for text in pair)
         if wrong:
             bad.add(where, *wrong)
             continue
@@ -47,7 +47,7 @@ def exchanges(frame: pd.DataFrame, column: str, path: Any, bad: BadRows) -> pd.D
     return pd.DataFrame(rows, columns=["question", "answer", "turn", *others], dtype=object)
 
 
-def _turns(cell: Any) -> Iterator[tuple[bool, str]]:
+def _read_turns(cell: Any) -> Iterator[tuple[bool, str]]:
     """Whether the doctor speaks, and what is said."""
     if cell is None:
         return
@@ -72,7 +72,7 @@ def _turns(cell: Any) -> Iterator[tuple[bool, str]]:
         yield role in _DOCTOR, content
 
 
-def _pairs(turns: Iterator[tuple[bool, str]]) -> Iterator[tuple[str, str]]:
+def _pair_turns(turns: Iterator[tuple[bool, str]]) -> Iterator[tuple[str, str]]:
     question: list[str] = []
     answer: list[str] = []
     for doctor, text in turns:

@@ -17,7 +17,7 @@ _TRIES = 5  # of a download that breaks off
 _NO_ARCHIVE = (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error)
 
 
-def fetched(handle: str) -> Path:
+def download_dataset(handle: str) -> Path:
     """The folder of a data set, from kagglehub's cache or downloaded into it, unmodified.
 
     Kaggle is asked for the newest version; where it cannot answer, the newest one in the cache does, and a line says
@@ -39,18 +39,18 @@ def fetched(handle: str) -> Path:
     corrupt = (*_NO_ARCHIVE, exceptions.DataCorruptionError)
     refused = (exceptions.UnauthenticatedError, exceptions.BackendError, exceptions.CredentialError)
     try:
-        return _downloaded(handle)
+        return _download(handle)
     except corrupt as error:  # no archive, no JSON, or a broken kaggle.json
         _forget(handle)
-        raise _failed(handle, f"what Kaggle sent cannot be used: {_reason(error)}.") from error
+        raise _explain_failure(handle, f"what Kaggle sent cannot be used: {_find_reason(error)}.") from error
     except (OSError, *refused) as error:  # requests' errors are OSErrors
-        if _may_pass(error) and (stored := _stored(handle)):
+        if _may_pass(error) and (stored := _find_stored(handle)):
             say(f"kaggle:{handle}: Kaggle does not answer; version {stored.name} is taken from this machine's cache.")
             return stored
-        raise _told(handle, error) from error
+        raise _explain(handle, error) from error
 
 
-def _downloaded(handle: str) -> Path:
+def _download(handle: str) -> Path:
     """kagglehub's download, taken up where it broke off: kagglehub keeps what came, but does not try again itself."""
     import kagglehub
     from requests.exceptions import ChunkedEncodingError
@@ -89,7 +89,7 @@ def _is_whole(version: Path) -> bool:
     return (version.parents[1] / f"{version.name}.complete").exists()
 
 
-def _stored(handle: str) -> Path | None:
+def _find_stored(handle: str) -> Path | None:
     """The newest whole version in the cache; kagglehub itself finds none without asking Kaggle for its number."""
     if handle.count("/") > 1:  # one version is wanted, and kagglehub looked for that one itself
         return None
@@ -109,7 +109,7 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, (ConnectionError, Timeout)) or status == 429 or (status is not None and status >= 500)
 
 
-def _told(handle: str, error: Exception) -> InputError:
+def _explain(handle: str, error: Exception) -> InputError:
     """The line for an error of kagglehub, of `requests`, or of this machine."""
     from kagglehub.config import get_kaggle_credentials
     from kagglehub.exceptions import CredentialError, UnauthenticatedError
@@ -117,33 +117,35 @@ def _told(handle: str, error: Exception) -> InputError:
 
     status = _status(error)
     if isinstance(error, (UnauthenticatedError, CredentialError)):
-        return _failed(handle, "Kaggle asks for credentials and found none.", _LOGIN)
+        return _explain_failure(handle, "Kaggle asks for credentials and found none.", _LOGIN)
     if status in (401, 403) and get_kaggle_credentials():
-        return _failed(
+        return _explain_failure(
             handle, f"Kaggle refused access ({status}): the credentials are wrong or lack the right.", _LOGIN
         )
     if status in (401, 403):
         what = f"Kaggle refused access ({status}) without credentials: the data set is not public, or there is none."
-        return _failed(handle, what, _LOGIN)
+        return _explain_failure(handle, what, _LOGIN)
     if status == 404:
-        return _failed(handle, "Kaggle has no such data set (404).", "Check the name. ")
+        return _explain_failure(handle, "Kaggle has no such data set (404).", "Check the name. ")
     if status is not None and _may_pass(error):
         trouble = "it had too many requests" if status == 429 else "the trouble is on its side"
-        return _failed(handle, f"Kaggle answered {status}: {trouble}.", "Try again later. ")
+        return _explain_failure(handle, f"Kaggle answered {status}: {trouble}.", "Try again later. ")
     if isinstance(error, ChunkedEncodingError):
-        return _failed(handle, f"the download broke off, {_TRIES} times.", "Start again: it goes on where it ended. ")
+        return _explain_failure(
+            handle, f"the download broke off, {_TRIES} times.", "Start again: it goes on where it ended. "
+        )
     if isinstance(error, RequestException) and status is None:
-        return _failed(handle, f"Kaggle cannot be reached ({type(error).__name__}).")
-    return _failed(handle, f"it could not be fetched: {_reason(error)}.")
+        return _explain_failure(handle, f"Kaggle cannot be reached ({type(error).__name__}).")
+    return _explain_failure(handle, f"it could not be fetched: {_find_reason(error)}.")
 
 
-def _failed(handle: str, what: str, mend: str = "") -> InputError:
+def _explain_failure(handle: str, what: str, hint: str = "") -> InputError:
     owner_and_name = "/".join(handle.split("/")[:2])
     by_hand = f"download it by hand from kaggle.com/datasets/{owner_and_name} and give the file: --data.source FILE.csv"
-    return InputError(f"kaggle:{handle}: {what}", f"{mend}Or {by_hand}")
+    return InputError(f"kaggle:{handle}: {what}", f"{hint}Or {by_hand}")
 
 
-def _reason(error: Exception) -> str:
+def _find_reason(error: Exception) -> str:
     if type(error).__name__ == "JSONDecodeError":
         return "no answer of Kaggle's, perhaps the login page of a network between"
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160].rstrip(".")

@@ -13,8 +13,8 @@ import pandas as pd
 
 from lightning_med.data.sources import kaggle
 from lightning_med.data.sources import table_files as tables
-from lightning_med.data.sources.bad_rows import BadRows, sound
-from lightning_med.data.sources.conversations import exchanges
+from lightning_med.data.sources.bad_rows import BadRows, keep_readable
+from lightning_med.data.sources.conversations import split_exchanges
 from lightning_med.utils import hub
 from lightning_med.utils.errors import InputError
 
@@ -48,7 +48,7 @@ class Source:
         return {name: getattr(self, name) for name in (*texts, "group_column") if getattr(self, name)}
 
 
-def sources(given: str | list[Any], **common: str | None) -> list[Source]:
+def parse_sources(given: str | list[Any], **common: str | None) -> list[Source]:
     """The sources that a setting names.
 
     Args:
@@ -61,13 +61,13 @@ def sources(given: str | list[Any], **common: str | None) -> list[Source]:
     entries = [given] if isinstance(given, str) else list(given)
     if not entries:
         raise InputError("--data.source is an empty list.", "Name a file, a folder, kaggle:OWNER/NAME, …")
-    found = [_source(entry if isinstance(entry, dict) else {"path": entry}, common) for entry in entries]
+    found = [_parse_source(entry if isinstance(entry, dict) else {"path": entry}, common) for entry in entries]
     if all(source.weight == 0 for source in found):
         raise InputError("Every source has the weight 0.", "Then there is nothing to train on.")
     return found
 
 
-def _source(entry: dict[str, Any], common: dict[str, str | None]) -> Source:
+def _parse_source(entry: dict[str, Any], common: dict[str, str | None]) -> Source:
     known = ("path", "weight", *_COLUMNS)
     unknown = [str(name) for name in entry if name not in known]
     if unknown or not isinstance(entry.get("path"), str):
@@ -94,7 +94,7 @@ def _source(entry: dict[str, Any], common: dict[str, str | None]) -> Source:
     return source
 
 
-def resolve(path: str) -> list[Path]:
+def find_files(path: str) -> list[Path]:
     """The table files that a source names, downloaded if need be, in a fixed order.
 
     Raises:
@@ -104,16 +104,17 @@ def resolve(path: str) -> list[Path]:
         from lightning_med.data import sample
 
         return [sample.PATH]
-    for scheme, download in (("kaggle:", kaggle.fetched), ("hub:", _from_hub)):
+    for scheme, download in (("kaggle:", kaggle.download_dataset), ("hub:", _download_from_hub)):
         if path.startswith(scheme):
-            return _tables(download(path.removeprefix(scheme)), path)
+            return _find_tables(download(path.removeprefix(scheme)), path)
     place = Path(path).expanduser()
     if place.is_dir():
-        return _tables(place, path)
+        return _find_tables(place, path)
     if place.is_file():
         if place.suffix.lower() not in tables.SUFFIXES:
             raise InputError(
-                f"{path} is not a table that can be read.", f"Known endings: {_endings()}; save or unpack it as one."
+                f"{path} is not a table that can be read.",
+                f"Known endings: {_list_endings()}; save or unpack it as one.",
             )
         return [place]
     found = sorted(Path(p) for p in glob.glob(str(place), recursive=True) if _is_table(Path(p)))
@@ -125,13 +126,13 @@ def resolve(path: str) -> list[Path]:
     return found
 
 
-def names(files: list[Path]) -> list[str]:
+def name_files(files: list[Path]) -> list[str]:
     """What each file is called in what we write: its name, and its folder's where two share one; no whole path."""
     common = Counter(file.name for file in files)
     return [file.name if common[file.name] == 1 else f"{file.absolute().parent.name}/{file.name}" for file in files]
 
 
-def read(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
+def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
     """The consultations of one file, in order.
 
     Yields:
@@ -142,13 +143,13 @@ def read(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
         InputError: See `tables.frames`.
     """
     columns = source.columns
-    for frame in tables.frames(file, columns, bad):
+    for frame in tables.read_table(file, columns, bad):
         frame = frame.set_axis([*(option.removesuffix("_column") for option in columns), "row", "line"], axis=1)
         if source.messages_column:
-            frame = exchanges(frame, "messages", file, bad)
+            frame = split_exchanges(frame, "messages", file, bad)
         else:
-            places = (tables.place(file, *of) for of in zip(frame["row"], frame["line"], strict=True))
-            frame = sound(frame, ["question", "answer"], places, bad)
+            places = (tables.describe_place(file, *of) for of in zip(frame["row"], frame["line"], strict=True))
+            frame = keep_readable(frame, ["question", "answer"], places, bad)
         if source.group_column:
             groups = [None if cell is None or cell != cell else str(cell).strip() or None for cell in frame["group"]]
             frame = frame.assign(group=pd.Series(groups, index=frame.index, dtype=object))
@@ -159,16 +160,16 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in tables.SUFFIXES and path.is_file() and path.name not in _NOT_TABLES
 
 
-def _tables(folder: Path, path: str) -> list[Path]:
+def _find_tables(folder: Path, path: str) -> list[Path]:
     found = sorted(p for p in folder.rglob("*") if _is_table(p))
     if not found:
-        raise InputError(f"{path} holds no table.", f"Known endings: {_endings()}.")
+        raise InputError(f"{path} holds no table.", f"Known endings: {_list_endings()}.")
     return found
 
 
-def _endings() -> str:
+def _list_endings() -> str:
     return ", ".join(tables.SUFFIXES)
 
 
-def _from_hub(name: str) -> Path:
-    return hub.fetched(name, "--data.source FOLDER", [f"*{ending}" for ending in tables.SUFFIXES], repo_type="dataset")
+def _download_from_hub(name: str) -> Path:
+    return hub.download(name, "--data.source FOLDER", [f"*{ending}" for ending in tables.SUFFIXES], repo_type="dataset")

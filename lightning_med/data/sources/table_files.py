@@ -26,7 +26,7 @@ Columns = dict[str, str]  # the option that names a column -> the column's name
 Record = tuple[int, int, list[Any]]  # row, line (0 where a file has none), cells
 
 
-def frames(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
+def read_table(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
     """The rows of a file, in order.
 
     Args:
@@ -41,32 +41,38 @@ def frames(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]
     Raises:
         InputError: A column is missing, or the file is malformed; the message names file and line.
     """
-    reader = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix.lower()]
+    reader = {
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".json": _read_json,
+        ".jsonl": _read_jsonl,
+        ".parquet": _read_parquet,
+    }[path.suffix.lower()]
     try:
         yield from reader(path, columns, bad)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def place(path: Path, row: int, line: int = 0) -> str:
+def describe_place(path: Path, row: int, line: int = 0) -> str:
     """A row, for messages."""
     return f"{path}, line {line} (row {row})" if line else f"{path}, row {row}"
 
 
-def _frames(columns: Columns, records: Iterable[Record]) -> Iterator[pd.DataFrame]:
+def _read_frames(columns: Columns, records: Iterable[Record]) -> Iterator[pd.DataFrame]:
     part: list[Record] = []
     size = 0
     for record in records:
         part.append(record)
         size += sum(len(cell) for cell in record[2] if isinstance(cell, str))
         if len(part) == CHUNK or size > _LARGE:
-            yield _frame(columns, part)
+            yield _make_frame(columns, part)
             part, size = [], 0
     if part:
-        yield _frame(columns, part)
+        yield _make_frame(columns, part)
 
 
-def _frame(columns: Columns, records: list[Record]) -> pd.DataFrame:
+def _make_frame(columns: Columns, records: list[Record]) -> pd.DataFrame:
     rows, lines, cells = zip(*records, strict=True)
     frame = pd.DataFrame(list(cells), columns=[*columns.values()], dtype=object)
     frame.insert(len(columns), "row", rows, allow_duplicates=True)  # a column of the file may have that name
@@ -77,31 +83,31 @@ def _frame(columns: Columns, records: list[Record]) -> pd.DataFrame:
 # ---------------------------------------------------------------------- CSV and TSV
 
 
-def _csv(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
+def _read_csv(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
     # The strict reader: pandas' own lets a quote left open swallow rows in silence. Bytes that are not UTF-8 are
     # carried along as lone surrogates, so that the row they stand in can be named.
     csv.field_size_limit(_MAX_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         lines = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-        header = _header(path, lines)
+        header = _read_header(path, lines)
         _check_columns(path, columns, header)
-        yield from _frames(columns, _records(path, lines, header, columns, bad))
+        yield from _read_frames(columns, _read_records(path, lines, header, columns, bad))
 
 
-def _records(path: Path, lines: Any, header: list[str], columns: Columns, bad: BadRows) -> Iterator[Record]:
+def _read_records(path: Path, lines: Any, header: list[str], columns: Columns, bad: BadRows) -> Iterator[Record]:
     wanted = [header.index(name) for name in columns.values()]
-    for row, (line, cells) in enumerate(_lines(path, lines)):
+    for row, (line, cells) in enumerate(_read_lines(path, lines)):
         if len(cells) == len(header):
             yield row, line, [cells[index] or None for index in wanted]
             continue
         what = f"{len(cells)} cell{'s' * (len(cells) != 1)} where the header has {len(header)}"
         if lines.line_num > line:  # a quote left open may have swallowed whole rows: not to be dropped as one
             raise InputError(f"{path}, lines {line} to {lines.line_num} (row {row}): {what}.", _QUOTES)
-        bad.add(place(path, row, line), what, _QUOTES)
+        bad.add(describe_place(path, row, line), what, _QUOTES)
 
 
-def _header(path: Path, lines: Any) -> list[str]:
-    header = next(_lines(path, lines), (0, []))[1]
+def _read_header(path: Path, lines: Any) -> list[str]:
+    header = next(_read_lines(path, lines), (0, []))[1]
     if not header:
         raise InputError(f"{path} is empty.", "A table needs a header and at least a few consultations.")
     signs = "".join(header)
@@ -114,7 +120,7 @@ def _header(path: Path, lines: Any) -> list[str]:
     return header
 
 
-def _lines(path: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
+def _read_lines(path: Path, lines: Any) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line it begins on; blank lines left out."""
     while True:
         line = lines.line_num + 1
@@ -143,8 +149,8 @@ def _check_columns(path: Path, columns: Columns, found: list[str]) -> None:
         guess = next((f for f in found if near and f.lower() == near[0]), "NAME")
         for sign, called in {";": "';'", "\t": "tabs", "|": "'|'"}.items():
             if len(found) == 1 and sign in found[0]:
-                mend = "Name it .tsv." if sign == "\t" else "Save it with commas, or as TSV."
-                raise InputError(f"{path}: its cells seem to be separated by {called}.", mend)
+                hint = "Name it .tsv." if sign == "\t" else "Save it with commas, or as TSV."
+                raise InputError(f"{path}: its cells seem to be separated by {called}.", hint)
         if path.suffix.lower() in (".csv", ".tsv") and any("@" in name or name.count(" ") > 5 for name in found):
             raise InputError(
                 f"{path}: its first line reads like a row, not like a header.",
@@ -161,7 +167,7 @@ def _check_columns(path: Path, columns: Columns, found: list[str]) -> None:
 # ---------------------------------------------------------------------- JSON
 
 
-def _json(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
+def _read_json(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
     try:
         records = json.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -178,24 +184,24 @@ def _json(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
         raise InputError(f"{path} is no table: {error}.", 'Expected: [{"input": "…", "output": "…"}, …]') from error
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InputError(f"{path} is not a list of objects.", 'Expected: [{"input": "…", "output": "…"}, …]')
-    yield from _from_objects(path, columns, ((row, 0, record) for row, record in enumerate(records)))
+    yield from _frame_objects(path, columns, ((row, 0, record) for row, record in enumerate(records)))
 
 
-def _jsonl(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
+def _read_jsonl(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
     with path.open("rb") as lines:
         numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-        yield from _from_objects(
+        yield from _frame_objects(
             path,
             columns,
             (
                 (row, number, record)
                 for row, (number, line) in enumerate(numbered)
-                if (record := _object(line, place(path, row, number), bad)) is not None
+                if (record := _parse_object(line, describe_place(path, row, number), bad)) is not None
             ),
         )
 
 
-def _object(line: bytes, where: str, bad: BadRows) -> dict[str, Any] | None:
+def _parse_object(line: bytes, where: str, bad: BadRows) -> dict[str, Any] | None:
     """The object of a JSONL line, `None` if it is a bad row."""
     try:
         record = json.loads(line.decode("utf-8-sig" if line.startswith(b"\xef\xbb\xbf") else "utf-8"))
@@ -211,14 +217,14 @@ def _object(line: bytes, where: str, bad: BadRows) -> dict[str, Any] | None:
     return record
 
 
-def _from_objects(
+def _frame_objects(
     path: Path, columns: Columns, objects: Iterator[tuple[int, int, dict[str, Any]]]
 ) -> Iterator[pd.DataFrame]:
     """Frames of numbered objects; the first few hundred must know every column, later ones may lack a key."""
     first = list(islice(objects, _KNOWING))
     if first:
         _check_columns(path, columns, list(dict.fromkeys(key for *_, found in first for key in found)))
-    yield from _frames(
+    yield from _read_frames(
         columns,
         ((row, line, [found.get(name) for name in columns.values()]) for row, line, found in chain(first, objects)),
     )
@@ -227,7 +233,7 @@ def _from_objects(
 # ---------------------------------------------------------------------- Parquet
 
 
-def _parquet(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
+def _read_parquet(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -236,14 +242,14 @@ def _parquet(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFram
         with pq.ParquetFile(path) as file:
             _check_columns(path, columns, file.schema_arrow.names)
             for batch in file.iter_batches(CHUNK, columns=[*columns.values()]):
-                cells = zip(*(_cells(batch.column(name)) for name in columns.values()), strict=True)
-                yield from _frames(columns, ((row + at, 0, list(own)) for at, own in enumerate(cells)))
+                cells = zip(*(_convert_cells(batch.column(name)) for name in columns.values()), strict=True)
+                yield from _read_frames(columns, ((row + at, 0, list(own)) for at, own in enumerate(cells)))
                 row += len(batch)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a whole Parquet file: {error}", "Fetch or write it again.") from error
 
 
-def _cells(column: Any) -> list[Any]:
+def _convert_cells(column: Any) -> list[Any]:
     try:
         return column.to_pylist()
     except UnicodeDecodeError:  # as in CSV, such bytes are carried along until their row can be named

@@ -39,7 +39,9 @@ class Groups:
         return int(self.labels.max(initial=-1)) + 1
 
 
-def grouped(questions: np.ndarray, patients: np.ndarray, answers: np.ndarray, sets: near.Sets | None) -> Groups:
+def group_rows(
+    questions: np.ndarray, patients: np.ndarray, answers: np.ndarray, sets: near.ShingleSets | None
+) -> Groups:
     """Groups rows by kinship.
 
     Args:
@@ -48,30 +50,30 @@ def grouped(questions: np.ndarray, patients: np.ndarray, answers: np.ndarray, se
         answers: `[rows]`, uint64, equal where two rows share a long answer; 0 where the answer is short.
         sets: The questions' shingles; `None` to group by equal questions alone.
     """
-    same = _to_first(questions)
-    links = [same, _to_first(patients, patients != 0)]
+    same = _link_to_first(questions)
+    links = [same, _link_to_first(patients, patients != 0)]
     near_pairs = 0
     if sets is not None:
         first = np.setdiff1d(np.arange(len(questions)), same[:, 1])
-        pairs = first[near.similar_pairs(sets.select(first), JACCARD)]
-        shared = np.flatnonzero(_shared(answers))
-        salted = near.salted(sets.select(shared), answers[shared])
-        links += [pairs, shared[near.similar_pairs(salted, JACCARD_SHARED_ANSWER)]]
+        pairs = first[near.find_similar_pairs(sets.select(first), JACCARD)]
+        shared = np.flatnonzero(_find_shared(answers))
+        salted = near.salt_sets(sets.select(shared), answers[shared])
+        links += [pairs, shared[near.find_similar_pairs(salted, JACCARD_SHARED_ANSWER)]]
         near_pairs = len(pairs)
     edges = np.concatenate(links)
     founder = np.ones(len(questions), dtype=bool)
     founder[edges.max(axis=1)] = False
-    labels = near.components(len(questions), edges)
+    labels = near.label_components(len(questions), edges)
     return Groups(np.unique(labels, return_inverse=True)[1], np.flatnonzero(founder), near_pairs)
 
 
-def _shared(keys: np.ndarray) -> np.ndarray:
+def _find_shared(keys: np.ndarray) -> np.ndarray:
     """`[rows]`, bool: whose key, other than 0, another row has too."""
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return (counts[inverse] > 1) & (keys != 0)
 
 
-def _to_first(keys: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
+def _link_to_first(keys: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """`[pairs, 2]`: each row after the first with its key, behind that first."""
     rows = np.arange(len(keys)) if wanted is None else np.flatnonzero(wanted)
     _, first, inverse = np.unique(keys[rows], return_index=True, return_inverse=True)
@@ -79,13 +81,13 @@ def _to_first(keys: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     return np.stack([head, rows], axis=1)[head != rows]
 
 
-def places(keys: np.ndarray, seed: int) -> np.ndarray:
+def place_groups(keys: np.ndarray, seed: int) -> np.ndarray:
     """`[keys]`, float64 in [0, 1): a hash of key and seed, so that no key's place depends on another's."""
-    mixed = near.mix(keys ^ near.mix(np.array([seed % 2**64], np.uint64)))
+    mixed = near.mix_bits(keys ^ near.mix_bits(np.array([seed % 2**64], np.uint64)))
     return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
 
 
-def assign(
+def assign_splits(
     groups: Groups, keys: np.ndarray, seed: int, test_fraction: float, val_fraction: float
 ) -> tuple[np.ndarray, int]:
     """The side of each row, as an index into `SPLITS`, and how many groups changed sides to join another.
@@ -103,7 +105,7 @@ def assign(
     Raises:
         InputError: There are too few groups to fill every side.
     """
-    where = places(keys[groups.founders], seed)
+    where = place_groups(keys[groups.founders], seed)
     owner = groups.labels[groups.founders]
     own = np.where(where < test_fraction, 2, np.where(where < test_fraction + val_fraction, 1, 0)).astype(np.int8)
     sides = np.zeros(groups.count, dtype=np.int8)
@@ -112,7 +114,7 @@ def assign(
     wanted = {0, *(2,) * (test_fraction > 0), *(1,) * (val_fraction > 0)}
     if not wanted <= set(sides.tolist()):
         first = np.unique(owner, return_index=True)[1]
-        sides, moved = _by_rank(where[first], keys[groups.founders][first], test_fraction, val_fraction), 0
+        sides, moved = _split_by_rank(where[first], keys[groups.founders][first], test_fraction, val_fraction), 0
     if 0 not in sides:
         raise InputError(
             f"The table holds {groups.count} different question{'s' * (groups.count != 1)} after cleaning: too few to"
@@ -122,7 +124,7 @@ def assign(
     return sides[groups.labels], moved
 
 
-def _by_rank(where: np.ndarray, keys: np.ndarray, test_fraction: float, val_fraction: float) -> np.ndarray:
+def _split_by_rank(where: np.ndarray, keys: np.ndarray, test_fraction: float, val_fraction: float) -> np.ndarray:
     """For tables of a few rows: exact shares of the ranked groups."""
     sides = np.zeros(len(where), dtype=np.int8)
     ranked = np.lexsort((keys, where))

@@ -31,7 +31,7 @@ _NOT_WORDS = r"[^\pL\pM\pN\s]+"
 
 
 @dataclass(frozen=True)
-class Sets:
+class ShingleSets:
     """The shingles of many texts.
 
     Attributes:
@@ -45,16 +45,16 @@ class Sets:
     sizes: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, sizes: np.ndarray) -> Sets:
+    def of(cls, values: np.ndarray, sizes: np.ndarray) -> ShingleSets:
         """Sets that lie end to end."""
         return cls(values, np.cumsum(sizes) - sizes, sizes)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def select(self, texts: np.ndarray) -> Sets:
+    def select(self, texts: np.ndarray) -> ShingleSets:
         """The sets of some texts, not copied."""
-        return Sets(self.values, self.starts[texts], self.sizes[texts])
+        return ShingleSets(self.values, self.starts[texts], self.sizes[texts])
 
     def flat(self) -> np.ndarray:
         """All hashes end to end, copied."""
@@ -69,7 +69,7 @@ class Sets:
 
 
 @dataclass(frozen=True)
-class Words:
+class WordHashes:
     """The words of some texts: lower-cased, without punctuation. A text of nothing else keeps it.
 
     Attributes:
@@ -81,7 +81,7 @@ class Words:
     lengths: np.ndarray
 
     @classmethod
-    def of(cls, texts: pa.Array) -> Words:
+    def of(cls, texts: pa.Array) -> WordHashes:
         """The words of at most `MOST_ROWS` strings."""
         beyond = pc.invert(pc.string_is_ascii(texts))
         texts = pc.replace_with_mask(texts, beyond, pc.utf8_normalize(texts.filter(beyond), "NFKC"))
@@ -91,7 +91,7 @@ class Words:
             pc.replace_with_mask(bare, empty, pc.utf8_trim_whitespace(texts.filter(empty)))
         )
         coded = pc.list_flatten(lists).dictionary_encode()
-        hashes = np.array([_word_hash(word) for word in coded.dictionary.to_pylist()], dtype=np.uint64)
+        hashes = np.array([_hash_word(word) for word in coded.dictionary.to_pylist()], dtype=np.uint64)
         lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.int64)
         return cls(hashes[coded.indices.to_numpy(zero_copy_only=False)], lengths)
 
@@ -104,8 +104,8 @@ class Words:
         """`[texts]`, uint64, not 0: equal where two texts differ in case, punctuation and spacing alone."""
         if not len(self.lengths):
             return self.hashes[:0]
-        placed = mix(self.hashes + self.left.astype(np.uint64))
-        return np.maximum(mix(np.add.reduceat(placed, np.cumsum(self.lengths) - self.lengths)), np.uint64(1))
+        placed = mix_bits(self.hashes + self.left.astype(np.uint64))
+        return np.maximum(mix_bits(np.add.reduceat(placed, np.cumsum(self.lengths) - self.lengths)), np.uint64(1))
 
     def shingles(self) -> tuple[np.ndarray, np.ndarray]:
         """The set of three-word shingles of each text; of a text under three words, the whole text.
@@ -115,10 +115,10 @@ class Words:
         """
         rows = np.repeat(np.arange(len(self.lengths)), self.lengths)
         width = np.minimum(self.lengths, WIDTH)[rows]
-        mixed = mix(self.hashes)  # so that the order of the words counts
+        mixed = mix_bits(self.hashes)  # so that the order of the words counts
         for step in range(1, WIDTH):
             following = np.concatenate([self.hashes[step:], np.zeros(step, np.uint64)])[: len(rows)]
-            mixed = mix(mixed + np.where(step < width, following, np.uint64(0)) + np.uint64(step))
+            mixed = mix_bits(mixed + np.where(step < width, following, np.uint64(0)) + np.uint64(step))
         whole = self.left >= width
         keyed = np.sort(rows[whole].astype(np.uint64) << _HASH_BITS | (mixed[whole] & _HASH))
         keyed = keyed[np.concatenate([[True], keyed[1:] != keyed[:-1]])] if len(keyed) else keyed
@@ -126,25 +126,25 @@ class Words:
         return keyed & _HASH, sizes
 
 
-def _word_hash(word: str) -> int:
+def _hash_word(word: str) -> int:
     return int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
 
 
-def mix(values: np.ndarray) -> np.ndarray:
+def mix_bits(values: np.ndarray) -> np.ndarray:
     """SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA 2014): every bit of the input moves every bit out."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
-def salted(sets: Sets, salts: np.ndarray) -> Sets:
+def salt_sets(sets: ShingleSets, salts: np.ndarray) -> ShingleSets:
     """Sets that can only resemble each other where their salts, `[texts]` uint64, are equal."""
     rows = np.repeat(np.arange(len(salts)), sets.sizes)
-    values = mix(sets.flat() + salts[rows]) & _HASH
-    return Sets.of(values[np.lexsort((values, rows))], sets.sizes)
+    values = mix_bits(sets.flat() + salts[rows]) & _HASH
+    return ShingleSets.of(values[np.lexsort((values, rows))], sets.sizes)
 
 
-def similar_pairs(sets: Sets, threshold: float) -> np.ndarray:
+def find_similar_pairs(sets: ShingleSets, threshold: float) -> np.ndarray:
     """All pairs of texts whose Jaccard similarity is at least the threshold.
 
     Exact unless more than `CROWD` texts share one of the rarest shingles of each: then each is compared with those
@@ -153,12 +153,12 @@ def similar_pairs(sets: Sets, threshold: float) -> np.ndarray:
     Returns:
         `[pairs, 2]`, int64, the smaller number first, in order.
     """
-    pairs = _candidates(*_prefixes(sets, threshold), sets.sizes, threshold)
-    similar = [block[_jaccard(sets, block) >= threshold - 1e-12] for block in _split(pairs)]
+    pairs = _find_candidates(*_select_prefixes(sets, threshold), sets.sizes, threshold)
+    similar = [block[_compute_jaccard(sets, block) >= threshold - 1e-12] for block in _split(pairs)]
     return np.concatenate(similar) if similar else np.empty((0, 2), np.int64)
 
 
-def _prefixes(sets: Sets, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def _select_prefixes(sets: ShingleSets, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Of each text the hashes of which a similar one shares one, and whose they are; those no other has left out."""
     total = int(sets.sizes.sum())
     bits = min(max(total, 1 << 10).bit_length(), 26)
@@ -185,7 +185,7 @@ def _prefixes(sets: Sets, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(hashes), np.concatenate(owners)
 
 
-def _candidates(hashes: np.ndarray, owners: np.ndarray, sizes: np.ndarray, threshold: float) -> np.ndarray:
+def _find_candidates(hashes: np.ndarray, owners: np.ndarray, sizes: np.ndarray, threshold: float) -> np.ndarray:
     """Pairs that share a hash and whose sizes allow the similarity."""
     order = np.lexsort((owners, sizes[owners], hashes))
     hashes, owners = hashes[order], owners[order]
@@ -212,7 +212,7 @@ def _split(pairs: np.ndarray) -> Iterator[np.ndarray]:
         yield pairs[start : start + _BLOCK]
 
 
-def _jaccard(sets: Sets, pairs: np.ndarray) -> np.ndarray:
+def _compute_jaccard(sets: ShingleSets, pairs: np.ndarray) -> np.ndarray:
     """`[pairs]`, the similarity of each."""
     both = [sets.select(pairs[:, side]) for side in (0, 1)]
     numbers = np.arange(len(pairs), dtype=np.uint64) << _HASH_BITS
@@ -223,7 +223,7 @@ def _jaccard(sets: Sets, pairs: np.ndarray) -> np.ndarray:
     return shared / (both[0].sizes + both[1].sizes - shared)
 
 
-def components(count: int, pairs: np.ndarray) -> np.ndarray:
+def label_components(count: int, pairs: np.ndarray) -> np.ndarray:
     """`[count]`, int64: the smallest number that each of `count` things is connected to through the pairs."""
     label = np.arange(count)
     while True:

@@ -15,7 +15,7 @@ from lightning_med.safety.medical_terms import is_disease, is_drug
 from lightning_med.safety.messages import advice
 from lightning_med.safety.messages.rule_matches import URGENT
 from lightning_med.safety.messages.triage import Verdict, triage
-from lightning_med.safety.yaml_files import read
+from lightning_med.safety.yaml_files import read_yaml
 
 DISCLAIMER = (
     "This answer comes from software for research and education, not from a person. It is not medical advice and never"
@@ -108,19 +108,19 @@ def guard(question: str, answer: str, region: str | None = None, verdict: Verdic
     if not verdict.answerable:
         return Guarded(f"{verdict.advice}\n\n{DISCLAIMER}", {"advice": 1}, verdict)
     actions: Counter[str] = Counter()
-    text = _readable(answer[: 2 * _LONGEST])
+    text = _clean_answer(answer[: 2 * _LONGEST])
     while DISCLAIMER in text:
         text = text.replace(DISCLAIMER, "")
     if verdict.advice:
-        text = text.replace(_readable(verdict.advice), "")
+        text = text.replace(_clean_answer(verdict.advice), "")
     text = text[:_LONGEST]
     for _ in range(_ROUNDS):  # what a sentence hid may come to light when it has gone
-        before, text = text, _checked(text, actions)
+        before, text = text, _check_sentences(text, actions)
         if text == before:
             break
     else:
         text = ""
-    fixed = advice.notice("safe_answer", region)
+    fixed = advice.get_notice("safe_answer", region)
     if len(text.replace(MEDICINES, "").split()) < _FEWEST:
         actions["fallback"] += 1
         text = fixed
@@ -130,13 +130,13 @@ def guard(question: str, answer: str, region: str | None = None, verdict: Verdic
     return Guarded(f"{text}\n\n{DISCLAIMER}", dict(actions), verdict)
 
 
-def _readable(text: str) -> str:
+def _clean_answer(text: str) -> str:
     """With plain quotation marks, and without signs that no one sees: they would hide words from the patterns."""
     text = text.translate(_QUOTES)
     return text if text.isascii() else "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
 
 
-def _checked(text: str, actions: Counter[str]) -> str:
+def _check_sentences(text: str, actions: Counter[str]) -> str:
     text = text[lead.end() :] if (lead := _LEAD.match(text)) else text
     if turn := _TURN.search(text):
         actions["turn"] += 1
@@ -147,17 +147,17 @@ def _checked(text: str, actions: Counter[str]) -> str:
     if masked["NAME"]:
         actions["name"] += masked["NAME"]
     kept: list[str] = []
-    for sentence in sentences(text):
-        reason = _reason(sentence)
+    for sentence in split_sentences(text):
+        reason = _find_reason(sentence)
         if reason:
             actions[reason] += 1
         else:
-            kept.append(_rewritten(sentence.replace(" [NAME]", "").replace("[NAME]", ""), actions))
+            kept.append(_rewrite(sentence.replace(" [NAME]", "").replace("[NAME]", ""), actions))
     text = _SPACES.sub(" ", "".join(kept)).strip()
     return f"{text} {MEDICINES}".strip() if hinted or actions["dose"] else text
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """The sentences of a text, each with the white space behind it; glued ones ("pain.Take") apart."""
     parts: list[str] = []
     start = 0
@@ -167,11 +167,11 @@ def sentences(text: str) -> list[str]:
     return [part for part in (*parts, text[start:]) if part.strip()]
 
 
-def _reason(sentence: str) -> str | None:
+def _find_reason(sentence: str) -> str | None:
     """Why a sentence must go; `None` where it may stay."""
     drug = any(is_drug(word) for word in _WORD.findall(sentence))
     harmless = not drug and _HARMLESS.search(sentence) and not _MEDICAL.search(sentence)  # "twice a day" of brushing
-    for name, patterns in _patterns().items():
+    for name, patterns in _compile_patterns().items():
         if (name != "dose" or not harmless) and any(pattern.search(sentence) for pattern in patterns):
             return name
     if drug and (
@@ -182,19 +182,19 @@ def _reason(sentence: str) -> str | None:
     return None if not kinds else "contact" if kinds & {"EMAIL", "URL", "PHONE"} else "private"
 
 
-def _rewritten(sentence: str, actions: Counter[str]) -> str:
+def _rewrite(sentence: str, actions: Counter[str]) -> str:
     """A certainty about what someone has, as a possibility."""
     before = sentence
-    for pattern, better in _rewrites():
-        sentence = pattern.sub(partial(_cased, better), sentence)
-    sentence = _HAS.sub(partial(_doubted, "may have"), sentence)
-    sentence = _IS.sub(partial(_doubted, "may be"), sentence)
+    for pattern, better in _compile_rewrites():
+        sentence = pattern.sub(partial(_match_case, better), sentence)
+    sentence = _HAS.sub(partial(_add_doubt, "may have"), sentence)
+    sentence = _IS.sub(partial(_add_doubt, "may be"), sentence)
     if sentence != before:
         actions["diagnosis"] += 1
     return sentence
 
 
-def _doubted(verb: str, found: re.Match[str]) -> str:
+def _add_doubt(verb: str, found: re.Match[str]) -> str:
     if _UNSURE.search(found.string[: found.start()]) or not any(
         is_disease(word) for word in _WORD.findall(found["what"])
     ):
@@ -202,27 +202,27 @@ def _doubted(verb: str, found: re.Match[str]) -> str:
     return f"{found['who']} {verb} {found['what']}"
 
 
-def _cased(better: str, found: re.Match[str]) -> str:
+def _match_case(better: str, found: re.Match[str]) -> str:
     better = found.expand(better)
     return better[:1].upper() + better[1:] if found[0][:1].isupper() else better
 
 
-def unsafe_advice() -> str:
+def unsafe_advice_pattern() -> str:
     """One RE2 pattern for what no doctor should write: discouragement from seeking care, and abuse."""
-    return "(?i)" + "|".join(text for name in ("discouragement", "abuse") for text in _rules()["remove"][name])
+    return "(?i)" + "|".join(text for name in ("discouragement", "abuse") for text in _read_rules()["remove"][name])
 
 
 @cache
-def _rules() -> dict[str, Any]:
-    return read(PATH)
+def _read_rules() -> dict[str, Any]:
+    return read_yaml(PATH)
 
 
 @cache
-def _patterns() -> dict[str, list[re.Pattern[str]]]:
+def _compile_patterns() -> dict[str, list[re.Pattern[str]]]:
     flags = re.IGNORECASE
-    return {name: [re.compile(text, flags) for text in texts] for name, texts in _rules()["remove"].items()}
+    return {name: [re.compile(text, flags) for text in texts] for name, texts in _read_rules()["remove"].items()}
 
 
 @cache
-def _rewrites() -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(one["find"], re.IGNORECASE), one["write"]) for one in _rules()["rewrite"]]
+def _compile_rewrites() -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(one["find"], re.IGNORECASE), one["write"]) for one in _read_rules()["rewrite"]]

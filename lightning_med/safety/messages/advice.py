@@ -14,37 +14,37 @@ UNKNOWN = "unknown"
 
 
 @cache
-def _words() -> dict[str, Any]:
-    from lightning_med.safety.yaml_files import read
+def _read_words() -> dict[str, Any]:
+    from lightning_med.safety.yaml_files import read_yaml
 
-    return read(PATH)
+    return read_yaml(PATH)
 
 
-def regions() -> tuple[str, ...]:
+def list_regions() -> tuple[str, ...]:
     """The regions whose numbers are known, as two-letter codes of countries (ISO 3166)."""
-    return tuple(name for name in _words()["regions"] if name != UNKNOWN)
+    return tuple(name for name in _read_words()["regions"] if name != UNKNOWN)
 
 
-def region_of(region: str | None = None) -> str:
+def resolve_region(region: str | None = None) -> str:
     """A known region: the one that is named, else `$LIGHTNING_MED_REGION`, else the locale's; or `unknown`."""
     region = region or os.environ.get(REGION_VARIABLE)
     if not region:
         region = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
         region = region.partition(".")[0].partition("@")[0].rpartition("_")[2] if "_" in region else ""
-    known = _words()
+    known = _read_words()
     region = region.upper()
     return str(known["same_as"].get(region, region if region in known["regions"] else UNKNOWN))
 
 
-def shown(found: Sequence[tuple[str, str]], region: str | None = None) -> str:
+def compose_advice(found: Sequence[tuple[str, str]], region: str | None = None) -> str:
     """The advice for all dangers that were found.
 
     Args:
         found: Categories and their levels, the gravest first.
         region: See `region_of`.
     """
-    words = _words()
-    numbers = words["regions"][region_of(region)]
+    words = _read_words()
+    numbers = words["regions"][resolve_region(region)]
     lines: list[str] = []
     for name, level in found:
         special = words["categories"].get(name, {})
@@ -57,7 +57,7 @@ def shown(found: Sequence[tuple[str, str]], region: str | None = None) -> str:
     return "\n".join(line.format(**numbers).strip() for line in lines)
 
 
-def notice(name: str, region: str | None = None) -> str:
+def get_notice(name: str, region: str | None = None) -> str:
     """A fixed text of the guard or the command: `safe_answer`, `off`, …"""
-    words = _words()
-    return str(words["notices"][name]).format(**words["regions"][region_of(region)]).strip()
+    words = _read_words()
+    return str(words["notices"][name]).format(**words["regions"][resolve_region(region)]).strip()

@@ -34,20 +34,20 @@ _LONGEST_WORD = 30
 _LONGEST = 600  # words of a message that are looked at: its first and its last half of them
 
 
-def features(read: Reading, found: Found) -> list[int]:
+def extract_features(read: Reading, found: Found) -> list[int]:
     """The numbers of a message's features, each once.
 
     Words, pairs of words and pieces of words, concepts, and what the rules made of them. A word that does not count
     where it stands (negated, past, hypothetical, a relative's) is another feature than the word itself.
     """
-    numbers = {crc32(feature.encode()) % BUCKETS for feature in _features(read, found)}
-    for word in {word.text for word in _looked_at(read.words)}:
-        numbers.update(_pieces(word))
+    numbers = {crc32(feature.encode()) % BUCKETS for feature in _name_features(read, found)}
+    for word in {word.text for word in _shorten(read.words)}:
+        numbers.update(_hash_pieces(word))
     return sorted(numbers)
 
 
 @lru_cache(maxsize=1 << 15)
-def _pieces(word: str) -> tuple[int, ...]:
+def _hash_pieces(word: str) -> tuple[int, ...]:
     """The pieces of a word, its borders marked: what a misspelt one shares with the word that was meant."""
     text = f"<{word[:_LONGEST_WORD]}>"
     return tuple(
@@ -57,11 +57,11 @@ def _pieces(word: str) -> tuple[int, ...]:
     )
 
 
-def _looked_at(words: list[T]) -> list[T]:
+def _shorten(words: list[T]) -> list[T]:
     return words if len(words) <= _LONGEST else words[: _LONGEST // 2] + words[-_LONGEST // 2 :]
 
 
-def _features(read: Reading, found: Found) -> Iterator[str]:
+def _name_features(read: Reading, found: Found) -> Iterator[str]:
     for name, (level, _) in found.items():
         yield f"rule {name} {level}"
     said = [
@@ -69,7 +69,7 @@ def _features(read: Reading, found: Found) -> Iterator[str]:
         for word, reason in zip(read.words, read.stance.all, strict=True)
         if word.text not in SIGNS
     ]
-    spoken = _looked_at(said)
+    spoken = _shorten(said)
     yield from set(spoken)
     for one, other in pairwise(spoken):
         yield f"{one} {other}"
@@ -81,7 +81,7 @@ def _features(read: Reading, found: Found) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Model:
+class LinearClassifier:
     """The trained weights.
 
     Attributes:
@@ -119,7 +119,7 @@ class Model:
 
 
 @cache
-def model() -> Model:
+def load_classifier() -> LinearClassifier:
     """The model that is shipped."""
     import numpy as np
 
@@ -133,9 +133,9 @@ def model() -> Model:
         return np.frombuffer(content[8 + size + start : 8 + size + end], dtype=kind).reshape(header[name]["shape"])
 
     tensors = tensor("weights", "<i1"), tensor("scale", "<f4"), tensor("constants", "<f4")
-    return Model(*tensors, told["classes"], told["limits"], told["rules"])
+    return LinearClassifier(*tensors, told["classes"], told["limits"], told["rules"])
 
 
-def rules_digest() -> str:
+def digest_rules() -> str:
     """Of the rules: whoever changes them trains the classifier anew, for it reads their concepts."""
     return sha256(RULES.read_bytes()).hexdigest()[:16]

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lightning_med.safety.messages.phrase_matcher import Lexicon
-from lightning_med.safety.yaml_files import read
+from lightning_med.safety.messages.phrase_matcher import PhraseMatcher
+from lightning_med.safety.yaml_files import read_yaml
 
 PATH = Path(__file__).with_name("rules.yaml")
 PATTERNS = ("alarm", "urgent", "hints")
@@ -56,7 +56,7 @@ class Pattern:
         chosen: list[Place] = []
         for group in self.groups:
             best: list[Place] | None = None
-            for candidate in _passages([_joined(near, places, sentences) for near in group]):
+            for candidate in _find_passages([_join_near(near, places, sentences) for near in group]):
                 best = candidate
                 if all(reason is None for _, _, reason in candidate):
                     break
@@ -93,49 +93,49 @@ class Category:
 class Rulebook:
     """All categories, and the lexicon of their concepts."""
 
-    lexicon: Lexicon
+    lexicon: PhraseMatcher
     background: frozenset[str]
     categories: dict[str, Category] = field(default_factory=dict)
 
 
 @cache
-def rulebook() -> Rulebook:
+def load_rulebook() -> Rulebook:
     """The rules that are shipped."""
-    return compiled(read(PATH))
+    return compile_rules(read_yaml(PATH))
 
 
-def compiled(rules: dict[str, Any]) -> Rulebook:
+def compile_rules(rules: dict[str, Any]) -> Rulebook:
     """Rules made ready.
 
     Raises:
         ValueError: A pattern names a concept that is not there, or a level is unknown.
     """
-    concepts = {f"@{name}": _listed(phrases) for name, phrases in rules["context"].items()}
-    named = {f"${name}": _listed(phrases) for name, phrases in rules["concepts"].items()}
+    concepts = {f"@{name}": _split_phrases(phrases) for name, phrases in rules["context"].items()}
+    named = {f"${name}": _split_phrases(phrases) for name, phrases in rules["concepts"].items()}
     for name in named:
-        concepts[name] = list(_expanded(name, named, ()))
+        concepts[name] = list(_expand_concept(name, named, ()))
     categories = {}
     for name, entry in rules["categories"].items():
         if entry["level"] not in LEVELS[:3]:
             raise ValueError(f"{name}: there is no level {entry['level']!r}")
         alarm, urgent, hints = (
-            tuple(_pattern(text, concepts, named, name) for text in entry.get(key) or ()) for key in PATTERNS
+            tuple(_parse_pattern(text, concepts, named, name) for text in entry.get(key) or ()) for key in PATTERNS
         )
         said = [tuple(entry.get(key) or ()) for key in ("examples", "counter_examples")]
         categories[name] = Category(name, entry["title"], entry["level"], entry["source"], alarm, urgent, hints, *said)
     return Rulebook(
-        Lexicon(concepts, frozenset(("@negation",))),
-        frozenset(f"${name}" for name in _listed(rules["background"])),
+        PhraseMatcher(concepts, frozenset(("@negation",))),
+        frozenset(f"${name}" for name in _split_phrases(rules["background"])),
         categories,
     )
 
 
-def _listed(text: str) -> list[str]:
+def _split_phrases(text: str) -> list[str]:
     """Phrases that commas separate."""
     return [phrase for piece in text.split(",") if (phrase := " ".join(piece.split()))]
 
 
-def _expanded(name: str, named: dict[str, list[str]], within: tuple[str, ...]) -> Iterator[str]:
+def _expand_concept(name: str, named: dict[str, list[str]], within: tuple[str, ...]) -> Iterator[str]:
     """The phrases of a concept, those of the concepts that it holds among them."""
     if name not in named:
         raise ValueError(f"there is no concept {name} (in {within[-1] if within else 'the rules'})")
@@ -143,12 +143,12 @@ def _expanded(name: str, named: dict[str, list[str]], within: tuple[str, ...]) -
         raise ValueError(f"the concept {name} holds itself")
     for phrase in named[name]:
         if phrase.startswith("$") and " " not in phrase:
-            yield from _expanded(phrase, named, (*within, name))
+            yield from _expand_concept(phrase, named, (*within, name))
         else:
             yield phrase
 
 
-def _pattern(text: str, concepts: dict[str, list[str]], named: dict[str, list[str]], category: str) -> Pattern:
+def _parse_pattern(text: str, concepts: dict[str, list[str]], named: dict[str, list[str]], category: str) -> Pattern:
     groups: list[tuple[tuple[str, ...], ...]] = []
     absent: list[str] = []
     for group in text.split(" + "):
@@ -171,7 +171,7 @@ def _pattern(text: str, concepts: dict[str, list[str]], named: dict[str, list[st
     return Pattern(text, tuple(groups), tuple(absent), needed)
 
 
-def _joined(near: tuple[str, ...], places: Places, sentences: list[int]) -> list[list[Place]]:
+def _join_near(near: tuple[str, ...], places: Places, sentences: list[int]) -> list[list[Place]]:
     """Every way to find near concepts in one sentence, a few words apart."""
     ways = [[place] for place in places[near[0]][:_MOST]]
     for concept in near[1:]:
@@ -192,7 +192,7 @@ def _joined(near: tuple[str, ...], places: Places, sentences: list[int]) -> list
     return ways
 
 
-def _passages(terms: list[list[list[Place]]]) -> Iterator[list[Place]]:
+def _find_passages(terms: list[list[list[Place]]]) -> Iterator[list[Place]]:
     """Every way to find all terms within a passage."""
     if not all(terms):
         return

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lightning_med.privacy.common_words import few
+from lightning_med.privacy.common_words import make_word_set
 from lightning_med.safety.messages.phrase_matcher import Mention
 from lightning_med.safety.messages.word_split import Word
 
@@ -20,7 +20,7 @@ IN_DOUBT = frozenset((LASTING, FAMILY))
 _REACH = {"@negation": 6, "@hypothesis": 14}  # words after a trigger
 _REACH_BACK = 8  # words before one that undoes what was said: "has stopped", "came back clear"
 _LIST_GOES_ON = frozenset(("or", "nor"))
-_NEW_SUBJECT = few("i he she my his her it they we the now but just this there its im")
+_NEW_SUBJECT = make_word_set("i he she my his her it they we the now but just this there its im")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Stance:
         return None if background else self.reasons[mention.start]
 
 
-def stance(message: list[Word], triggers: Iterable[Mention]) -> Stance:
+def read_stance(message: list[Word], triggers: Iterable[Mention]) -> Stance:
     """Reads the triggers of a message.
 
     Args:
@@ -56,15 +56,15 @@ def stance(message: list[Word], triggers: Iterable[Mention]) -> Stance:
     asking_help = {at for one in found.get("@not_a_hypothesis", ()) for at in range(one.start, one.end)}
     turns = {one.start for one in found.get("@turn", ())}
     reasons: list[str | None] = [None] * len(message)
-    _by_segment(message, found, turns, reasons)
+    _read_by_segment(message, found, turns, reasons)
     for one in found.get("@hypothesis", ()):
         if one.start not in asking_help:
-            for at in _reached(message, one, turns, _REACH["@hypothesis"]):
+            for at in _find_scope(message, one, turns, _REACH["@hypothesis"]):
                 reasons[at] = HYPOTHETICAL
     negated = [False] * len(message)
     for one in found.get("@negation", ()):
         if one.start not in harmless:
-            for at in _reached(message, one, turns, _REACH["@negation"]):
+            for at in _find_scope(message, one, turns, _REACH["@negation"]):
                 negated[at] = True
     for one in found.get("@undone", ()):
         if one.start in harmless:
@@ -76,7 +76,7 @@ def stance(message: list[Word], triggers: Iterable[Mention]) -> Stance:
     return Stance(reasons, negated)
 
 
-def _by_segment(
+def _read_by_segment(
     message: list[Word], found: dict[str, list[Mention]], turns: set[int], reasons: list[str | None]
 ) -> None:
     """Marks what is past, lasting or a relative's, in each stretch between full stops and turns ("but", "now")."""
@@ -100,7 +100,7 @@ def _by_segment(
                 break
 
 
-def _reached(message: list[Word], trigger: Mention, turns: set[int], reach: int) -> Iterable[int]:
+def _find_scope(message: list[Word], trigger: Mention, turns: set[int], reach: int) -> Iterable[int]:
     """The words that a trigger reaches: no further than a full stop or a turn, over a comma only within a list."""
     left = reach
     for at in range(trigger.end, len(message)):
@@ -108,7 +108,7 @@ def _reached(message: list[Word], trigger: Mention, turns: set[int], reach: int)
         if text in ".:" or at in turns or left == 0:
             return
         if text == ",":
-            if not _goes_on(message, at + 1):
+            if not _continues(message, at + 1):
                 return
             left = reach  # the next member of the list
             continue
@@ -118,7 +118,7 @@ def _reached(message: list[Word], trigger: Mention, turns: set[int], reach: int)
         yield at
 
 
-def _goes_on(message: list[Word], at: int) -> bool:
+def _continues(message: list[Word], at: int) -> bool:
     """Whether a list goes on behind a comma: an "or" is to come before anyone is spoken of anew."""
     for word in message[at : at + 9]:
         if word.text in _LIST_GOES_ON:

@@ -20,16 +20,16 @@ _RARE = frozenset(("Cf", "Cc", "Cs", "Co", "Cn"))
 _SEPARATORS = frozenset(("Zs", "Zl", "Zp"))
 
 
-def plain(text: str) -> str:
+def normalize(text: str) -> str:
     """The text in lower-case Latin letters without accents; signs that no one sees are gone."""
     if text.isascii():
         return text.translate(_CONTROLS).lower()
-    text = "".join(map(_folded, text))
+    text = "".join(map(_fold, text))
     return text.translate(_LOOK_ALIKES).translate(_CONTROLS)
 
 
 @lru_cache(maxsize=8192)
-def _folded(sign: str) -> str:
+def _fold(sign: str) -> str:
     """One character in its simplest form; a mark that belongs to the letter before it is nothing."""
     if sign.isascii():
         return sign.lower()
@@ -51,7 +51,7 @@ def _folded(sign: str) -> str:
 _NON_LATIN = re.compile(r"[^\W\d_a-z]")
 
 
-def foreign_letters(text: str) -> float:
+def count_foreign_letters(text: str) -> float:
     """Share of letters that are not Latin, after plain writing."""
     letters = sum(sign.isalpha() for sign in text)
     return len(_NON_LATIN.findall(text)) / letters if letters else 0.0

@@ -15,21 +15,23 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from lightning_med.privacy.common_words import common_words, few, ordinary_words
-from lightning_med.safety.messages.normalization import plain
-from lightning_med.safety.messages.word_split import Word, words
+from lightning_med.privacy.common_words import make_word_set, read_common_words, read_ordinary_words
+from lightning_med.safety.messages.normalization import normalize
+from lightning_med.safety.messages.word_split import Word, split_words
 
-FILLERS = few(
+FILLERS = make_word_set(
     "the a an my his her our your their its this that these those is are was were be been being am has have had "
     "having just really very so quite kinda kind sort like of bit all also even still now suddenly completely "
     "totally it i he she they we feels feel feeling got getting get gets gone went going starting started to today "
     "again um actually about too both whole some little right left then severely badly extremely literally "
     "basically at in on one more keeps keep"
 )
-NEGATED = few(  # "not" in a phrase stands for each of them
+NEGATED = make_word_set(  # "not" in a phrase stands for each of them
     "isnt arent wasnt werent dont doesnt didnt cant couldnt wont wouldnt hasnt havent hadnt shouldnt"
 )
-_NUMBERS = few("a an one two three four five six seven eight nine ten eleven twelve few couple several many some half")
+_NUMBERS = make_word_set(
+    "a an one two three four five six seven eight nine ten eleven twelve few couple several many some half"
+)
 _GAP = 2  # fillers that may stand between two words of a phrase
 SIGNS = frozenset(".,:(")  # words of a message that are no words
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -46,7 +48,7 @@ class Mention:
     end: int
 
 
-class Lexicon:
+class PhraseMatcher:
     """Concepts, each a list of phrases.
 
     Args:
@@ -64,7 +66,7 @@ class Lexicon:
         self._ranges: dict[str, range] = {}
         for concept, phrases in concepts.items():
             for phrase in phrases:
-                for spelt in _spelt(phrase):
+                for spelt in _expand_spellings(phrase):
                     self._add(
                         spelt if concept in literal else tuple("NOT" if s == "not" else s for s in spelt), concept
                     )
@@ -86,10 +88,10 @@ class Lexicon:
     def _mendable(self) -> dict[str, str]:
         """Every word of the rules, with one or (in long words) two letters left out, to that word."""
         targets = {word for word in self._exact if len(word) >= _SHORTEST_MENDED and word.isalpha()}
-        targets |= {word for word in ordinary_words() if len(word) >= _SHORTEST_MENDED and self._stemmed(word)}
+        targets |= {word for word in read_ordinary_words() if len(word) >= _SHORTEST_MENDED and self._stemmed(word)}
         slips: dict[str, str] = {}
         for word in sorted(targets):
-            for short in (word, *_shortened(word)):
+            for short in (word, *_shorten(word)):
                 slips.setdefault(short, word)
         return slips
 
@@ -114,14 +116,20 @@ class Lexicon:
             direct += [symbol for symbol, numbers in self._ranges.items() if int(word) in numbers]
         if word in NEGATED or word == "not":
             direct.append("NOT")
-        if direct or len(word) < _SHORTEST_MENDED or len(word) > 20 or not word.isalpha() or word in ordinary_words():
+        if (
+            direct
+            or len(word) < _SHORTEST_MENDED
+            or len(word) > 20
+            or not word.isalpha()
+            or word in read_ordinary_words()
+        ):
             return tuple(direct)
-        if word in common_words():  # no slip: at most another number of a word of the rules
+        if word in read_common_words():  # no slip: at most another number of a word of the rules
             other = word[:-1] if word.endswith("s") else f"{word}s"
             return (other,) if other in self._exact else ()
-        for short in (word, *_shortened(word)):
+        for short in (word, *_shorten(word)):
             meant = self._slips.get(short)
-            if meant and meant[0] == word[0] and _near(word, meant):
+            if meant and meant[0] == word[0] and _is_one_slip_away(word, meant):
                 return (*([meant] if meant in self._exact else []), *self._stemmed(meant))
         return ()
 
@@ -150,7 +158,7 @@ class Lexicon:
                 yield Mention(concept, start, end)
 
 
-def _spelt(phrase: str) -> Iterator[tuple[str, ...]]:
+def _expand_spellings(phrase: str) -> Iterator[tuple[str, ...]]:
     """Every sequence of symbols that a phrase stands for."""
     places: list[list[tuple[str, ...]]] = []
     for piece in phrase.split():
@@ -167,35 +175,35 @@ def _spelt(phrase: str) -> Iterator[tuple[str, ...]]:
                 choices.append((choice,))
                 continue
             stem = choice.endswith("*")
-            read = [word.text for word in words(plain(choice.rstrip("*").replace("_", " ")))]
+            read = [word.text for word in split_words(normalize(choice.rstrip("*").replace("_", " ")))]
             if read:
                 choices.append((*read[:-1], read[-1] + "*") if stem else tuple(read))
         places.append(choices)
     for chosen in product(*places):
-        flat = _joined([symbol for part in chosen for symbol in part])
+        flat = _join_words([symbol for part in chosen for symbol in part])
         if flat:
             yield flat
         elif not any(() in place for place in places):
             raise ValueError(f"empty phrase: {phrase!r}")
 
 
-def _joined(symbols: list[str]) -> tuple[str, ...]:
+def _join_words(symbols: list[str]) -> tuple[str, ...]:
     """`can` and `not` in one phrase are one word, as in a message."""
     text = " ".join(symbols)
     if " not" not in text:
         return tuple(symbols)
     stems = [symbol.endswith("*") for symbol in symbols]
-    return tuple(symbols) if any(stems) else tuple(word.text for word in words(text))
+    return tuple(symbols) if any(stems) else tuple(word.text for word in split_words(text))
 
 
-def _shortened(word: str) -> Iterable[str]:
+def _shorten(word: str) -> Iterable[str]:
     once = {word[:i] + word[i + 1 :] for i in range(1, len(word))}
     if len(word) < 9:
         return once
     return once | {short[:i] + short[i + 1 :] for short in once for i in range(1, len(short))}
 
 
-def _near(one: str, other: str) -> bool:
+def _is_one_slip_away(one: str, other: str) -> bool:
     """Whether two words are one slip apart, two in words of nine letters and more: optimal string alignment."""
     most = 1 if min(len(one), len(other)) < 9 else 2
     if abs(len(one) - len(other)) > most:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from lightning_med.safety.messages.danger_rules import Place, Places, Rulebook
-from lightning_med.safety.messages.negation import IN_DOUBT, Stance, stance
-from lightning_med.safety.messages.normalization import plain
+from lightning_med.safety.messages.negation import IN_DOUBT, Stance, read_stance
+from lightning_med.safety.messages.normalization import normalize
 from lightning_med.safety.messages.phrase_matcher import Mention
-from lightning_med.safety.messages.word_split import Word, words
+from lightning_med.safety.messages.word_split import Word, split_words
 
 _END = 50_000  # characters of a very long message that are read at either end
 
@@ -55,14 +55,14 @@ class Reading:
         return self.text[self.words[place[0]].start : self.words[place[1] - 1].end]
 
 
-def reading(text: str, rules: Rulebook) -> Reading:
+def read_message(text: str, rules: Rulebook) -> Reading:
     """Reads a message: words, concepts, what speaks against each; of one longer than any person types, both ends."""
-    simple = plain(text)
+    simple = normalize(text)
     if len(simple) > 2 * _END:
         simple = f"{simple[:_END]}\n{simple[-_END:]}"
-    message = words(simple)
+    message = split_words(simple)
     found = list(rules.lexicon.mentions(message))
-    holds = stance(message, (one for one in found if one.concept[0] == "@"))
+    holds = read_stance(message, (one for one in found if one.concept[0] == "@"))
     mentions = [one for one in found if one.concept[0] != "@"]
     return Reading(
         simple, message, mentions, [holds.of(one, one.concept in rules.background) for one in mentions], holds

@@ -17,7 +17,7 @@ _RANK = {EMERGENCY: 0, CRISIS: 1, HARMFUL: 2, URGENT: 3, HINT: 4}
 Found = dict[str, tuple[str, tuple[str, ...]]]  # by category: its level and the words that decided
 
 
-def by_rules(read: Reading, rules: Rulebook) -> Found:
+def match_rules(read: Reading, rules: Rulebook) -> Found:
     found: Found = {}
     places, sentences = read.places, read.sentences
     for name, category in rules.categories.items():

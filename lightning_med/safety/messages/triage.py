@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lightning_med.safety.messages import advice, classifier
-from lightning_med.safety.messages.danger_rules import Rulebook, rulebook
+from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
 from lightning_med.safety.messages.language import is_english
-from lightning_med.safety.messages.reading import Reading, reading
+from lightning_med.safety.messages.reading import Reading, read_message
 from lightning_med.safety.messages.rule_matches import (
     _RANK,
     CRISIS,
@@ -22,7 +22,7 @@ from lightning_med.safety.messages.rule_matches import (
     ORDINARY,
     URGENT,
     Found,
-    by_rules,
+    match_rules,
 )
 
 
@@ -58,20 +58,20 @@ def triage(text: str, region: str | None = None) -> Verdict:
         text: What a person typed.
         region: Whose emergency numbers the advice names, for instance `GB`; see `advice.region_of`.
     """
-    rules = rulebook()
-    read = reading(text, rules)
-    ruled = by_rules(read, rules)
+    rules = load_rulebook()
+    read = read_message(text, rules)
+    ruled = match_rules(read, rules)
     found = dict(ruled)
-    _raise(found, read, rules)
-    if not _levels(found) & {EMERGENCY, CRISIS} and not is_english(text, read.words):
+    _raise_levels(found, read, rules)
+    if not _list_levels(found) & {EMERGENCY, CRISIS} and not is_english(text, read.words):
         found = {**ruled, NOT_ENGLISH: (URGENT, ())}  # what the classifier makes of another language is chance
-    return _judged({name: one for name, one in found.items() if one[0] != HINT}, region)
+    return _make_verdict({name: one for name, one in found.items() if one[0] != HINT}, region)
 
 
-def _raise(found: Found, read: Reading, rules: Rulebook) -> None:
+def _raise_levels(found: Found, read: Reading, rules: Rulebook) -> None:
     """What the classifier sees and the rules missed; it never lowers a level."""
-    model = classifier.model()
-    chances = model.chances(classifier.features(read, found))
+    model = classifier.load_classifier()
+    chances = model.chances(classifier.extract_features(read, found))
     by_level = {
         level: {name: chances.get(name, 0.0) for name, category in rules.categories.items() if category.level == level}
         for level in (EMERGENCY, CRISIS, HARMFUL)
@@ -84,23 +84,23 @@ def _raise(found: Found, read: Reading, rules: Rulebook) -> None:
 
     dangers = {**by_level[EMERGENCY], **by_level[CRISIS]}
     for level in (EMERGENCY, CRISIS):  # each for itself, so that a message that is both shows both advices
-        if sum(by_level[level].values()) > model.limits["alarm"] and level not in _levels(found):
+        if sum(by_level[level].values()) > model.limits["alarm"] and level not in _list_levels(found):
             note(by_level[level], level)
-    if not _levels(found) & {EMERGENCY, CRISIS}:
+    if not _list_levels(found) & {EMERGENCY, CRISIS}:
         if sum(dangers.values()) > model.limits["alarm"]:
             level = max((EMERGENCY, CRISIS), key=lambda one: sum(by_level[one].values()))
             note(by_level[level], level)
         elif sum(dangers.values()) + chances.get(URGENT, 0.0) > model.limits["urgent"]:
             note(dangers, URGENT)
-    if sum(by_level[HARMFUL].values()) > model.limits["harmful"] and HARMFUL not in _levels(found):
+    if sum(by_level[HARMFUL].values()) > model.limits["harmful"] and HARMFUL not in _list_levels(found):
         note(by_level[HARMFUL], HARMFUL)
 
 
-def _levels(found: Found) -> set[str]:
+def _list_levels(found: Found) -> set[str]:
     return {level for level, _ in found.values()}
 
 
-def _judged(found: Found, region: str | None) -> Verdict:
+def _make_verdict(found: Found, region: str | None) -> Verdict:
     if not found:
         return Verdict(ORDINARY)
     names = sorted(found, key=lambda name: _RANK[found[name][0]])
@@ -108,5 +108,5 @@ def _judged(found: Found, region: str | None) -> Verdict:
     # A refusal keeps the advice to seek care beside it; an alarm says more than that advice.
     kept = [name for name in names if found[name][0] != URGENT or level in (URGENT, HARMFUL)]
     evidence = tuple(dict.fromkeys(words for name in kept for words in found[name][1]))
-    shown = advice.shown([(name, found[name][0]) for name in kept], region)
+    shown = advice.compose_advice([(name, found[name][0]) for name in kept], region)
     return Verdict(level, kept[0], tuple(kept), shown, evidence)

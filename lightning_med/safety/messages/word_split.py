@@ -45,7 +45,7 @@ class Word:
     end: int
 
 
-def words(text: str) -> list[Word]:
+def split_words(text: str) -> list[Word]:
     """The words and signs of a text in plain writing."""
     found: list[Word] = []
     for piece in _CUT.finditer(text):
@@ -59,7 +59,7 @@ def words(text: str) -> list[Word]:
                 Word("." if sign in ".!?\n;…" else "," if sign in ",-–—" else ":" if sign == ":" else "(", start, end)
             )
         else:
-            for part in _parts(word):
+            for part in _split_parts(word):
                 if part == "not" and found and found[-1].text in _HELPERS:
                     found[-1] = Word(_HELPERS[found[-1].text], found[-1].start, end)
                 else:
@@ -67,18 +67,21 @@ def words(text: str) -> list[Word]:
     return found
 
 
-def _parts(word: str) -> list[str]:
+def _split_parts(word: str) -> list[str]:
     """A written word as the words it stands for: `she's` is `she is`, `gonna` is `going to`."""
     if len(word) > 2 and word.isalpha():
         word = _LONG.sub(r"\1\1", word)
     if "'" in word:
         for tail, said in _TAILS.items():
             if word.endswith(tail):
-                return [*_parts(word[: -len(tail)].replace("'", "")), said]  # one tail; more of them are no English
+                return [
+                    *_split_parts(word[: -len(tail)].replace("'", "")),
+                    said,
+                ]  # one tail; more of them are no English
         if word.endswith("'s"):
             whose = word[:-2]
             return [whose, "is"] if whose in _THIRD else [whose]
         word = word.replace("'", "")
     if word[:1].isdigit() and (unit := _UNIT.fullmatch(word)):
-        return [unit[1], *_parts(unit[2])]
+        return [unit[1], *_split_parts(unit[2])]
     return _JOINED[word].split() if word in _JOINED else [word]

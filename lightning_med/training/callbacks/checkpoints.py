@@ -10,11 +10,16 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightning_med.checkpoints import digests
-from lightning_med.checkpoints.checkpoint_files import LAST, step_checkpoints, sweep
-from lightning_med.checkpoints.writing import WholeCheckpointIO
-from lightning_med.training.lightning_patches import between_batches, ends_here, epoch_ended, stands_at_boundary
-from lightning_med.utils.errors import check
-from lightning_med.utils.files import link
+from lightning_med.checkpoints.checkpoint_files import LAST, list_step_checkpoints, remove_leftovers
+from lightning_med.checkpoints.writing import AtomicCheckpointIO
+from lightning_med.training.lightning_patches import (
+    call_between_batches,
+    has_epoch_ended,
+    is_at_step_boundary,
+    is_fit_done,
+)
+from lightning_med.utils.errors import check_range
+from lightning_med.utils.files import link_atomically
 
 _MONITORED = "val/perplexity"
 
@@ -34,9 +39,9 @@ class Checkpoints(Checkpoint):
     def __init__(
         self, every_n_train_steps: int | None = None, keep: int = 2, keep_every_hours: float | None = None
     ) -> None:
-        check("checkpoint.keep", keep, 1)
-        check("checkpoint.every_n_train_steps", 1 if every_n_train_steps is None else every_n_train_steps, 1)
-        check("checkpoint.keep_every_hours", 1 if keep_every_hours is None else keep_every_hours, 0.01)
+        check_range("checkpoint.keep", keep, 1)
+        check_range("checkpoint.every_n_train_steps", 1 if every_n_train_steps is None else every_n_train_steps, 1)
+        check_range("checkpoint.keep_every_hours", 1 if keep_every_hours is None else keep_every_hours, 0.01)
         self.every_n_train_steps, self.keep, self.keep_every_hours = every_n_train_steps, keep, keep_every_hours
         self.folder: Path | None = None  # default: `checkpoints` under the trainer's root
         self._saved = 0  # the last step that was saved
@@ -50,14 +55,14 @@ class Checkpoints(Checkpoint):
             return  # a trial keeps nothing
         self.folder = self.folder or Path(trainer.default_root_dir) / "checkpoints"
         if trainer.is_global_zero:
-            sweep(self.folder)
-        if not isinstance(trainer.strategy.checkpoint_io, WholeCheckpointIO):
-            trainer.strategy.checkpoint_io = WholeCheckpointIO()
-        between_batches(trainer, partial(self._between, trainer))
+            remove_leftovers(self.folder)
+        if not isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        call_between_batches(trainer, partial(self._between, trainer))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         value = trainer.callback_metrics.get(_MONITORED)
-        if trainer.sanity_checking or trainer.state.fn != "fit" or value is None or not stands_at_boundary(trainer):
+        if trainer.sanity_checking or trainer.state.fn != "fit" or value is None or not is_at_step_boundary(trainer):
             return  # in the middle of a step there is no state that a run could go on from
         if float(value) < self._best.get("perplexity", float("inf")):
             self._best = {"step": trainer.global_step, "perplexity": float(value)}
@@ -66,10 +71,10 @@ class Checkpoints(Checkpoint):
     def _between(self, trainer: L.Trainer) -> None:
         io: Any = trainer.strategy.checkpoint_io
         io.failed()
-        if not stands_at_boundary(trainer):
+        if not is_at_step_boundary(trainer):
             return
         due = self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0
-        if due or self._improved or epoch_ended(trainer) or ends_here(trainer):
+        if due or self._improved or has_epoch_ended(trainer) or is_fit_done(trainer):
             self.save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -94,18 +99,18 @@ class Checkpoints(Checkpoint):
         folder = path.parent
         if best and path.name == f"step-{best['step']}.ckpt":
             name = f"best-{best['step']}-{best['perplexity']:.2f}.ckpt"
-            link(folder / name, path)
+            link_atomically(folder / name, path)
             for other in folder.glob("best-*.ckpt"):
                 if other.name != name:
                     other.unlink()
-        link(folder / LAST, path)
+        link_atomically(folder / LAST, path)
         kept = {other.resolve() for other in (*folder.glob("best-*.ckpt"), folder / LAST)}
-        found = step_checkpoints(folder)
+        found = list_step_checkpoints(folder)
         kept.update(other.resolve() for other in found[-self.keep :] + self._one_each_time(found))
         for other in found:
             if other.resolve() not in kept:
                 other.unlink()
-                digests.beside(other).unlink(missing_ok=True)
+                digests.digest_path(other).unlink(missing_ok=True)
 
     def _one_each_time(self, found: list[Path]) -> list[Path]:
         """The first of each `keep_every_hours`."""

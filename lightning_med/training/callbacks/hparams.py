@@ -17,9 +17,9 @@ class HyperParameters(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         settings = pl_module.settings or {"model": dict(pl_module.hparams)}
-        chosen = {f"{part}.{key}": _plain(v) for part in _SECTIONS for key, v in settings.get(part, {}).items()}
+        chosen = {f"{part}.{key}": _flatten(v) for part in _SECTIONS for key, v in settings.get(part, {}).items()}
         for key in ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"):
-            chosen[f"trainer.{key}"] = _plain(settings.get("trainer", {}).get(key))
+            chosen[f"trainer.{key}"] = _flatten(settings.get("trainer", {}).get(key))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 writer = logger.experiment._get_file_writer()
@@ -27,5 +27,5 @@ class HyperParameters(L.Callback):
                     writer.add_summary(summary)
 
 
-def _plain(value: Any) -> Any:
+def _flatten(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from lightning_med.utils.files import write_whole
+from lightning_med.utils.files import write_text
 
 
 class PredictionWriter(L.Callback):
@@ -36,4 +36,4 @@ class PredictionWriter(L.Callback):
         if not trainer.is_global_zero:
             return
         self._rows.sort(key=lambda row: (row["source"], row["row"]))
-        write_whole(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self._rows))
+        write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self._rows))

@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.table import Table
 
-from lightning_med.inference.generation import Decoding, Pace, answer
+from lightning_med.inference.generation import Decoding, GenerationSpeed, generate_answers
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.training.sharding import ShardedStrategy
-from lightning_med.utils.console import above_bar
-from lightning_med.utils.errors import check
+from lightning_med.utils.console import get_console
+from lightning_med.utils.errors import check_range
 
 
 class SampleAnswers(L.Callback):
@@ -28,8 +28,8 @@ class SampleAnswers(L.Callback):
     """
 
     def __init__(self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 20.0) -> None:
-        check("questions", questions, 0)
-        check("max_new_tokens", max_new_tokens, 1)
+        check_range("questions", questions, 0)
+        check_range("max_new_tokens", max_new_tokens, 1)
         self.questions, self.max_new_tokens, self.max_seconds = questions, max_new_tokens, max_seconds
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -48,15 +48,17 @@ class SampleAnswers(L.Callback):
         pl_module.network.eval()
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             decoding = Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size)
-            questions, pace = [str(text["question"]) for text in texts], Pace()
+            questions, pace = [str(text["question"]) for text in texts], GenerationSpeed()
             answers = pace.timed(
                 data.encoder.tokenizer,
-                lambda: answer(pl_module.network, data.encoder, questions, decoding, self.max_seconds),
+                lambda: generate_answers(pl_module.network, data.encoder, questions, decoding, self.max_seconds),
             )
         pl_module.network.train(training)
         self._show(trainer, texts, answers, pace)
 
-    def _show(self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str], pace: Pace) -> None:
+    def _show(
+        self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str], pace: GenerationSpeed
+    ) -> None:
         title = f"Sample answers at step {trainer.global_step}, {pace}"
         table = Table(title=title, show_lines=True, title_justify="left")
         for name in ("question", "reference", "raw answer", "guarded answer"):
@@ -64,17 +66,17 @@ class SampleAnswers(L.Callback):
         for number, (text, given) in enumerate(zip(texts, answers, strict=True)):
             question, reference = str(text["question"]), str(text["answer"])
             shown = guard(question, given).answer.removesuffix(DISCLAIMER).rstrip()
-            table.add_row(*(_short(cell) for cell in (question, reference, given, shown)))
+            table.add_row(*(_shorten(cell) for cell in (question, reference, given, shown)))
             step = f"at step {trainer.global_step}"
             parts = {"Question": question, "Reference": reference, f"Answer {step}": given, f"Guarded {step}": shown}
             page = "\n\n".join(f"**{title}**\n\n{content}" for title, content in parts.items())
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"samples/{number}", page, trainer.global_step)
-        above_bar(trainer).print(table)
+        get_console(trainer).print(table)
 
 
-def _short(text: str, limit: int = 240) -> str:
+def _shorten(text: str, limit: int = 240) -> str:
     from rich.markup import escape
 
     return escape(text if len(text) <= limit else text[:limit] + " …")

@@ -10,10 +10,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from lightning_med.checkpoints import run_folder as runs
-from lightning_med.utils.files import write_whole
+from lightning_med.utils.files import write_text
 
 
-class SaveSettings(SaveConfigCallback):
+class SaveConfig(SaveConfigCallback):
     """Writes `config.yaml` once the data and the model are there, so that a run that never began leaves no folder."""
 
     run: Path | None = None
@@ -24,4 +24,4 @@ class SaveSettings(SaveConfigCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and self.run is not None:
             text = yaml.safe_dump(pl_module.settings, sort_keys=False, allow_unicode=True, width=120)
-            write_whole(self.run / runs.SETTINGS, text)
+            write_text(self.run / runs.SETTINGS, text)

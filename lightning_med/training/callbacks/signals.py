@@ -11,12 +11,12 @@ import lightning as L
 import torch
 
 from lightning_med.training.callbacks.checkpoints import Checkpoints
-from lightning_med.training.lightning_patches import between_batches, ends_here, stands_at_boundary
+from lightning_med.training.lightning_patches import call_between_batches, is_at_step_boundary, is_fit_done
 from lightning_med.utils.console import say
 from lightning_med.utils.signals import CAUGHT, Interrupted
 
 
-class Signals(L.Callback):
+class SaveOnSignal(L.Callback):
     """On SIGINT, SIGTERM or SIGUSR1: saves after the optimizer step at hand and raises `Interrupted`, on every rank.
 
     A second SIGINT ends the run at once; what was saved before is whole. Under SLURM the signal that announces the end
@@ -33,7 +33,7 @@ class Signals(L.Callback):
         if not self._before:
             self._before = {number: signal.signal(number, self._take) for number in CAUGHT}
         if self._fitting:
-            between_batches(trainer, partial(self._stop_if_asked, trainer))
+            call_between_batches(trainer, partial(self._stop_if_asked, trainer))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number in CAUGHT:  # the trainer has put its own in place by now
@@ -45,7 +45,7 @@ class Signals(L.Callback):
         self._before = {}
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
-        if not stands_at_boundary(trainer):
+        if not is_at_step_boundary(trainer):
             return
         number = self._number
         if trainer.world_size > 1:  # all stop after the same step, whichever was asked
@@ -59,7 +59,7 @@ class Signals(L.Callback):
             trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]
             name = signal.Signals(number).name
             say(f"Stopped by {name} after step {trainer.global_step}; saved {path}", trainer)
-        if found and not ends_here(trainer):
+        if found and not is_fit_done(trainer):
             self._requeue(trainer, number)
         raise Interrupted(number)
 

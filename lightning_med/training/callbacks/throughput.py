@@ -11,8 +11,8 @@ import lightning as L
 import numpy as np
 import torch
 
-from lightning_med.training.flops import Arithmetic, gemm_peak
-from lightning_med.training.optimizer import stepped
+from lightning_med.training.flops import FlopCount, measure_gemm_peak
+from lightning_med.training.optimizer import ends_step
 from lightning_med.utils.console import say
 
 
@@ -29,8 +29,8 @@ class Throughput(L.Callback):
         self._tokens, self._work, self._seconds, self._since = 0, 0, 0.0, 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._arithmetic = Arithmetic.of(pl_module.network)
-        self._peak = gemm_peak(pl_module.network, pl_module.device, _computing(trainer))
+        self._arithmetic = FlopCount.of(pl_module.network)
+        self._peak = measure_gemm_peak(pl_module.network, pl_module.device, _find_compute_dtype(trainer))
         self._since = time.perf_counter()  # a fit that goes on in mid-epoch has no epoch's start
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -51,27 +51,27 @@ class Throughput(L.Callback):
         lengths = trainer.datamodule.store("train").lengths[batch["rows"]]  # type: ignore[attr-defined]
         learned = len(batch["targets"]) if pl_module.hparams.get("question_weight") else batch["answers"]
         self._work += self._arithmetic.step(int(lengths.sum()), int((lengths**2).sum()), learned)
-        if not stepped(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if not ends_step(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         seconds = max(self._seconds, 1e-9)
         loader: Any = trainer.train_dataloader
         values = {
             "utilisation": self._work / seconds / self._peak,
             "data_wait": loader.waited / seconds,
-            "peak_memory_gib": _peak_memory(pl_module.device) / 2**30,
+            "peak_memory_gib": _measure_peak_memory(pl_module.device) / 2**30,
         }
         pl_module.log_dict({f"train/{name}": value for name, value in values.items()})
         pl_module.log("train/tokens_per_second", self._tokens / seconds, prog_bar=True)
         self._tokens, self._work, self._seconds, loader.waited = 0, 0, 0.0, 0.0
 
 
-def _computing(trainer: L.Trainer) -> torch.dtype:
+def _find_compute_dtype(trainer: L.Trainer) -> torch.dtype:
     """What matrices are multiplied in."""
     precision = str(trainer.precision)
     return torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else torch.float32
 
 
-def _peak_memory(device: torch.device) -> int:
+def _measure_peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     import resource  # Windows has none

@@ -21,11 +21,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_med.checkpoints import digests
 from lightning_med.checkpoints import writing as checkpoint_io
-from lightning_med.checkpoints.writing import WholeCheckpointIO
+from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.predictions import PredictionWriter
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
-from lightning_med.training.callbacks.signals import Interrupted, Signals
+from lightning_med.training.callbacks.signals import Interrupted, SaveOnSignal
 from lightning_med.utils.errors import RunError
 from tests import tiny
 
@@ -173,7 +173,7 @@ def test_one_is_kept_for_each_time(tmp_path: Path) -> None:
     """Here of files that were written on four days."""
     callback = Checkpoints(keep=1, keep_every_hours=24)
     for step in range(1, 9):
-        WholeCheckpointIO().save_checkpoint({"step": step}, tmp_path / f"step-{step}.ckpt")
+        AtomicCheckpointIO().save_checkpoint({"step": step}, tmp_path / f"step-{step}.ckpt")
         os.utime(tmp_path / f"step-{step}.ckpt", (step * 43_200, step * 43_200))
     callback._settle(tmp_path / "step-8.ckpt", {})
     assert {path.name for path in tmp_path.glob("step-*.ckpt")} == {f"step-{step}.ckpt" for step in (1, 2, 4, 6, 8)}
@@ -202,10 +202,10 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "step-1.ckpt"
-    WholeCheckpointIO().save_checkpoint({"step": 1}, path)
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
     monkeypatch.setattr(checkpoint_io.torch, "save", full)
     with pytest.raises(RunError, match=r"full \(No space.*needs 16 MiB"):
-        WholeCheckpointIO().save_checkpoint({"step": 2}, path)
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["step-1.ckpt", "step-1.ckpt.sha256"]
 
@@ -218,21 +218,21 @@ def test_a_failure_in_the_background_ends_the_run(
     last = tmp_path / "checkpoints" / "last.ckpt"
     with pytest.raises(RunError, match="disk is full"):
         fit(folder, tmp_path, [Checkpoints(every_n_train_steps=1)], last, max_epochs=3)
-    assert digests.verified(last)
+    assert digests.verify_digest(last)
     assert not list(last.parent.glob(".*"))
 
 
 def test_a_disk_without_room_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint_io.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
     with pytest.raises(RunError, match=r"1 MiB are free.*needs 24 MiB"):
-        WholeCheckpointIO().save_checkpoint({"weight": torch.zeros(2 << 20)}, tmp_path / "step-1.ckpt")
+        AtomicCheckpointIO().save_checkpoint({"weight": torch.zeros(2 << 20)}, tmp_path / "step-1.ckpt")
     assert not list(tmp_path.iterdir())
 
 
 def test_what_is_written_is_the_state_at_the_call(tmp_path: Path) -> None:
     """Though the training goes on meanwhile; tensors that share their memory are written once."""
     weight = torch.ones(1 << 16)
-    content, io, done = {"weight": weight, "tied": weight, "step": 1}, WholeCheckpointIO(), []
+    content, io, done = {"weight": weight, "tied": weight, "step": 1}, AtomicCheckpointIO(), []
     io.save_checkpoint(content, tmp_path / "x.ckpt", storage_options={"then": lambda: done.append(True)})
     weight += 1
     io.teardown()
@@ -290,7 +290,7 @@ def test_interrupted_predictions_leave_no_file(folder: Path, tmp_path: Path, che
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_signal_saves_the_step_at_hand(folder: Path, tmp_path: Path, name: str, code: int) -> None:
     with pytest.raises(Interrupted) as raised:
-        fit(folder, tmp_path, [Signals(), Checkpoints(), tiny.Send(name, step=2)], max_epochs=2)
+        fit(folder, tmp_path, [SaveOnSignal(), Checkpoints(), tiny.Send(name, step=2)], max_epochs=2)
     assert raised.value.code == code
     path = next(tmp_path.rglob("last.ckpt"))
     assert torch.load(path, weights_only=True)["global_step"] == 2
@@ -315,7 +315,7 @@ def handlers() -> Iterator[dict[signal.Signals, Any]]:
 def test_signals_belong_to_the_program_again_after_a_fit(
     folder: Path, tmp_path: Path, handlers: dict[signal.Signals, Any]
 ) -> None:
-    fit(folder, tmp_path, [Signals(), Checkpoints()])
+    fit(folder, tmp_path, [SaveOnSignal(), Checkpoints()])
     assert {number: signal.getsignal(number) for number in HANDLED} == handlers
 
 
@@ -324,9 +324,9 @@ def test_a_fit_goes_on_after_a_signal_as_if_there_had_been_none(folder: Path, tm
     settings: dict[str, Any] = {"max_epochs": 2, "accumulate_grad_batches": accumulate}
     whole = fit(folder, tmp_path, [], **settings)
     with pytest.raises(Interrupted):
-        fit(folder, tmp_path, [Signals(), Checkpoints(), tiny.Send("SIGTERM", step=2)], **settings)
+        fit(folder, tmp_path, [SaveOnSignal(), Checkpoints(), tiny.Send("SIGTERM", step=2)], **settings)
     path = next(tmp_path.rglob("last.ckpt"))
-    again = fit(folder, tmp_path / "again", [Signals(), Checkpoints()], path, **settings)
+    again = fit(folder, tmp_path / "again", [SaveOnSignal(), Checkpoints()], path, **settings)
     ours, theirs = (tiny.weights(trainer.lightning_module) for trainer in (again, whole))
     assert again.global_step == whole.global_step
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -344,9 +344,15 @@ def test_under_slurm_the_job_is_put_into_the_queue_again(
     for name, value in {"JOB_ID": "77", "NTASKS": "1", "LOCALID": "0", "PROCID": "0", "NODEID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SLURM_NODELIST", "localhost")
-    plugins = [WholeCheckpointIO(), SLURMEnvironment(auto_requeue=True)]
+    plugins = [AtomicCheckpointIO(), SLURMEnvironment(auto_requeue=True)]
     with pytest.raises(Interrupted) as raised:
-        fit(folder, tmp_path, [Signals(), Checkpoints(), tiny.Send("SIGUSR1", step=2)], max_epochs=2, plugins=plugins)
+        fit(
+            folder,
+            tmp_path,
+            [SaveOnSignal(), Checkpoints(), tiny.Send("SIGUSR1", step=2)],
+            max_epochs=2,
+            plugins=plugins,
+        )
     assert raised.value.code == 138
     assert (tmp_path / "asked").read_text().split() == ["requeue", "77"]
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
@@ -362,7 +368,7 @@ def test_a_signal_in_the_last_window_of_an_epoch_is_heard(folder: Path, tmp_path
         fit(
             folder,
             tmp_path,
-            [Signals(), Checkpoints(), tiny.Send("SIGTERM", step=steps)],
+            [SaveOnSignal(), Checkpoints(), tiny.Send("SIGTERM", step=steps)],
             accumulate_grad_batches=accumulate,
         )
     assert torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)["global_step"] == steps
@@ -376,7 +382,7 @@ def test_a_second_signal_ends_the_run_at_once(folder: Path, tmp_path: Path) -> N
                 os.kill(os.getpid(), self.number)
 
     with pytest.raises(Interrupted) as raised:
-        fit(folder, tmp_path, [Signals(), Checkpoints(every_n_train_steps=1), Twice("SIGINT", step=3)])
+        fit(folder, tmp_path, [SaveOnSignal(), Checkpoints(every_n_train_steps=1), Twice("SIGINT", step=3)])
     assert raised.value.code == 130
     assert torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)["global_step"] == 2
 
@@ -387,6 +393,6 @@ def test_a_signal_ends_an_evaluation_at_once(folder: Path, tmp_path: Path, check
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted) as raised:
-        predict(folder, tmp_path, checkpoint, Signals(), PredictionWriter(tmp_path / "p.jsonl"), SendNow())
+        predict(folder, tmp_path, checkpoint, SaveOnSignal(), PredictionWriter(tmp_path / "p.jsonl"), SendNow())
     assert raised.value.code == 143
     assert not (tmp_path / "p.jsonl").exists()
