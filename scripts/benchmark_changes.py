@@ -31,9 +31,8 @@ from transformers.activations import NewGELUActivation
 from lightning_med.cli.arguments import Parser
 from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import attention
-from lightning_med.model import causal_lm as net
-from lightning_med.model import fast_layers as layers
+from lightning_med.model import attention, causal_lm
+from lightning_med.model.fast_layers import FastDropout
 from lightning_med.training.optimizer import make_adamw
 from lightning_med.utils.allocator import keep_freed_memory
 from lightning_med.utils.console import show_progress
@@ -66,10 +65,12 @@ def _whole_logits(hidden: Tensor, weight: Tensor, targets: Tensor, *_: Any, **__
 
 CHANGES: dict[str, Change] = {
     "nothing": lambda network: nullcontext(),
-    "dropout from 16 random bits": lambda network: _layers(network, layers.FastDropout, lambda old: nn.Dropout(old.p)),
+    "dropout from 16 random bits": lambda network: _layers(network, FastDropout, lambda old: nn.Dropout(old.p)),
     "GELU in one pass": lambda network: _layers(network, nn.GELU, lambda old: NewGELUActivation()),
     "plain products for attention": lambda network: patch.object(attention, "_is_on_cpu", lambda query: False),
-    "gradient of the loss in the logits' memory": lambda network: patch.object(net, "compute_answer_nll", _whole_logits),
+    "gradient of the loss in the logits' memory": lambda network: patch.object(
+        causal_lm, "compute_answer_nll", _whole_logits
+    ),
     "logits for the answers alone": lambda network: nullcontext(),  # in `_step`
     "flat batches": lambda network: nullcontext(),
     "fused AdamW": lambda network: nullcontext(),
@@ -82,7 +83,7 @@ def _step(name: str, network: PreTrainedModel, optimizer: AdamW, batch: collate.
     with torch.autocast("cpu", torch.bfloat16) if reduced else nullcontext():
         used = padded if name == "flat batches" else batch
         weight = 1.0 if name == "logits for the answers alone" else 0.0
-        loss = net.compute_nll(network, used, weight)[0] / batch["answers"]
+        loss = causal_lm.compute_nll(network, used, weight)[0] / batch["answers"]
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
@@ -94,7 +95,7 @@ def measured(given: argparse.Namespace, tell: Callable[[str, int, int], None]) -
     data = DialogueDataModule(given.data, given.tokenizer, system_prompt="", batch_tokens=given.tokens)
     words, store = data.prepared.tokenizer, data.store("train")
     shape = {"n_layer": given.layers, "n_embd": given.width, "n_head": given.heads, "n_positions": 1024}
-    network = net.build_from_scratch(shape, len(words), words.eos_token_id, 0.0, seed=1)
+    network = causal_lm.build_from_scratch(shape, len(words), words.eos_token_id, 0.0, seed=1)
     optimizers = {fused: make_adamw(network, 5e-4, 0.01) for fused in (True, False)}
     for group in optimizers[False].param_groups:
         group.update(fused=False, foreach=False)

@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from lightning_med.cli.arguments import Parser
 from lightning_med.data.batching import batch_plan, collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 from lightning_med.training.optimizer import make_adamw
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, check_range
@@ -76,7 +76,7 @@ def measured(data: DialogueDataModule, ours: PreTrainedModel, steps: int, tell: 
     plain.train()
 
     def fast(network: PreTrainedModel, batch: collate.Batch) -> Tensor:
-        return net.compute_nll(network, batch)[0]
+        return compute_nll(network, batch)[0]
 
     def usual(network: PreTrainedModel, batch: collate.Batch) -> Tensor:
         return plain_nll(network, data, batch)
@@ -128,7 +128,7 @@ def main(argv: list[str]) -> int:
             tokens, end = len(data.prepared.tokenizer), data.prepared.tokenizer.eos_token_id
             shape = {"n_layer": given.layers, "n_embd": given.width, "n_head": given.heads}
             still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0}
-            found = measured(data, net.build_from_scratch(shape | still, tokens, end, 0.0, seed=1), given.steps, tell)
+            found = measured(data, build_from_scratch(shape | still, tokens, end, 0.0, seed=1), given.steps, tell)
         if given.json:
             write_text(given.json, json.dumps(found, indent=2) + "\n")
     except InputError as error:

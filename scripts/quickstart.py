@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from lightning_med.checkpoints import run_folder as runs
+from lightning_med.checkpoints.run_folder import list_versions
 from lightning_med.cli.command import main
 from lightning_med.serving.responder import Responder
 
@@ -25,7 +25,7 @@ def quickstart() -> int:
     """Runs the verbs one after another and prints what came of it; returns the exit status."""
     if status := main(["fit", "--config", "configs/quickstart.yaml"]):
         return status
-    run = runs.list_versions(Path("lightning_logs/quickstart"))[-1]
+    run = list_versions(Path("lightning_logs/quickstart"))[-1]
     best = next((run / "checkpoints").glob("best*.ckpt"))
     for verb in (
         ["test", "--ckpt_path", str(best)],

@@ -341,9 +341,9 @@ def _knock(what: str, name: str) -> dict[str, Any]:
 
             return {"folder": str(hub.download(name, "--model.base FOLDER", ["*.json"]))}
         if what == "command":
-            from lightning_med.cli import command as cli
+            from lightning_med.cli.command import main
 
-            return {"status": cli.main(name.split())}
+            return {"status": main(name.split())}
         if what == "tokenizer":
             from lightning_med.tokenization.tokenizer import load_tokenizer, store_tokenizer
 

@@ -12,7 +12,7 @@ import torch
 from lightning_med.data.batching.collate import collate_flat
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import attention
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 from tests import tiny
 from tests.training.test_module import Steps
 
@@ -42,9 +42,9 @@ def test_loss_and_gradients_in_bfloat16_are_those_of_float32(folder: Path) -> No
     moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
     found = {}
     for precision in (torch.float32, torch.bfloat16):
-        network = net.build_from_scratch(NETWORK, 300, 0, 0.0, 1).cuda()
+        network = build_from_scratch(NETWORK, 300, 0, 0.0, 1).cuda()
         with torch.autocast("cuda", dtype=precision, enabled=precision != torch.float32):
-            total = net.compute_nll(network, moved)[0]
+            total = compute_nll(network, moved)[0]
         (total / batch["answers"]).backward()
         gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
         found[precision] = (float(total), gradients)

@@ -16,7 +16,7 @@ from lightning_med.cli.command import main
 from lightning_med.data.batching import collate
 from lightning_med.data.cleaning.cleaner import clean, resolve_rules
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 from lightning_med.serving.responder import Responder
 from lightning_med.tokenization.encoder import ANSWER, Encoder
 from lightning_med.tokenization.prompts import Prompt
@@ -51,7 +51,7 @@ def gradients(network: torch.nn.Module, loss: torch.Tensor) -> torch.Tensor:
 def test_flat_batches_equal_a_padded_forward_on_the_real_slice(data: DialogueDataModule) -> None:
     """20 random batches: loss and all gradients as one vector, relative L2 below 1e-5 in float32."""
     store, generator = data.store("train"), np.random.default_rng(0)
-    network = net.build_from_scratch(SCRATCH, len(data.prepared.tokenizer), 50256, 0.0, seed=1)
+    network = build_from_scratch(SCRATCH, len(data.prepared.tokenizer), 50256, 0.0, seed=1)
     for _ in range(20):
         rows = generator.choice(len(store), 4, replace=False)
         ids = [torch.from_numpy(store.input_ids(row).astype(np.int64)) for row in rows]
@@ -64,7 +64,7 @@ def test_flat_batches_equal_a_padded_forward_on_the_real_slice(data: DialogueDat
         reference = network(input_ids=padded, attention_mask=mask, labels=wanted, use_cache=False).loss
         expected = gradients(network, reference)
         flat = collate.collate_flat(store, rows)
-        loss = net.compute_nll(network, flat)[0] / flat["answers"]
+        loss = compute_nll(network, flat)[0] / flat["answers"]
         actual = gradients(network, loss)
         assert abs(loss - reference) / reference < 1e-5
         assert (actual - expected).norm() / expected.norm() < 1e-5

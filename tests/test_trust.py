@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_med.checkpoints import reading as ckpt
+from lightning_med.checkpoints.reading import KEY
 from lightning_med.cli.command import main
 from tests import tiny
 
@@ -23,9 +23,9 @@ def cli_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def forged(source: Path, target: Path, part: str, settings: dict[str, Any]) -> Path:
     """A copy of a checkpoint whose settings say something more."""
     content = torch.load(source, weights_only=True)
-    known = json.loads(content[ckpt.KEY]["settings"])
+    known = json.loads(content[KEY]["settings"])
     known[part] = {**known[part], **settings}
-    content[ckpt.KEY]["settings"] = json.dumps(known)
+    content[KEY]["settings"] = json.dumps(known)
     torch.save(content, target)
     return target
 
@@ -49,7 +49,7 @@ def test_a_checkpoint_loads_no_class_that_its_settings_name(
 
 
 def test_a_checkpoint_without_a_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({ckpt.KEY: {}, "state_dict": {}}, tmp_path / "x.ckpt")
+    torch.save({KEY: {}, "state_dict": {}}, tmp_path / "x.ckpt")
     assert main(["export", "--checkpoint", str(tmp_path / "x.ckpt"), "--output", str(tmp_path / "out")]) == 2
     assert "format" in capsys.readouterr().err
 

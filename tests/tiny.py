@@ -18,7 +18,7 @@ import yaml
 from torch import Tensor
 
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
-from lightning_med.cli import command as cli
+from lightning_med.cli.command import main
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.module import DialogueLM
 
@@ -154,7 +154,7 @@ def command(*argv: object, cwd: Path | None = None) -> tuple[int, str, str]:
     """Runs `lightning-med` in this process; returns its exit status, standard output and standard error."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(cwd or Path.cwd()), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = cli.main([str(word) for word in argv])
+        status = main([str(word) for word in argv])
     return status, out.getvalue(), err.getvalue()
 
 

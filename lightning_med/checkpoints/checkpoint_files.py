@@ -35,7 +35,7 @@ def find_newest_whole(run: Path) -> Path | None:
     Where none has a digest, the newest that opens, as a run of an earlier version left it.
     """
     from lightning_med.checkpoints import digests
-    from lightning_med.checkpoints import reading as ckpt  # torch, which a run's name does not need
+    from lightning_med.checkpoints.reading import read_checkpoint  # torch, which a run's name does not need
     from lightning_med.utils.console import say
 
     folder = run / CHECKPOINTS
@@ -48,14 +48,14 @@ def find_newest_whole(run: Path) -> Path | None:
             if not digests.verify_digest(path):
                 unverified.append(path)
                 continue
-            ckpt.read_checkpoint(path)
+            read_checkpoint(path)
         except InputError as error:
             say(error.what)
         else:
             return path
     for path in unverified:
         try:
-            ckpt.read_checkpoint(path)
+            read_checkpoint(path)
         except InputError as error:
             say(error.what)
         else:

@@ -15,7 +15,7 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 from lightning_med.checkpoints import digests
-from lightning_med.checkpoints import reading as ckpt
+from lightning_med.checkpoints.reading import read_checkpoint
 from lightning_med.utils.errors import RunError
 from lightning_med.utils.files import sync_folder, write_atomically
 
@@ -46,7 +46,7 @@ class AtomicCheckpointIO(CheckpointIO):
         self._writing = self._thread.submit(_write, copy_to_host(checkpoint), path, then)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return ckpt.read_checkpoint(path)
+        return read_checkpoint(path)
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)

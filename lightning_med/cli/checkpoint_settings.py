@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from lightning_med.checkpoints import checkpoint_files
-from lightning_med.checkpoints import reading as ckpt
-from lightning_med.checkpoints import run_folder as runs
+from lightning_med.checkpoints.reading import read_card, read_checkpoint
+from lightning_med.checkpoints.run_folder import runs_folder
 from lightning_med.utils.errors import InputError
 
 EVALUATIONS = ("validate", "test", "predict")
@@ -28,15 +28,13 @@ def add_checkpoint_settings(argv: list[str], folder: Path) -> list[str]:
     path, name = _find_option(argv, "--ckpt_path"), _find_option(argv, "--name")
     if path == "last" and name:
         path = str(
-            checkpoint_files.find_last_checkpoint(
-                runs.runs_folder(_find_option(argv, "--trainer.default_root_dir"), name)
-            )
+            checkpoint_files.find_last_checkpoint(runs_folder(_find_option(argv, "--trainer.default_root_dir"), name))
         )
     if not path or path == "last":
         return argv
     settings = folder / "config.yaml"
     settings.write_text(
-        yaml.safe_dump(_keep_plain_settings(ckpt.read_card(ckpt.read_checkpoint(path))["settings"])), encoding="utf-8"
+        yaml.safe_dump(_keep_plain_settings(read_card(read_checkpoint(path))["settings"])), encoding="utf-8"
     )
     return [argv[0], "--config", str(settings), *argv[1:]]
 

@@ -21,13 +21,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_med.checkpoints import checkpoint_files
-from lightning_med.checkpoints import reading as ckpt
-from lightning_med.checkpoints import run_folder as runs
+from lightning_med.checkpoints.reading import read_card, read_checkpoint
+from lightning_med.checkpoints.run_folder import create_version, hold_lock, remove_unstarted, runs_folder
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli import resume
-from lightning_med.cli import shipped_configs as shipped
-from lightning_med.cli import untrusted_configs as strangers
 from lightning_med.cli.checkpoint_settings import EVALUATIONS, add_checkpoint_settings
+from lightning_med.cli.shipped_configs import find_shipped_configs
+from lightning_med.cli.untrusted_configs import check_configs
 from lightning_med.data.batching.step_size import check_accumulation
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report.data_report import print_report, write_report
@@ -85,7 +85,7 @@ class MedCLI(LightningCLI):
         finally:
             self._held.close()
             if self.run is not None:
-                runs.remove_unstarted(self.run)
+                remove_unstarted(self.run)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -127,7 +127,7 @@ class MedCLI(LightningCLI):
         if self.subcommand == "prepare":
             return
         settings.name = settings.name or name_of_config(settings.config) or "run"
-        home = runs.runs_folder(settings.trainer.default_root_dir, settings.name)
+        home = runs_folder(settings.trainer.default_root_dir, settings.name)
         if self.subcommand == "fit":
             run = resume.choose_run(home, settings)
             self.run = run if is_first_rank() else None
@@ -138,8 +138,8 @@ class MedCLI(LightningCLI):
                 raise InputError(
                     "--ckpt_path takes a file, not an address.", "Download it first, from a place you trust."
                 )
-            content = ckpt.read_checkpoint(settings.ckpt_path)
-            self.card = ckpt.read_card(content)
+            content = read_checkpoint(settings.ckpt_path)
+            self.card = read_card(content)
             if self.subcommand == "fit":
                 self.done = int(content["global_step"]) if settings.resume else 0
                 self.finished = resume.is_finished(content, settings)
@@ -156,9 +156,9 @@ class MedCLI(LightningCLI):
         self._check_numbers()
         self._check_output()
         if self.subcommand == "fit" and self.run is None and is_first_rank():
-            self.run = runs.create_version(home)
+            self.run = create_version(home)
         if self.run is not None:
-            self._held.enter_context(runs.hold_lock(self.run))
+            self._held.enter_context(hold_lock(self.run))
 
     def _check_numbers(self) -> None:
         trainer = self.config[self.subcommand].trainer
@@ -326,8 +326,8 @@ def main(argv: list[str]) -> int:
     keep_freed_memory()
     silence_warnings()
     with tempfile.TemporaryDirectory() as folder:
-        argv = add_checkpoint_settings(shipped.find_shipped_configs(argv), Path(folder))
-        strangers.check_configs(argv)
+        argv = add_checkpoint_settings(find_shipped_configs(argv), Path(folder))
+        check_configs(argv)
         before, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
         try:
             MedCLI(

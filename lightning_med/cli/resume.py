@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.checkpoints import checkpoint_files
-from lightning_med.checkpoints import reading as ckpt
-from lightning_med.checkpoints import run_folder as runs
+from lightning_med.checkpoints.reading import KEY
+from lightning_med.checkpoints.run_folder import list_versions
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
@@ -29,7 +29,7 @@ def choose_run(home: Path, settings: Any) -> Path | None:
         settings.ckpt_path, settings.resume = None, "auto"
     if settings.resume not in (None, "auto"):
         raise InputError(f"--resume {settings.resume}: it takes auto and nothing else.", "A file: --ckpt_path FILE")
-    if settings.resume is None or not (existing := runs.list_versions(home)):
+    if settings.resume is None or not (existing := list_versions(home)):
         return None
     if settings.ckpt_path:
         raise InputError("--resume auto and --ckpt_path both say where to go on.", "Give one of them.")
@@ -46,9 +46,9 @@ def is_finished(content: dict[str, Any], settings: Any) -> bool:
         InputError: The checkpoint stands beyond the steps that are asked for, and no run of its own is to go on.
     """
     step, limit = int(content["global_step"]), settings.trainer.max_steps
-    before = json.loads(content[ckpt.KEY]["settings"]).get("trainer", {})
+    before = json.loads(content[KEY]["settings"]).get("trainer", {})
     same = all(before.get(name) == settings.trainer[name] for name in ("max_epochs", "max_steps"))
-    if settings.resume and content[ckpt.KEY].get("finished") and same:
+    if settings.resume and content[KEY].get("finished") and same:
         return True
     if 0 < limit <= step:
         raise InputError(

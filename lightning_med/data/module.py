@@ -9,8 +9,8 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
-from lightning_med.data.batching import batch_dataset as B
 from lightning_med.data.batching import batch_plan, collate
+from lightning_med.data.batching.batch_dataset import BatchDataset, make_loader
 from lightning_med.data.batching.resume_position import restore_position
 from lightning_med.data.batching.step_size import check_accumulation
 from lightning_med.data.cleaning.cleaner import resolve_rules
@@ -354,5 +354,5 @@ class DialogueDataModule(L.LightningDataModule):
             plan = self._plan(store, self._unseen(split))
             plan += [np.empty(0, dtype=np.int64)] * (-len(plan) % self.ranks)
         pad_id = self.prepared.tokenizer.pad_token_id
-        batches = B.BatchDataset(store, plan, window * self.ranks, self._width(store), pad_id)
-        return B.make_loader(batches, done, self.num_workers, self.rank, self.ranks)
+        batches = BatchDataset(store, plan, window * self.ranks, self._width(store), pad_id)
+        return make_loader(batches, done, self.num_workers, self.rank, self.ranks)

@@ -73,21 +73,21 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, tell: Any) -
     from lightning_med.checkpoints import reading as ckpt
     from lightning_med.export.model_card import write_model_card
     from lightning_med.inference.generation import Decoding
-    from lightning_med.model import causal_lm as net
+    from lightning_med.model.causal_lm import build_from_text, get_context_length
     from lightning_med.tokenization.prompts import Prompt
     from lightning_med.tokenization.tokenizer import restore_tokenizer
 
     logging.disable_progress_bar()
     card = ckpt.read_card(content)
     tell("weights", 0, 0)
-    network = net.build_from_text(card["network"])
+    network = build_from_text(card["network"])
     network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
     network.set_attn_implementation("sdpa")  # ours is for training; a stranger's transformers knows this one
     settings = card["settings"].get("model", {})
     decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
     tokenizer = restore_tokenizer(card["tokenizer"])
     tokenizer.chat_template = Prompt(card["system_prompt"]).chat_template()
-    tokenizer.model_max_length = net.get_context_length(network)
+    tokenizer.model_max_length = get_context_length(network)
     network.generation_config = decoding.config(tokenizer)
     network.save_pretrained(folder)
     tell("tokenizer and card", 0, 0)

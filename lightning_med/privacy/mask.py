@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lightning_med.privacy import emails_and_links as links
-from lightning_med.privacy import greetings as phrases
-from lightning_med.privacy import person_names as names
-from lightning_med.privacy import phone_and_id_numbers as numbers
-from lightning_med.privacy import postal_addresses as addresses
 from lightning_med.privacy.common_words import read_ordinary_words
 from lightning_med.privacy.cue_search import lower_keeping_length
+from lightning_med.privacy.emails_and_links import find_emails, find_urls
+from lightning_med.privacy.greetings import find_greeted, find_signed
+from lightning_med.privacy.person_names import find_introduced, find_of_kin, find_said_to_be, find_titled
+from lightning_med.privacy.phone_and_id_numbers import find_numbers
+from lightning_med.privacy.postal_addresses import find_addresses
 from lightning_med.privacy.prefilter import SUSPECT as SUSPECT
 
 KINDS = ("EMAIL", "URL", "PHONE", "CARD", "NATIONAL_ID", "ADDRESS", "NAME")
@@ -85,27 +85,27 @@ _Hit = tuple[int, int, str, tuple[int, int] | None]
 
 def _find_links(text: str) -> Iterator[_Hit]:
     low = lower_keeping_length(text)
-    for start, end in links.find_emails(text, low):
+    for start, end in find_emails(text, low):
         yield start, end, "EMAIL", None
-    for start, end in links.find_urls(text, low, read_ordinary_words()):
+    for start, end in find_urls(text, low, read_ordinary_words()):
         yield start, end, "URL", None
 
 
 def _find_numbers(text: str) -> Iterator[_Hit]:
-    for start, end, kind in numbers.find_numbers(text):
+    for start, end, kind in find_numbers(text):
         yield start, end, kind, None
 
 
 def _find_addresses(text: str) -> Iterator[_Hit]:
-    for start, end in addresses.find_addresses(text, lower_keeping_length(text), read_ordinary_words()):
+    for start, end in find_addresses(text, lower_keeping_length(text), read_ordinary_words()):
         yield start, end, "ADDRESS", None
 
 
 def _find_names(text: str) -> Iterator[_Hit]:
     low = lower_keeping_length(text)
-    for name in (*phrases.find_greeted(text, low), *phrases.find_signed(text, low)):
+    for name in (*find_greeted(text, low), *find_signed(text, low)):
         yield name.start, name.end, "NAME", name.cut
-    for search in (names.find_introduced, names.find_said_to_be, names.find_of_kin, names.find_titled):
+    for search in (find_introduced, find_said_to_be, find_of_kin, find_titled):
         for start, end in search(text, low):
             yield start, end, "NAME", None
 

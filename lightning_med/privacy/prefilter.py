@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from string import ascii_lowercase, ascii_uppercase
 
-from lightning_med.privacy import emails_and_links as links
-from lightning_med.privacy import phone_and_id_numbers as numbers
-from lightning_med.privacy import postal_addresses as addresses
+from lightning_med.privacy import emails_and_links, phone_and_id_numbers, postal_addresses
 from lightning_med.privacy.common_words import read_given_names
 from lightning_med.privacy.cue_search import OTHER, match_other_than
 from lightning_med.privacy.greetings import HELLO, STRONG, WEAK
@@ -54,4 +52,4 @@ _NAMES = (
     rf"|(?:\n|(?:^|[^A-Za-z0-9])[–—-])\s*{_CAPITAL}(?:{_GAP}+{_CAPITAL}){{0,3}}{_STOPS}"
 )
 
-SUSPECT = "|".join((links.SUSPECT, numbers.SUSPECT, addresses.SUSPECT, _NAMES))
+SUSPECT = "|".join((emails_and_links.SUSPECT, phone_and_id_numbers.SUSPECT, postal_addresses.SUSPECT, _NAMES))

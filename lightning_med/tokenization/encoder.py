@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from lightning_med.tokenization import fast_bpe as bpe
+from lightning_med.tokenization.fast_bpe import FastBPE, make_fast_bpe
 from lightning_med.tokenization.prompts import Prompt, quote_roles
 from lightning_med.tokenization.tokenizer import Rules, StoredRules, make_splitting_tokenizer
 from lightning_med.utils.errors import InputError
@@ -64,7 +64,7 @@ class Encoder:
         InputError: `max_length` leaves no room beside the prompt.
     """
 
-    def __init__(self, tokenizer: Rules, prompt: Prompt, max_length: int, swift: bpe.FastBPE | None = None) -> None:
+    def __init__(self, tokenizer: Rules, prompt: Prompt, max_length: int, swift: FastBPE | None = None) -> None:
         self.tokenizer: Any = tokenizer
         self.prompt, self.max_length, self._swift = prompt, max_length, swift
         framing = [prompt.opening, prompt.handover, prompt.following]
@@ -89,7 +89,7 @@ class Encoder:
         rules = StoredRules(text)
         if not swift:
             return cls(rules, prompt, max_length)
-        found = bpe.make_fast_bpe(
+        found = make_fast_bpe(
             rules.text, lambda text: make_splitting_tokenizer(rules.text).encode(text, add_special_tokens=False).ids
         )
         return cls(rules, prompt, max_length, found)

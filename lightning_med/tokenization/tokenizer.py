@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from lightning_med.tokenization import fast_bpe as bpe
+from lightning_med.tokenization.fast_bpe import is_exact, make_fast_bpe
 from lightning_med.utils.allocator import release_freed_memory
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
@@ -142,5 +142,5 @@ def make_splitting_tokenizer(rules: str) -> Tokenizer:
 def is_fast_bpe_exact(rules: str) -> bool:
     """Whether `bpe.Swift` gives a tokenizer's own ids."""
     backend = make_splitting_tokenizer(rules)
-    found = bpe.make_fast_bpe(rules, lambda text: backend.encode(text, add_special_tokens=False).ids)
-    return found is not None and bpe.is_exact(found, backend)
+    found = make_fast_bpe(rules, lambda text: backend.encode(text, add_special_tokens=False).ids)
+    return found is not None and is_exact(found, backend)

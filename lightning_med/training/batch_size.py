@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import compute_nll, get_context_length
 from lightning_med.model.loss import CHUNK
 
 CPU, CUDA = "cpu", "cuda"
@@ -103,7 +103,7 @@ def _measure_step(
     network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
 ) -> tuple[float, float]:
     """Bytes of a step beside the weights: those that every batch needs, and those of each of its tokens."""
-    length = min(max_length, net.get_context_length(network))
+    length = min(max_length, get_context_length(network))
     # On CUDA above a chunk of the logits, from where on they take the same memory whatever a batch holds.
     rows = max(-(-CHUNK // length), 1) if device.type == CUDA else 1
     training, devices = network.training, [device] if device.type == CUDA else []
@@ -132,7 +132,7 @@ def _measure_peak(
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         with context():
-            total = net.compute_nll(network, batch)[0]
+            total = compute_nll(network, batch)[0]
         total.backward()
         return torch.cuda.max_memory_allocated(device) - before
     finally:
@@ -156,7 +156,7 @@ def _count_kept(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), context():
-        total = net.compute_nll(network, batch)[0]  # held, so that no storage is reused and counted once for two
+        total = compute_nll(network, batch)[0]  # held, so that no storage is reused and counted once for two
     del total
     return sum(sizes.values())
 

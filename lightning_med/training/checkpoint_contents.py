@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lightning_med.checkpoints import reading as ckpt
-from lightning_med.model import causal_lm as net
+from lightning_med.checkpoints.reading import FORMAT, KEY, check_identity, check_same
+from lightning_med.model.causal_lm import describe_network
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from lightning_med.training.lightning_patches import is_fit_done
 
@@ -23,8 +23,8 @@ def make_contents(module: DialogueLM) -> dict[str, Any]:
     data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
     settings = module.settings or {"model": dict(module.hparams), "data": dict(data.hparams)}
     return {
-        "format": ckpt.FORMAT,
-        "network": net.describe_network(module.network),
+        "format": FORMAT,
+        "network": describe_network(module.network),
         "tokenizer": store_tokenizer(data.prepared.tokenizer),
         "system_prompt": data.prompt.system,
         "max_length": data.recipe.max_length,
@@ -61,9 +61,9 @@ def restore_run(module: DialogueLM, checkpoint: dict[str, Any]) -> None:
         InputError: It is of another run.
     """
     data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
-    known = checkpoint[ckpt.KEY]
+    known = checkpoint[KEY]
     data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # what `auto` was, before it is compared
-    ckpt.check_identity(known.get("identity", {}), make_identity(module), module.resume_anyway)
+    check_identity(known.get("identity", {}), make_identity(module), module.resume_anyway)
     if module.trainer.is_global_zero and "train" in known:
         module.likelihood["train"].restore(known["train"])
     if "numbers" in known:
@@ -77,8 +77,8 @@ def check_evaluation(module: DialogueLM, known: dict[str, Any]) -> None:
         InputError: Prompt or tokenizer are not those that it was trained with.
     """
     data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
-    ckpt.check_same("tokenizer", known["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
-    ckpt.check_same("system prompt", known["system_prompt"] == data.prompt.system)
+    check_same("tokenizer", known["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
+    check_same("system prompt", known["system_prompt"] == data.prompt.system)
     if "trained_on" not in known:
         return
     keys = known["trained_on"].numpy().view(np.uint64)

@@ -14,13 +14,19 @@ from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from lightning_med.checkpoints import reading as ckpt
+from lightning_med.checkpoints.reading import KEY, check_shapes, read_card, read_checkpoint
 from lightning_med.inference.generation import Decoding, GenerationSpeed, generate_answers
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import (
+    build_from_scratch,
+    build_from_text,
+    compute_nll,
+    get_context_length,
+    load_base,
+)
 from lightning_med.model.perplexity import AnswerLikelihood
 from lightning_med.safety import guard
-from lightning_med.training import checkpoint_contents as saved
 from lightning_med.training.batch_size import BatchBudget, measure_budget
+from lightning_med.training.checkpoint_contents import check_evaluation, make_contents, restore_run
 from lightning_med.training.loss_monitor import LossMonitor
 from lightning_med.training.optimizer import apply_settings, count_steps, ends_step, make_adamw, make_warmup_cosine
 from lightning_med.training.sharding import ShardedStrategy, shard_weights
@@ -100,14 +106,14 @@ class DialogueLM(L.LightningModule):
             if self.checkpoint is None:
                 raise
             say("The base cannot be had here; the checkpoint has all weights, so it goes on without a comparison.")
-            self.model = net.build_from_text(ckpt.read_card(ckpt.read_checkpoint(self.checkpoint))["network"])
+            self.model = build_from_text(read_card(read_checkpoint(self.checkpoint))["network"])
         else:
             self._started = True
         if isinstance(self.trainer.strategy, ShardedStrategy):
             shard_weights(self.model, self.trainer.strategy.device_mesh["data_parallel"])
         if self.hparams["compile"]:
             self.model.base_model.compile(dynamic=True)  # in place: the names of the weights stay
-        limit = net.get_context_length(self.model)
+        limit = get_context_length(self.model)
         longest = self.trainer.datamodule.longest  # type: ignore[attr-defined]
         if longest > limit:
             raise InputError(
@@ -121,8 +127,8 @@ class DialogueLM(L.LightningModule):
         dropout = self.hparams["attention_dropout"]
         if self.hparams["from_scratch"]:
             fields = dict(self.hparams["from_scratch"])
-            return net.build_from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, self.seed)
-        network = net.load_base(self.hparams["base"], dropout)
+            return build_from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, self.seed)
+        network = load_base(self.hparams["base"], dropout)
         known = network.get_input_embeddings().num_embeddings
         if len(tokenizer) > int(known):  # type: ignore[arg-type]
             raise InputError(
@@ -161,7 +167,7 @@ class DialogueLM(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         weight = float(self.hparams["question_weight"])
-        total, nll = net.compute_nll(self.network, batch, weight)
+        total, nll = compute_nll(self.network, batch, weight)
         self.likelihood["train"].update(nll.detach(), batch["answer_bytes"])
         share = total / (batch["window_answers"] + weight * batch["window_questions"])
         self.numbers.batch(share, batch["rows"], batch["input_ids"].numel())
@@ -260,15 +266,15 @@ class DialogueLM(L.LightningModule):
             likelihood.to(self.device)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.likelihood["val"].update(net.compute_nll(self.network, batch)[1], batch["answer_bytes"])
+        self.likelihood["val"].update(compute_nll(self.network, batch)[1], batch["answer_bytes"])
 
     def on_validation_epoch_end(self) -> None:
         self._report("val", "val/")
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.likelihood["test"].update(net.compute_nll(self.network, batch)[1], batch["answer_bytes"])
+        self.likelihood["test"].update(compute_nll(self.network, batch)[1], batch["answer_bytes"])
         for untuned in self._untuned:
-            self.likelihood["base"].update(net.compute_nll(untuned, batch)[1], batch["answer_bytes"])
+            self.likelihood["base"].update(compute_nll(untuned, batch)[1], batch["answer_bytes"])
 
     def on_test_epoch_end(self) -> None:
         self._report("test", "test/")
@@ -296,25 +302,25 @@ class DialogueLM(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.numbers.settle(getattr(self.trainer.precision_plugin, "scaler", None) is not None)
-        checkpoint[ckpt.KEY] = saved.make_contents(self)
+        checkpoint[KEY] = make_contents(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        known = checkpoint.get(ckpt.KEY)
+        known = checkpoint.get(KEY)
         if known is None:
             raise InputError("This checkpoint is not one of lightning-med.", "Give one of RUN/checkpoints.")
         if self.model is None:
-            self.model = net.build_from_text(known["network"])
+            self.model = build_from_text(known["network"])
         elif "state_dict" in checkpoint:  # shared out, the strategy has loaded them already
-            ckpt.check_shapes(self.state_dict(), checkpoint["state_dict"])
+            check_shapes(self.state_dict(), checkpoint["state_dict"])
         trainer = self._trainer
         if trainer is None:
             return
         if self._started and trainer.state.fn == "test" and not isinstance(trainer.strategy, ShardedStrategy):
             self._untuned = [copy.deepcopy(self.model).eval()]
         if trainer.state.fn == "fit":
-            saved.restore_run(self, checkpoint)
+            restore_run(self, checkpoint)
         else:
-            saved.check_evaluation(self, known)
+            check_evaluation(self, known)
 
 
 def _predicted(row: dict[str, Any], raw: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from transformers import PreTrainedModel
 
-from lightning_med.checkpoints import reading as ckpt
+from lightning_med.checkpoints.reading import read_checkpoint
 
 
 def shard_weights(network: PreTrainedModel, mesh: DeviceMesh) -> None:
@@ -50,7 +50,7 @@ class ShardedStrategy(ModelParallelStrategy):
             self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        ckpt.read_checkpoint(checkpoint_path)  # refuses what is damaged, before the ranks load their shares of it
+        read_checkpoint(checkpoint_path)  # refuses what is damaged, before the ranks load their shares of it
         return super().load_checkpoint(checkpoint_path, weights_only=True)
 
 

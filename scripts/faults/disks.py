@@ -11,8 +11,7 @@ from pathlib import Path
 
 from faults.kills import SETTINGS, Row
 from faults.runs import config, fit, run_of
-from lightning_med.checkpoints import checkpoint_files, digests
-from lightning_med.checkpoints import writing as checkpoint_io
+from lightning_med.checkpoints import checkpoint_files, digests, writing
 
 
 def full(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
@@ -85,7 +84,7 @@ def _fill(place: Path, leave: int) -> None:
 
 
 def _without_check() -> None:
-    checkpoint_io.check_space = lambda checkpoint, path: None
+    writing.check_space = lambda checkpoint, path: None
 
 
 def _injected() -> None:
@@ -96,4 +95,4 @@ def _injected() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     _without_check()
-    checkpoint_io.torch.save = failing  # type: ignore[attr-defined,assignment]
+    writing.torch.save = failing  # type: ignore[attr-defined,assignment]

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
-from lightning_med.checkpoints import digests
-from lightning_med.checkpoints import writing as checkpoint_io
-from lightning_med.model import causal_lm as net
+from lightning_med.checkpoints import digests, writing
+from lightning_med.model import causal_lm
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 
 STAGES = ("half written", "written", "digested", "renamed", "linked")
@@ -54,7 +53,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
             if count[0] == number and stage == "linked":
                 _die()
 
-        checkpoint_io.torch.save = saving  # type: ignore[attr-defined,assignment]
+        writing.torch.save = saving  # type: ignore[attr-defined,assignment]
         digests.write_digest = digesting
         os.replace = replacing  # type: ignore[assignment]
         Checkpoints._settle = settling  # type: ignore[method-assign]
@@ -85,14 +84,14 @@ def nan_in_batch(number: int) -> Callable[[], None]:
     """The loss of the `number`-th training batch is NaN, and so are its gradients."""
 
     def plant() -> None:
-        count, likelihood = [0], net.compute_nll
+        count, likelihood = [0], causal_lm.compute_nll
 
         def spoilt(network: Any, batch: dict[str, Any], *args: Any) -> Any:
             total, each = likelihood(network, batch, *args)
             count[0] += torch.is_grad_enabled()
             return (total * float("nan") if count[0] == number and torch.is_grad_enabled() else total), each
 
-        net.compute_nll = spoilt  # type: ignore[assignment]
+        causal_lm.compute_nll = spoilt  # type: ignore[assignment]
 
     return plant
 

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 import yaml
 
-from lightning_med.checkpoints import reading as ckpt
-from lightning_med.cli import command as cli
+from lightning_med.checkpoints.reading import read_checkpoint
+from lightning_med.cli.command import main
 
 _TEXT = "tongue cough rash arm sleep fever drink rest warm tea sore red week night doctor pain better worse"
 WORDS = _TEXT.split()
@@ -113,7 +113,7 @@ class Child:
             os.chdir(place)
             if before is not None:
                 before()
-            code = cli.main(argv)
+            code = main(argv)
             sys.stdout.flush()
             return code
         except BaseException:
@@ -177,4 +177,4 @@ def _add(digest: Any, value: Any) -> None:
 
 def steps_done(run: Path) -> int:
     """Of the run's last checkpoint."""
-    return int(ckpt.read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"])
+    return int(read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"])

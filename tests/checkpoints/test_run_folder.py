@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_med.checkpoints import checkpoint_files
-from lightning_med.checkpoints import run_folder as runs
+from lightning_med.checkpoints.run_folder import SETTINGS, create_version, list_versions, remove_unstarted, runs_folder
 from lightning_med.utils.errors import InputError
 
 
 def test_a_name_has_its_home_under_the_root(tmp_path: Path) -> None:
-    assert runs.runs_folder(tmp_path, "quickstart") == tmp_path / "lightning_logs" / "quickstart"
-    assert runs.runs_folder(None, "a.b-c_1") == Path("lightning_logs/a.b-c_1")
+    assert runs_folder(tmp_path, "quickstart") == tmp_path / "lightning_logs" / "quickstart"
+    assert runs_folder(None, "a.b-c_1") == Path("lightning_logs/a.b-c_1")
 
 
 @given(st.text())
 def test_no_name_leads_out_of_the_folder(name: str) -> None:
     try:
-        home = runs.runs_folder("root", name)
+        home = runs_folder("root", name)
     except InputError:
         return
     assert home.parent == Path("root/lightning_logs")
@@ -33,7 +33,7 @@ def test_no_name_leads_out_of_the_folder(name: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/a", "-a", "a\n"])
 def test_what_is_not_a_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="--name"):
-        runs.runs_folder(None, name)
+        runs_folder(None, name)
 
 
 def test_versions_count_up_and_sort_by_number(tmp_path: Path) -> None:
@@ -41,44 +41,44 @@ def test_versions_count_up_and_sort_by_number(tmp_path: Path) -> None:
         (tmp_path / f"version_{number}").mkdir()
     (tmp_path / "version_x").mkdir()
     (tmp_path / "version_3-old").mkdir()
-    assert [path.name for path in runs.list_versions(tmp_path)] == ["version_0", "version_2", "version_9", "version_10"]
-    assert runs.create_version(tmp_path).name == "version_11"
-    assert runs.list_versions(tmp_path / "missing") == []
+    assert [path.name for path in list_versions(tmp_path)] == ["version_0", "version_2", "version_9", "version_10"]
+    assert create_version(tmp_path).name == "version_11"
+    assert list_versions(tmp_path / "missing") == []
 
 
 def test_runs_that_start_together_get_a_folder_each(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(runs.create_version, [tmp_path / "name"] * 24))
+        made = list(pool.map(create_version, [tmp_path / "name"] * 24))
     assert len(set(made)) == 24
     assert all(path.is_dir() for path in made)
 
 
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
-    run = runs.create_version(runs.runs_folder(tmp_path, "name"))
+    run = create_version(runs_folder(tmp_path, "name"))
     (run / "metrics.csv").write_text("opened by a logger")
-    runs.remove_unstarted(run)
+    remove_unstarted(run)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_began_stays(tmp_path: Path) -> None:
-    run = runs.create_version(runs.runs_folder(tmp_path, "name"))
-    (run / runs.SETTINGS).write_text("{}")
-    runs.remove_unstarted(run)
-    assert (run / runs.SETTINGS).exists()
+    run = create_version(runs_folder(tmp_path, "name"))
+    (run / SETTINGS).write_text("{}")
+    remove_unstarted(run)
+    assert (run / SETTINGS).exists()
 
 
 def test_taking_back_one_run_leaves_the_others(tmp_path: Path) -> None:
-    first, second = (runs.create_version(runs.runs_folder(tmp_path, "name")) for _ in range(2))
-    (first / runs.SETTINGS).write_text("{}")
-    runs.remove_unstarted(second)
+    first, second = (create_version(runs_folder(tmp_path, "name")) for _ in range(2))
+    (first / SETTINGS).write_text("{}")
+    remove_unstarted(second)
     assert first.is_dir()
     assert not second.exists()
 
 
 def test_last_is_of_the_newest_run_that_has_one(tmp_path: Path) -> None:
-    home = runs.runs_folder(tmp_path, "name")
+    home = runs_folder(tmp_path, "name")
     for number in range(12):
-        run = runs.create_version(home)
+        run = create_version(home)
         if number != 11:
             (run / "checkpoints").mkdir()
             (run / "checkpoints" / "last.ckpt").touch()

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from lightning_med.cli import command as cli
+from lightning_med.cli.command import VERBS, main
 from lightning_med.version import __version__
 from tests import tiny
 
@@ -456,13 +456,13 @@ def test_the_options_of_a_small_verb_need_nothing_heavy(verb: str, tmp_path: Pat
 def test_the_module_is_the_command(tmp_path: Path) -> None:
     result = process("-m", "lightning_med", "--help", cwd=tmp_path)
     assert result.returncode == 0
-    assert all(verb in result.stdout for verb in cli.VERBS)
+    assert all(verb in result.stdout for verb in VERBS)
     assert "not a medical device" in result.stdout
     assert result.stderr == ""
 
 
 def test_version_names_what_a_report_of_a_bug_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--version"]) == 0
+    assert main(["--version"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"lightning-med {__version__}"
     assert [line.split()[0] for line in lines[1:]] == ["torch", "lightning", "transformers"]
@@ -476,7 +476,7 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
 
 def test_help_of_fit_shows_our_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        cli.main(["fit", "--help"])
+        main(["fit", "--help"])
     assert raised.value.code == 0
     out = capsys.readouterr().out
     assert all(option in out for option in ("--data.source", "--model.lr", "--name", "--samples.questions"))

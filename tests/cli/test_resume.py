@@ -13,8 +13,7 @@ import pytest
 import torch
 import yaml
 
-from lightning_med.checkpoints import digests
-from lightning_med.checkpoints import run_folder as runs
+from lightning_med.checkpoints import digests, run_folder
 from tests import tiny
 
 # Eight steps in two epochs; dropout on, a validation within each epoch, two batches a step.
@@ -133,7 +132,7 @@ def test_a_finished_run_says_so_and_trains_on_where_it_is_given_more(config: Pat
     assert (run_of(tmp_path) / "metrics.csv").read_bytes() == before
     assert fit(config, tmp_path, "--resume", "auto", "--trainer.max_epochs", 3)[0] == 0
     assert state(run_of(tmp_path))["epoch"] == 2
-    assert len(runs.list_versions(run_of(tmp_path).parent)) == 1
+    assert len(run_folder.list_versions(run_of(tmp_path).parent)) == 1
 
 
 def test_without_a_run_it_starts_and_without_a_checkpoint_it_starts_anew(
@@ -272,8 +271,8 @@ def test_rows_that_were_trained_on_are_left_out_of_a_test_on_other_data(
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(config: Path, stood: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_LOCK_TIMEOUT", 0.0)
-    with runs.hold_lock(run_of(stood)):
+    monkeypatch.setattr(run_folder, "_LOCK_TIMEOUT", 0.0)
+    with run_folder.hold_lock(run_of(stood)):
         status, said = fit(config, stood, "--resume", "auto")
     assert status == 2
     assert "being trained by another process" in said

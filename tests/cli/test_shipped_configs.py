@@ -9,8 +9,8 @@ import pytest
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
-from lightning_med.cli import shipped_configs as shipped
 from lightning_med.cli.lightning_cli import MedCLI, MedTrainer
+from lightning_med.cli.shipped_configs import find_shipped_configs
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.module import DialogueLM
 from tests import tiny
@@ -68,7 +68,7 @@ def test_a_config_begins_with_its_purpose_and_its_command(path: Path) -> None:
 def test_a_shipped_config_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for given in (["fit", "--config", "configs/debug.yaml"], ["fit", "--config=configs/debug.yaml"]):
-        found = shipped.find_shipped_configs(given)
+        found = find_shipped_configs(given)
         path = Path(found[-1].removeprefix("--config="))
         assert path.is_absolute()
         assert path.read_text() == (ROOT / "configs" / "debug.yaml").read_text()
@@ -79,7 +79,7 @@ def test_a_config_of_the_users_own_goes_before_a_shipped_one(tmp_path: Path, mon
     (tmp_path / "configs" / "debug.yaml").write_text("trainer: {}")
     monkeypatch.chdir(tmp_path)
     given = ["fit", "--config", "configs/debug.yaml"]
-    assert shipped.find_shipped_configs(given) == given
+    assert find_shipped_configs(given) == given
 
 
 def test_the_debug_config_shows_everything_a_run_holds(tmp_path: Path) -> None:

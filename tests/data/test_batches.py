@@ -22,9 +22,8 @@ from lightning_med.data.batching.batch_plan import (
     shuffle_rows,
 )
 from lightning_med.data.batching.collate import collate_flat, collate_padded
-from lightning_med.data.preparation import token_store as stores
 from lightning_med.data.preparation.token_shard import Coding, Shard, encode_batch
-from lightning_med.data.preparation.token_store import TokenStore
+from lightning_med.data.preparation.token_store import TEXTS, TokenStore, TokenWriter
 from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from tests.conftest import consultation
@@ -40,7 +39,7 @@ def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
     pairs[-1] = (pairs[-1][0] * 9, pairs[-1][1] * 9)
     coding = Coding(store_tokenizer(tokenizer), False, len(tokenizer), "Be kind.", (LENGTH,))
     folder = tmp_path_factory.mktemp("store")
-    with stores.TokenWriter(folder, "train", len(tokenizer)) as writer:
+    with TokenWriter(folder, "train", len(tokenizer)) as writer:
         for first, last in ((0, 9), (9, ROWS)):
             columns = dict(zip(("question", "answer"), map(list, zip(*pairs[first:last], strict=True)), strict=True))
             count = last - first
@@ -48,7 +47,7 @@ def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
                 (pa.RecordBatch.from_pydict(columns), np.ones(count, int), np.zeros(count, int)), coding
             )
             rest = {"source": ["a.csv"] * count, "row": list(range(first, last)), "turn": [0] * count}
-            texts = pa.Table.from_pydict({**rest, "group": rest["row"], **columns}, schema=stores.TEXTS)
+            texts = pa.Table.from_pydict({**rest, "group": rest["row"], **columns}, schema=TEXTS)
             writer.add(shard, np.zeros(count, int), texts)
     return TokenStore(folder, "train")
 
@@ -87,8 +86,8 @@ def test_a_row_begins_with_its_prompt(store: TokenStore, tmp_path: Path) -> None
     counts = np.array([[len(row), sum(row)] for row in runs])
     flat_runs, whole = np.array([run for row in runs for run in row], dtype=np.int32), np.zeros((3, 3), np.int32)
     shard = Shard(ids, counts[:, 1], flat_runs, counts[:, 0], np.ones(3, np.int32), whole, 0, np.zeros(300, int))
-    with stores.TokenWriter(tmp_path, "train", 300) as writer:
-        writer.add(shard, np.array([0, 1, 0]), stores.TEXTS.empty_table())
+    with TokenWriter(tmp_path, "train", 300) as writer:
+        writer.add(shard, np.array([0, 1, 0]), TEXTS.empty_table())
     small = TokenStore(tmp_path, "train")
     assert small.targets[ANSWER].tolist() == [3, 1, 5]
     assert small.targets[QUESTION].tolist() == [1, 0, 3]
@@ -101,15 +100,15 @@ def test_ids_take_two_bytes_where_the_vocabulary_allows_it(tmp_path: Path, vocab
     ids, one = np.array([0, vocabulary - 1], dtype=np.int64), np.ones(1, np.int32)
     runs = np.array([1, 0, 0, 1], dtype=np.int32)
     shard = Shard(ids, np.array([2]), runs, np.array([4]), one, np.zeros((1, 3), np.int32), 0, np.zeros(1, int))
-    with stores.TokenWriter(tmp_path, "train", vocabulary) as writer:
-        writer.add(shard, one, stores.TEXTS.empty_table())
+    with TokenWriter(tmp_path, "train", vocabulary) as writer:
+        writer.add(shard, one, TEXTS.empty_table())
     stored = TokenStore(tmp_path, "train").input_ids(0)
     assert stored.dtype == kind
     assert stored.tolist() == ids.tolist()
 
 
 def test_store_without_rows(tmp_path: Path) -> None:
-    with stores.TokenWriter(tmp_path, "test", 300):
+    with TokenWriter(tmp_path, "test", 300):
         pass
     empty = TokenStore(tmp_path, "test")
     assert len(empty) == 0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lightning_med.data.cleaning.cleaner import EXAMPLES, Cleaned, clean, resolve_rules
 from lightning_med.data.cleaning.cleaning_rules import RULES
 from lightning_med.data.preparation.clean_chunk import TEXTS, Chunk, Steps, clean_chunk
-from lightning_med.privacy import mask as private
+from lightning_med.privacy.mask import find_private
 from lightning_med.utils.errors import InputError
 
 DEFAULTS = resolve_rules({})
@@ -206,7 +206,7 @@ def test_examples_hold_no_private_data(secret: str, mask: bool) -> None:
     done = cleaned(frame((text, text), (text, f"{secret} and")), mask=mask, cut_answer=True)
     shown = [str(example[key]) for found in done.examples.values() for example in found for key in ("before", "after")]
     for one in shown:
-        assert not private.find_private(one), one
+        assert not find_private(one), one
         assert secret not in one
         assert "ann" not in one
         assert "2671" not in one

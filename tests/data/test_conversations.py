@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import Prepared, prepare
-from lightning_med.data.sources import table_files as tables
+from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source, read_frames
 from lightning_med.data.splits.group_split import SPLITS
@@ -92,7 +92,7 @@ def prepared_from(path: Path, **changes: Any) -> Prepared:
 # What becomes an exchange
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 @pytest.mark.parametrize("as_text", [True, False])
 def test_every_kind_of_table_holds_conversations(tmp_path: Path, suffix: str, as_text: bool) -> None:
     frame = read_all(write(tmp_path / f"chats{suffix}", [SHORT, LONG], as_text))
@@ -102,7 +102,7 @@ def test_every_kind_of_table_holds_conversations(tmp_path: Path, suffix: str, as
 
 def test_a_conversation_is_in_one_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk counts conversations, not exchanges: none is torn in two."""
-    monkeypatch.setattr(tables, "CHUNK", 2)
+    monkeypatch.setattr(table_files, "CHUNK", 2)
     path = write(tmp_path / "chats.jsonl", [chat(number) for number in range(5)])
     source = Source(str(path), "", "", messages_column="messages")
     assert [frame["row"].tolist() for frame in read_frames(source, path, BadRows())] == [
@@ -272,7 +272,7 @@ def test_doctor_is_learned_in_every_turn_and_the_patient_in_none(cache: Path, tm
 
 def test_chunks_without_a_conversation_do_no_harm(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stretch of a file may be all bad, or all without a reply."""
-    monkeypatch.setattr(tables, "CHUNK", 4)
+    monkeypatch.setattr(table_files, "CHUNK", 4)
     cells: list[Any] = [chat(number) for number in range(40)]
     cells[4:8], cells[12:16] = ["not JSON"] * 4, [said("p:Anyone?")] * 4
     path = write(tmp_path / "chats.csv", cells)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.splits import near_duplicates as near
+from lightning_med.data.splits import near_duplicates
 
 SPEECH = ("my", "knee", "hurts", "a", "lot", "now")
 TALK = st.lists(st.sampled_from(SPEECH), min_size=1, max_size=9).map(" ".join)
@@ -28,18 +28,20 @@ def split(text: str) -> list[str]:
 
 def shingled(text: str) -> set[tuple[str, ...]]:
     words = split(text)
-    return {tuple(words[at : at + near.WIDTH]) for at in range(max(len(words) - near.WIDTH + 1, 1))}
+    return {
+        tuple(words[at : at + near_duplicates.WIDTH]) for at in range(max(len(words) - near_duplicates.WIDTH + 1, 1))
+    }
 
 
-def words_of(texts: list[str]) -> near.WordHashes:
-    return near.WordHashes.of(pa.array(texts, pa.large_string()))
+def words_of(texts: list[str]) -> near_duplicates.WordHashes:
+    return near_duplicates.WordHashes.of(pa.array(texts, pa.large_string()))
 
 
-def sets_of(texts: list[str]) -> near.ShingleSets:
-    return near.ShingleSets.of(*words_of(texts).shingles())
+def sets_of(texts: list[str]) -> near_duplicates.ShingleSets:
+    return near_duplicates.ShingleSets.of(*words_of(texts).shingles())
 
 
-def members(sets: near.ShingleSets) -> list[set[int]]:
+def members(sets: near_duplicates.ShingleSets) -> list[set[int]]:
     ends = sets.starts + sets.sizes
     return [set(sets.values[start:end].tolist()) for start, end in zip(sets.starts, ends, strict=True)]
 
@@ -130,14 +132,14 @@ def test_pairs_are_those_that_comparing_all_finds(threshold: float) -> None:
     @given(st.lists(TALK, max_size=20))
     def check(texts: list[str]) -> None:
         sets = sets_of(texts)
-        found = near.find_similar_pairs(sets, threshold)
+        found = near_duplicates.find_similar_pairs(sets, threshold)
         assert (found.shape, found.dtype) == ((len(found), 2), np.int64)
         assert found.tolist() == compared(members(sets), threshold)
 
     check()
 
 
-def random_sets(seed: int, count: int) -> near.ShingleSets:
+def random_sets(seed: int, count: int) -> near_duplicates.ShingleSets:
     """Families of sets in which a few members differ, over hashes some of which many share."""
     source = random.Random(seed)
     common = [source.getrandbits(48) for _ in range(60)]
@@ -150,7 +152,7 @@ def random_sets(seed: int, count: int) -> near.ShingleSets:
             found.append(sorted(changed | {source.getrandbits(48) for _ in range(source.choice((0, 0, 1, 3)))}))
     source.shuffle(found)
     values = np.array([value for own in found for value in own], dtype=np.uint64)
-    return near.ShingleSets.of(values, np.array([len(own) for own in found]))
+    return near_duplicates.ShingleSets.of(values, np.array([len(own) for own in found]))
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 1.0])
@@ -158,9 +160,9 @@ def random_sets(seed: int, count: int) -> near.ShingleSets:
 def test_larger_tables(threshold: float, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if small:  # the limits that a few hundred texts do not reach
         for name, limit in {"_BLOCK": 100, "_PENDING": 50, "_MOST_OFTEN": np.uint32(3)}.items():
-            monkeypatch.setattr(near, name, limit)
+            monkeypatch.setattr(near_duplicates, name, limit)
     sets = random_sets(seed=int(threshold * 10), count=500)
-    found = near.find_similar_pairs(sets, threshold).tolist()
+    found = near_duplicates.find_similar_pairs(sets, threshold).tolist()
     assert found == compared(members(sets), threshold)
     assert len(found) > 20
 
@@ -168,27 +170,29 @@ def test_larger_tables(threshold: float, small: bool, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("shift", [0, 40])
 def test_hashes_that_agree_in_most_bits_are_told_apart(shift: int) -> None:
     values = (np.arange(8) + (1 << 7) << shift).astype(np.uint64)
-    sets = near.ShingleSets.of(np.concatenate([values[:4], values[:4], values[4:]]), np.array([4, 4, 4]))
-    assert near.find_similar_pairs(sets, 0.5).tolist() == [[0, 1]]
+    sets = near_duplicates.ShingleSets.of(np.concatenate([values[:4], values[:4], values[4:]]), np.array([4, 4, 4]))
+    assert near_duplicates.find_similar_pairs(sets, 0.5).tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("crowd", [3, 8])
 def test_a_crowd_stays_together(crowd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """More texts that resemble each other than are all compared: those compared connect them."""
-    monkeypatch.setattr(near, "CROWD", crowd)
+    monkeypatch.setattr(near_duplicates, "CROWD", crowd)
     opening = "my left knee hurts since I fell from a chair last week and now it is swollen and red and warm in case"
     texts = [f"{opening} {number}" for number in range(60)] + ["I cough.", "I ache."]
-    pairs = near.find_similar_pairs(sets_of(texts), 0.8)
+    pairs = near_duplicates.find_similar_pairs(sets_of(texts), 0.8)
     assert len(pairs) < 60 * 59 / 2
-    assert near.label_components(len(texts), pairs).tolist() == [0] * 60 + [60, 61]
+    assert near_duplicates.label_components(len(texts), pairs).tolist() == [0] * 60 + [60, 61]
 
 
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
 def test_no_texts(threshold: float) -> None:
     for texts in ([], ["I cough."]):
-        assert near.find_similar_pairs(sets_of(texts), threshold).shape == (0, 2)
+        assert near_duplicates.find_similar_pairs(sets_of(texts), threshold).shape == (0, 2)
     assert words_of([]).keys().tolist() == []
-    assert near.find_similar_pairs(sets_of(["I cough."]).select(np.array([], dtype=np.int64)), threshold).shape == (
+    assert near_duplicates.find_similar_pairs(
+        sets_of(["I cough."]).select(np.array([], dtype=np.int64)), threshold
+    ).shape == (
         0,
         2,
     )
@@ -199,15 +203,15 @@ def test_selected_sets_are_the_same(texts: list[str], data: st.DataObject) -> No
     chosen = data.draw(st.lists(st.integers(0, len(texts) - 1), unique=True))
     sets = sets_of(texts).select(np.array(chosen, dtype=np.int64))
     assert members(sets) == [members(sets_of(texts))[index] for index in chosen]
-    assert near.find_similar_pairs(sets, 0.5).tolist() == compared(members(sets), 0.5)
+    assert near_duplicates.find_similar_pairs(sets, 0.5).tolist() == compared(members(sets), 0.5)
 
 
 @given(st.lists(st.tuples(TALK, st.integers(0, 2)), max_size=16))
 def test_salted_sets_resemble_each_other_under_one_salt_alone(rows: list[tuple[str, int]]) -> None:
     texts, salts = [text for text, _ in rows], [salt for _, salt in rows]
-    salted = near.salt_sets(sets_of(texts), np.array(salts, dtype=np.uint64))
+    salted = near_duplicates.salt_sets(sets_of(texts), np.array(salts, dtype=np.uint64))
     wanted = [[one, other] for one, other in compared(members(sets_of(texts)), 0.5) if salts[one] == salts[other]]
-    assert near.find_similar_pairs(salted, 0.5).tolist() == wanted
+    assert near_duplicates.find_similar_pairs(salted, 0.5).tolist() == wanted
 
 
 # ---------------------------------------------------------------------- components
@@ -218,13 +222,15 @@ def test_salted_sets_resemble_each_other_under_one_salt_alone(rows: list[tuple[s
 )))  # fmt: skip
 def test_components(table: tuple[int, list[list[int]]]) -> None:
     count, pairs = table
-    assert near.label_components(count, np.array(pairs, dtype=np.int64).reshape(-1, 2)).tolist() == joined(count, pairs)
+    assert near_duplicates.label_components(count, np.array(pairs, dtype=np.int64).reshape(-1, 2)).tolist() == joined(
+        count, pairs
+    )
 
 
 def test_a_long_chain_is_one_component() -> None:
     order = np.random.default_rng(0).permutation(2_000)
-    assert not near.label_components(2_000, np.stack([order[:-1], order[1:]], axis=1)).any()
-    assert near.label_components(0, np.empty((0, 2), np.int64)).tolist() == []
+    assert not near_duplicates.label_components(2_000, np.stack([order[:-1], order[1:]], axis=1)).any()
+    assert near_duplicates.label_components(0, np.empty((0, 2), np.int64)).tolist() == []
 
 
 def test_hashes_are_the_same_on_every_machine() -> None:

@@ -26,14 +26,14 @@ from filelock import FileLock
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation import pipeline as preparation
+from lightning_med.data.preparation import pipeline
 from lightning_med.data.preparation import token_store as store
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.preparation.recipe import Recipe, digest_content
 from lightning_med.data.preparation.text_spool import Spool
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.report.data_report import print_report, write_report
-from lightning_med.data.sources import table_files as tables
+from lightning_med.data.sources import table_files
 from lightning_med.data.sources.source import Source
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
@@ -90,13 +90,13 @@ def test_a_source_that_changes_while_it_is_read_is_an_error(
     cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = consultations()
-    build = preparation._build
+    build = pipeline._build
 
     def meddled(*args: Any) -> None:
         build(*args)
         source.write_bytes(source.read_bytes().replace(b"a", b"o"))
 
-    monkeypatch.setattr(preparation, "_build", meddled)
+    monkeypatch.setattr(pipeline, "_build", meddled)
     with pytest.raises(InputError, match="changed while it was read"):
         prepare(recipe(source))
     assert left_in(cache) == []
@@ -412,7 +412,7 @@ def test_trained_tokenizer_sees_the_training_split_alone(
         seen.extend(texts)
         return train_tokenizer(texts, vocab_size)
 
-    monkeypatch.setattr(preparation, "train_tokenizer", spy)
+    monkeypatch.setattr(pipeline, "train_tokenizer", spy)
     kept = everything(prepare(recipe(consultations())))
     assert sorted(seen) == sorted(texts[name] for texts, *_ in kept["train"] for name in ("question", "answer"))
 
@@ -534,9 +534,9 @@ def test_private_data_of_any_column_and_turn_reaches_no_file(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Conversations, their later turns, identity numbers, patients' own numbers; with processes side by side."""
-    monkeypatch.setattr(preparation, "_SMALL", 0)
-    monkeypatch.setattr(preparation, "count_cores", lambda: 2)
-    monkeypatch.setattr(tables, "CHUNK", 25)
+    monkeypatch.setattr(pipeline, "_SMALL", 0)
+    monkeypatch.setattr(pipeline, "count_cores", lambda: 2)
+    monkeypatch.setattr(table_files, "CHUNK", 25)
     secrets = ("zelda.okonkwo", "078-05-1121", "312-867-5309", "Okonkwo", "Zelda", "MRN-7788", "raw-key-55")
     with (tmp_path / "chats.jsonl").open("w", encoding="utf-8") as file:
         for number in range(100):
@@ -581,9 +581,7 @@ def test_failed_preparation_leaves_nothing(
     cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, change: dict
 ) -> None:
     if "test_fraction" in change:  # the last step of all fails, as on a full disk
-        monkeypatch.setattr(
-            preparation, "store_tokenizer", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
-        )
+        monkeypatch.setattr(pipeline, "store_tokenizer", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises((InputError, OSError)):
         prepare(recipe(consultations(), **change))
     assert left_in(cache) == []
@@ -735,7 +733,7 @@ def test_killed_preparation_is_made_whole_by_the_next(
         workers.remove(ended)
         os.close(ended)
     assert [name.startswith(".") for name in left_in(cache)] == [True]
-    monkeypatch.setattr(tables, "CHUNK", 20)
+    monkeypatch.setattr(table_files, "CHUNK", 20)
     whole = prepare(recipe(source))
     assert not whole.cached
     assert left_in(cache) == [whole.fingerprint]
@@ -746,11 +744,11 @@ def test_killed_preparation_is_made_whole_by_the_next(
 def test_number_of_processes_changes_no_byte(
     consultations: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: bool
 ) -> None:
-    monkeypatch.setattr(tables, "CHUNK", 20)
+    monkeypatch.setattr(table_files, "CHUNK", 20)
     source, made = consultations(200), []
     for processes in (1, 2):
-        monkeypatch.setattr(preparation, "_SMALL", 0)
-        monkeypatch.setattr(preparation, "count_cores", lambda processes=processes: processes)
+        monkeypatch.setattr(pipeline, "_SMALL", 0)
+        monkeypatch.setattr(pipeline, "count_cores", lambda processes=processes: processes)
         made.append(prepare(recipe(source, near_duplicates=near), str(tmp_path / str(processes))))
     one, two = made
     assert tables_of(one.folder).keys() >= {"train.arrow", "train.parquet", "test.arrow", "tokenizer.txt"}
@@ -763,8 +761,8 @@ def test_number_of_processes_changes_no_byte_of_conversations_and_several_source
     consultations: Callable[..., Path], private_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a process counts, and what it replaces, comes back in the order of the rows too."""
-    monkeypatch.setattr(tables, "CHUNK", 15)
-    monkeypatch.setattr(preparation, "_SMALL", 0)
+    monkeypatch.setattr(table_files, "CHUNK", 15)
+    monkeypatch.setattr(pipeline, "_SMALL", 0)
     with (tmp_path / "chats.jsonl").open("w", encoding="utf-8") as file:
         for number in range(0, 300, 3):
             told = map(consultation, range(300 + number, 301 + number + number % 4))
@@ -781,7 +779,7 @@ def test_number_of_processes_changes_no_byte_of_conversations_and_several_source
     module = DialogueDataModule(entries, "train", 400, **settings)
     made = []
     for processes in (1, 2):
-        monkeypatch.setattr(preparation, "count_cores", lambda processes=processes: processes)
+        monkeypatch.setattr(pipeline, "count_cores", lambda processes=processes: processes)
         made.append(prepare(module.recipe, str(tmp_path / str(processes))))
     one, two = made
     assert tables_of(one.folder) == tables_of(two.folder)
@@ -945,8 +943,8 @@ def test_interrupt_from_the_terminal_is_for_the_command_to_answer() -> None:
 def test_mistake_is_told_from_another_process_too(
     cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "_SMALL", 0)
-    monkeypatch.setattr(preparation, "count_cores", lambda: 2)
+    monkeypatch.setattr(pipeline, "_SMALL", 0)
+    monkeypatch.setattr(pipeline, "count_cores", lambda: 2)
     with pytest.raises(InputError, match="leaves no room"):
         prepare(recipe(consultations(), system_prompt="Be very kind. " * 60))
     assert left_in(cache) == []

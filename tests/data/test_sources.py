@@ -15,7 +15,7 @@ import pytest
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sample import PATH as SAMPLE
-from lightning_med.data.sources import table_files as tables
+from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source, find_files, name_files, read_frames
 from lightning_med.utils.errors import InputError
@@ -66,7 +66,7 @@ def refused_preparation(source: Path | str, cache: Path) -> InputError:
     return caught.value
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 def test_every_kind_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}")
     frame = frame_of(path)
@@ -75,7 +75,7 @@ def test_every_kind_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
     assert frame["row"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 def test_other_columns_may_be_named_and_the_rest_is_ignored(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}", names=("question", "reply"))
     assert texts(path, "question", "reply") == ROWS
@@ -83,11 +83,11 @@ def test_other_columns_may_be_named_and_the_rest_is_ignored(tmp_path: Path, suff
     assert texts(swapped, "answer", "question") == ROWS
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 def test_rows_are_counted_through_from_chunk_to_chunk(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "CHUNK", 4)
+    monkeypatch.setattr(table_files, "CHUNK", 4)
     rows = [(f"question {number}", f"answer {number}") for number in range(10)]
     path = write_table(tmp_path / f"many{suffix}", rows)
     frames = list(read_frames(Source(str(path), "input", "output"), path, BadRows()))
@@ -203,7 +203,7 @@ def test_folder_without_tables(tmp_path: Path) -> None:
     assert ".csv" in error.hint
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}", names=("Input", "reply"))
     error = refusal(path)

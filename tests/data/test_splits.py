@@ -14,27 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.splits import group_split as splits
-from lightning_med.data.splits import near_duplicates as near
-from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.data.splits.group_split import SPLITS, Groups, assign_splits, group_rows, place_groups
+from lightning_med.data.splits.near_duplicates import ShingleSets, WordHashes
 from lightning_med.utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = [f"My knee number {number} hurts, what now?" for number in range(5_000)]
 
 
-def groups_of(
-    questions: list[str], patients: list[int] | None = None, answers: list[int] | None = None
-) -> splits.Groups:
-    words = near.WordHashes.of(pa.array(questions, pa.large_string()))
+def groups_of(questions: list[str], patients: list[int] | None = None, answers: list[int] | None = None) -> Groups:
+    words = WordHashes.of(pa.array(questions, pa.large_string()))
     nothing = [0] * len(questions)
     columns = [np.array(column or nothing, np.uint64) for column in (patients, answers)]
-    return splits.group_rows(words.keys(), *columns, near.ShingleSets.of(*words.shingles()))
+    return group_rows(words.keys(), *columns, ShingleSets.of(*words.shingles()))
 
 
 def assigned(questions: list[str], seed: int, test: float, validation: float) -> tuple[np.ndarray, int]:
-    keys = near.WordHashes.of(pa.array(questions, pa.large_string())).keys()
-    return splits.assign_splits(groups_of(questions), keys, seed, test, validation)
+    keys = WordHashes.of(pa.array(questions, pa.large_string())).keys()
+    return assign_splits(groups_of(questions), keys, seed, test, validation)
 
 
 def assign(questions: list[str], seed: int, test: float, validation: float) -> np.ndarray:
@@ -65,9 +62,9 @@ def test_spellings_of_one_question_share_a_side() -> None:
 )
 def test_case_and_punctuation_make_no_other_question(words: str, marks: str, seed: int) -> None:
     spelled = [f"{marks}{words}{marks}", words.upper(), words.lower(), words]
-    keys = near.WordHashes.of(pa.array(spelled, pa.large_string())).keys()
+    keys = WordHashes.of(pa.array(spelled, pa.large_string())).keys()
     assert len(set(keys.tolist())) == 1
-    assert 0 <= splits.place_groups(keys, seed)[0] < 1
+    assert 0 <= place_groups(keys, seed)[0] < 1
 
 
 LONG = (

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
-from lightning_med.data.sources import table_files as tables
+from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source, find_files, read_frames
 from lightning_med.utils.errors import InputError
@@ -82,7 +82,7 @@ def test_any_text_comes_back(
 ) -> None:
     path = WRITERS[name](tmp_path_factory.mktemp("table") / name, rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "CHUNK", chunk)
+        patch.setattr(table_files, "CHUNK", chunk)
         assert rows_of(path)[0] == [(number, *row) for number, row in enumerate(rows)]
 
 
@@ -148,11 +148,11 @@ def test_a_record_of_several_lines_is_never_dropped_as_one_row(tmp_path: Path, p
 
 
 def test_long_cells_come_in_smaller_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_LARGE", 1_000)
+    monkeypatch.setattr(table_files, "_LARGE", 1_000)
     path = tmp_path / "a.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("input", "output"), *[("q" * 300, f"a{row}") for row in range(10)]])
-    frames = list(tables.read_table(path, {"question_column": "input", "answer_column": "output"}, BadRows()))
+    frames = list(table_files.read_table(path, {"question_column": "input", "answer_column": "output"}, BadRows()))
     assert [len(frame) for frame in frames] == [4, 4, 2]
     assert [row for frame in frames for row in frame["row"]] == list(range(10))
     assert [line for frame in frames for line in frame["line"]] == list(range(2, 12))
@@ -269,7 +269,7 @@ def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
 def test_key_may_be_missing_from_a_whole_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(tables, "CHUNK", 2)
+    monkeypatch.setattr(table_files, "CHUNK", 2)
     records = ['{"input": "a", "output": "b"}', '{"input": "c"}', '{"input": "d"}']
     (tmp_path / name).write_text("\n".join(records) if name == "a.jsonl" else f"[{','.join(records)}]")
     assert rows_of(tmp_path / name)[0] == [(0, "a", "b"), (1, "c", None), (2, "d", None)]

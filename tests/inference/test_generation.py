@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.inference.generation import Decoding, generate_answers
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import build_from_scratch, get_context_length
 from lightning_med.tokenization.encoder import Encoder
 from tests import tiny
 
@@ -34,7 +34,7 @@ def encoder(data: DialogueDataModule) -> Encoder:
 def network(encoder: Encoder) -> Any:
     """Of random weights, spread enough that no two tokens are equally likely."""
     fields = {**tiny.NETWORK, "initializer_range": 0.3}
-    return net.build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
+    return build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
 
 
 def speak(network: Any, script: Callable[[int], list[int]]) -> list[int]:
@@ -130,7 +130,7 @@ def test_a_very_long_question_leaves_room_inside_the_context(
     speak(network, says(encoder, [" Rest", " Rest"], end=False))
     decoding = Decoding(max_new_tokens=max_new_tokens, no_repeat_ngram_size=0)
     answers = generate_answers(network, encoder, ["My tongue is sore. " * 200, "Why?"], decoding)
-    assert max(widest) < net.get_context_length(network)
+    assert max(widest) < get_context_length(network)
     assert all(text.startswith("Rest") for text in answers)
 
 

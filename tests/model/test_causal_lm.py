@@ -9,13 +9,19 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import (
+    build_from_scratch,
+    build_from_text,
+    describe_network,
+    get_context_length,
+    load_base,
+)
 from lightning_med.utils.errors import InputError
 from tests import tiny
 
 
 def scratch(seed: int = 1, attention_dropout: float = 0.0, **fields: Any) -> Any:
-    return net.build_from_scratch({**tiny.NETWORK, **fields}, 300, 0, attention_dropout, seed)
+    return build_from_scratch({**tiny.NETWORK, **fields}, 300, 0, attention_dropout, seed)
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def test_from_scratch_takes_vocabulary_and_end_from_the_tokenizer() -> None:
     network = scratch()
     assert network.get_input_embeddings().num_embeddings == 300
     assert network.config.eos_token_id == 0
-    assert net.get_context_length(network) == tiny.NETWORK["n_positions"]
+    assert get_context_length(network) == tiny.NETWORK["n_positions"]
     assert network.training
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
@@ -65,20 +71,20 @@ def test_attention_dropout_is_off_unless_asked_for(base: Path) -> None:
     assert scratch().config.attn_pdrop == 0
     assert scratch(attention_dropout=0.2).config.attn_pdrop == 0.2
     for probability in (0.0, 0.2):
-        network = net.load_base(str(base), probability)
+        network = load_base(str(base), probability)
         assert network.config.attn_pdrop == probability
         assert {m.attn_dropout.p for m in network.modules() if hasattr(m, "attn_dropout")} == {probability}
 
 
 def test_other_dropout_of_a_base_stays(base: Path) -> None:
-    config = net.load_base(str(base), 0.0).config
+    config = load_base(str(base), 0.0).config
     assert config.resid_pdrop == config.embd_pdrop == 0.1
 
 
 def test_a_base_is_loaded_in_train_mode_and_float32(base: Path) -> None:
     stored = GPT2LMHeadModel.from_pretrained(base)
     stored.to(torch.bfloat16).save_pretrained(base)
-    network = net.load_base(str(base), 0.0)
+    network = load_base(str(base), 0.0)
     assert all(module.training for module in network.modules())
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     for name, weight in stored.state_dict().items():
@@ -87,23 +93,23 @@ def test_a_base_is_loaded_in_train_mode_and_float32(base: Path) -> None:
 
 def test_a_network_is_built_again_from_its_text(base: Path) -> None:
     ids = torch.arange(10)[None]
-    for network in (scratch(), net.load_base(str(base), 0.1)):
-        again = net.build_from_text(net.describe_network(network))
+    for network in (scratch(), load_base(str(base), 0.1)):
+        again = build_from_text(describe_network(network))
         again.load_state_dict(network.state_dict())
         assert torch.equal(again.eval()(ids).logits, network.eval()(ids).logits)
-        assert net.describe_network(again) == net.describe_network(network)
+        assert describe_network(again) == describe_network(network)
         assert again.config.attn_pdrop == network.config.attn_pdrop
 
 
 def test_a_base_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing"):
-        net.load_base(str(tmp_path / "missing"), 0.0)
+        load_base(str(tmp_path / "missing"), 0.0)
 
 
 def test_a_folder_that_holds_no_model_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no model")
     with pytest.raises(InputError) as raised:
-        net.load_base(str(tmp_path), 0.0)
+        load_base(str(tmp_path), 0.0)
     assert str(tmp_path) in raised.value.what
     assert "--model.base" in raised.value.hint
 
@@ -112,18 +118,18 @@ def test_a_folder_with_half_a_model_is_the_users_mistake(base: Path) -> None:
     whole = (base / "model.safetensors").read_bytes()
     (base / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=str(base)):
-        net.load_base(str(base), 0.0)
+        load_base(str(base), 0.0)
 
 
 def test_weights_in_a_pickle_are_not_loaded(base: Path) -> None:
     torch.save(GPT2LMHeadModel.from_pretrained(base).state_dict(), base / "pytorch_model.bin")
     (base / "model.safetensors").unlink()
     with pytest.raises(InputError, match=str(base)):
-        net.load_base(str(base), 0.0)
+        load_base(str(base), 0.0)
 
 
 def test_a_model_of_another_kind_is_the_users_mistake(tmp_path: Path) -> None:
     config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=30)
     BertModel(config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match=str(tmp_path)):
-        net.load_base(str(tmp_path), 0.0)
+        load_base(str(tmp_path), 0.0)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 
 from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import compute_nll, load_base
 from lightning_med.tokenization import encoder
 from tests import tiny
 
@@ -45,7 +45,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def ours(base: Path) -> Any:
-    return net.load_base(str(base), 0.0).eval()
+    return load_base(str(base), 0.0).eval()
 
 
 def theirs(base: Path) -> Any:
@@ -103,7 +103,7 @@ def test_loss_and_gradients_are_those_of_a_padded_forward(
             collate.collate_flat(store, rows) if kind == "flat" else collate.collate_padded(store, rows, 128, pad_id=0)
         )
         model, plain = ours(base), theirs(base)
-        total, each = net.compute_nll(model, batch, question_weight)
+        total, each = compute_nll(model, batch, question_weight)
         total.backward()
         expected = plain_loss(plain, data, rows.tolist(), question_weight)
         expected.backward()
@@ -127,7 +127,7 @@ def test_consultations_of_one_batch_do_not_see_each_other(base: Path, data: Dial
             else collate.collate_padded(store, np.array(rows), 128, pad_id=0)
         )
         with torch.no_grad():
-            each = net.compute_nll(model, batch)[1]
+            each = compute_nll(model, batch)[1]
         counts = np.cumsum([0, *(store.targets[encoder.ANSWER][row] for row in rows)])
         spans = [each[start:end] for start, end in pairwise(counts)]
         return spans[rows.index(second)]
@@ -145,7 +145,7 @@ def test_one_changed_token_changes_no_other_consultation(base: Path, data: Dialo
     changed["input_ids"][0, start + 5 : end] += 1
     changed["input_ids"] %= 300
     with torch.no_grad():
-        before, after = (net.compute_nll(model, each)[1] for each in (batch, changed))
+        before, after = (compute_nll(model, each)[1] for each in (batch, changed))
     outside = [
         answer for answer, place in enumerate(batch["predict_at"][: batch["answers"]]) if not start <= place < end
     ]
@@ -157,7 +157,5 @@ def test_one_changed_token_changes_no_other_consultation(base: Path, data: Dialo
 def test_the_order_of_consultations_does_not_matter(base: Path, data: DialogueDataModule) -> None:
     model, store, rows = ours(base), data.store("train"), some_rows(data, seed=4)
     with torch.no_grad():
-        totals = [
-            float(net.compute_nll(model, collate.collate_flat(store, order), 0.5)[0]) for order in (rows, rows[::-1])
-        ]
+        totals = [float(compute_nll(model, collate.collate_flat(store, order), 0.5)[0]) for order in (rows, rows[::-1])]
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)

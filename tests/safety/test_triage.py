@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med.cli import command as cli
+from lightning_med.cli.command import main
 from lightning_med.safety import triage
 from lightning_med.safety.messages import advice, classifier
 from lightning_med.safety.messages.danger_rules import compile_rules, load_rulebook
@@ -246,7 +246,7 @@ def test_alone_it_is_imported_without_anything_heavy() -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    code = cli.main(["triage", *words])
+    code = main(["triage", *words])
     out = capsys.readouterr()
     return code, out.out, out.err
 

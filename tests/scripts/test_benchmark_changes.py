@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 
 Script = Callable[[str], ModuleType]
 pytest.importorskip("psutil")
@@ -34,12 +34,12 @@ def test_taking_a_change_back_leaves_the_loss(script: Script) -> None:
     data = DialogueDataModule("sample", "train", vocab_size=512, system_prompt="", batch_tokens=512, max_length=256)
     words = data.prepared.tokenizer
     still = {"n_layer": 1, "n_embd": 32, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
-    network = net.build_from_scratch(still, len(words), words.eos_token_id, 0.0, seed=1)
+    network = build_from_scratch(still, len(words), words.eos_token_id, 0.0, seed=1)
     batch = collate.collate_flat(data.store("train"), data.epoch_plan(0)[0])
     losses = {}
     for name, change in module.CHANGES.items():
         with change(network):
-            losses[name] = net.compute_nll(network, batch)[0].item()
+            losses[name] = compute_nll(network, batch)[0].item()
     for name, loss in losses.items():
         assert loss == pytest.approx(losses["nothing"], rel=1e-4), name
     assert torch.isfinite(torch.tensor(list(losses.values()))).all()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lightning_med.model import causal_lm as net
+from lightning_med.model import causal_lm
 
 TINY = ("--layers", "2", "--width", "32", "--heads", "4", "--steps", "3")
 
@@ -29,8 +29,8 @@ def test_a_difference_is_told(
     script: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setenv("LIGHTNING_MED_CACHE", str(tmp_path))
-    nll = net.compute_nll
-    monkeypatch.setattr(net, "compute_nll", lambda network, batch: (nll(network, batch)[0] * 1.0001, None))
+    nll = causal_lm.compute_nll
+    monkeypatch.setattr(causal_lm, "compute_nll", lambda network, batch: (nll(network, batch)[0] * 1.0001, None))
     assert script("check_exactness").main([*TINY]) == 1
     assert "OUT OF BOUNDS" in capsys.readouterr().out
 

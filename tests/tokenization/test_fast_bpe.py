@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.tokenization import fast_bpe as bpe
+from lightning_med.tokenization.fast_bpe import _LONG, FastBPE, _map_byte_signs, is_exact, make_fast_bpe
 from lightning_med.tokenization.tokenizer import (
     END,
     is_fast_bpe_exact,
@@ -33,15 +33,15 @@ PIECES = (
 TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join))
 
 
-def both(rules: str) -> tuple[bpe.FastBPE, Tokenizer]:
+def both(rules: str) -> tuple[FastBPE, Tokenizer]:
     backend = make_splitting_tokenizer(rules)
-    found = bpe.make_fast_bpe(rules, lambda text: backend.encode(text, add_special_tokens=False).ids)
+    found = make_fast_bpe(rules, lambda text: backend.encode(text, add_special_tokens=False).ids)
     assert found is not None
-    assert bpe.is_exact(found, backend)
+    assert is_exact(found, backend)
     return found, backend
 
 
-def assert_equal(found: bpe.FastBPE, backend: Tokenizer, texts: Iterable[str]) -> None:
+def assert_equal(found: FastBPE, backend: Tokenizer, texts: Iterable[str]) -> None:
     texts = list(texts)
     expected = backend.encode_batch_fast(texts, add_special_tokens=False)
     for text, ids, encoding in zip(texts, found.ids(texts), expected, strict=True):
@@ -49,18 +49,18 @@ def assert_equal(found: bpe.FastBPE, backend: Tokenizer, texts: Iterable[str]) -
 
 
 @pytest.fixture(scope="module")
-def own(tokenizer: PreTrainedTokenizerFast) -> tuple[bpe.FastBPE, Tokenizer]:
+def own(tokenizer: PreTrainedTokenizerFast) -> tuple[FastBPE, Tokenizer]:
     """Both of a tokenizer that we trained."""
     return both(tokenizer.backend_tokenizer.to_str())
 
 
 @pytest.fixture(scope="module")
-def sharp() -> tuple[bpe.FastBPE, Tokenizer]:
+def sharp() -> tuple[FastBPE, Tokenizer]:
     """Both of a tokenizer in which any byte after a letter, a digit, a sign or a space melts into it.
 
     So its ids show wherever the two disagree about what belongs to a word.
     """
-    signs = {byte: sign for sign, byte in bpe._map_byte_signs().items()}
+    signs = {byte: sign for sign, byte in _map_byte_signs().items()}
     merges = [(signs[ord(first)], signs[byte]) for first in "a1! " for byte in range(256)]
     vocab = [*(signs[byte] for byte in range(256)), *("".join(pair) for pair in merges)]
     backend = Tokenizer(models.BPE({token: number for number, token in enumerate(vocab)}, merges))
@@ -69,23 +69,23 @@ def sharp() -> tuple[bpe.FastBPE, Tokenizer]:
 
 
 @pytest.fixture(scope="module")
-def gpt2(gpt2_folder: Path) -> tuple[bpe.FastBPE, Tokenizer]:
+def gpt2(gpt2_folder: Path) -> tuple[FastBPE, Tokenizer]:
     """Both of GPT-2's."""
     return both(load_tokenizer(str(gpt2_folder)).backend_tokenizer.to_str())
 
 
 @given(TEXTS)
-def test_ids_are_those_of_the_tokenizer(own: tuple[bpe.FastBPE, Tokenizer], text: str) -> None:
+def test_ids_are_those_of_the_tokenizer(own: tuple[FastBPE, Tokenizer], text: str) -> None:
     assert_equal(*own, [text])
     assert own[0].decode(own[0].ids([text])[0].tolist()) == text
 
 
 @given(TEXTS)
-def test_ids_are_those_of_gpt2(gpt2: tuple[bpe.FastBPE, Tokenizer], text: str) -> None:
+def test_ids_are_those_of_gpt2(gpt2: tuple[FastBPE, Tokenizer], text: str) -> None:
     assert_equal(*gpt2, [text])
 
 
-def test_every_sign_belongs_to_a_word_or_not_as_in_the_tokenizer(sharp: tuple[bpe.FastBPE, Tokenizer]) -> None:
+def test_every_sign_belongs_to_a_word_or_not_as_in_the_tokenizer(sharp: tuple[FastBPE, Tokenizer]) -> None:
     """Two libraries know Unicode from two versions of its tables; every block is looked at, its beginning closely."""
     signs = [chr(code) for code in [*range(0x3100), *range(0x3100, 0x110000, 29)] if not 0xD800 <= code < 0xE000]
     lines = [f"a{sign}b\n1{sign}2\n!{sign}?\n {sign}x\n  {sign}" for sign in signs]
@@ -93,7 +93,7 @@ def test_every_sign_belongs_to_a_word_or_not_as_in_the_tokenizer(sharp: tuple[bp
 
 
 @given(st.text(" \t\n\r\u00a0\u2003a1!'", max_size=40))
-def test_runs_of_white_space_part_alike(sharp: tuple[bpe.FastBPE, Tokenizer], text: str) -> None:
+def test_runs_of_white_space_part_alike(sharp: tuple[FastBPE, Tokenizer], text: str) -> None:
     assert_equal(*sharp, [text])
 
 
@@ -120,18 +120,16 @@ def test_control_tokens_that_are_spelled_stay_text(spelled: str) -> None:
 
 @pytest.mark.parametrize("piece", ["a", " ", "\n", "日", "a b", "1,", END])
 @pytest.mark.parametrize("over", [-1, 0, 1])
-def test_long_runs_are_equal_on_both_sides_of_the_limit(
-    own: tuple[bpe.FastBPE, Tokenizer], piece: str, over: int
-) -> None:
-    assert_equal(*own, [(piece * bpe._LONG)[: bpe._LONG + over]])
+def test_long_runs_are_equal_on_both_sides_of_the_limit(own: tuple[FastBPE, Tokenizer], piece: str, over: int) -> None:
+    assert_equal(*own, [(piece * _LONG)[: _LONG + over]])
 
 
 @pytest.mark.parametrize("piece", [" ", "\n", "a"])
-def test_a_run_that_costs_tiktoken_its_stack_is_encoded(own: tuple[bpe.FastBPE, Tokenizer], piece: str) -> None:
+def test_a_run_that_costs_tiktoken_its_stack_is_encoded(own: tuple[FastBPE, Tokenizer], piece: str) -> None:
     assert_equal(*own, [f"{piece * 1_000_000}b"])
 
 
-def test_many_texts_are_as_one_by_one(own: tuple[bpe.FastBPE, Tokenizer]) -> None:
+def test_many_texts_are_as_one_by_one(own: tuple[FastBPE, Tokenizer]) -> None:
     together = own[0].ids(list(PIECES))
     assert [ids.tolist() for ids in together] == [own[0].ids([text])[0].tolist() for text in PIECES]
     assert all(np.issubdtype(ids.dtype, np.integer) for ids in together)
@@ -213,11 +211,11 @@ def test_vocabulary_that_does_not_write_bytes_is_declined() -> None:
 
 def test_tokens_that_merge_in_two_ways_are_found_out() -> None:
     """tiktoken joins any two tokens that make a third; the tokenizer only those that a rule names."""
-    signs = {byte: sign for sign, byte in bpe._map_byte_signs().items()}
+    signs = {byte: sign for sign, byte in _map_byte_signs().items()}
     vocab = {**{signs[byte]: byte for byte in range(256)}, "bc": 256, "ab": 257, "abc": 258}
     backend = Tokenizer(models.BPE(vocab, [("b", "c"), ("a", "b"), ("ab", "c")]))  # `a bc` is no rule
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    found = bpe.make_fast_bpe(backend.to_str(), lambda text: backend.encode(text).ids)
+    found = make_fast_bpe(backend.to_str(), lambda text: backend.encode(text).ids)
     assert found is not None
     assert found.ids(["abc"])[0].tolist() != backend.encode("abc").ids
-    assert not bpe.is_exact(found, backend)
+    assert not is_exact(found, backend)

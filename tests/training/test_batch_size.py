@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_med.data.batching.collate import collate_flat
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import causal_lm as net
-from lightning_med.training import batch_size as budget
+from lightning_med.model.causal_lm import build_from_scratch, build_from_text, compute_nll, describe_network
+from lightning_med.training import batch_size
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
 from tests import tiny
@@ -44,11 +44,11 @@ def fit(
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
-    monkeypatch.setattr(budget, "measure_free_memory", lambda device: int(size))
+    monkeypatch.setattr(batch_size, "measure_free_memory", lambda device: int(size))
 
 
 def network(**changes: Any) -> Any:
-    return net.build_from_scratch({**tiny.NETWORK, **changes}, 300, 0, 0.1, 1)
+    return build_from_scratch({**tiny.NETWORK, **changes}, 300, 0, 0.1, 1)
 
 
 # ------------------------------------------------------------------ tokens of a step
@@ -70,11 +70,11 @@ def test_a_step_of_uneven_batches_follows_the_mean_over_its_tokens(folder: Path,
     data: DialogueDataModule = trainer.datamodule  # type: ignore[attr-defined]
     assert len(steps.rows[-1]) < len(steps.rows[0])  # what an epoch leaves
     for rows, weights, gradients in zip(steps.rows, steps.weights, steps.gradients, strict=True):
-        other = net.build_from_text(net.describe_network(model.network))
+        other = build_from_text(describe_network(model.network))
         other.load_state_dict(weights)
         batch = collate_flat(data.store("train"), torch.tensor(rows).numpy())
         learned = batch["answers"] + 0.25 * (len(batch["targets"]) - batch["answers"])
-        (net.compute_nll(other, batch, 0.25)[0] / learned).backward()
+        (compute_nll(other, batch, 0.25)[0] / learned).backward()
         single = {name: p.grad for name, p in other.named_parameters() if p.grad is not None}
         assert tiny.relative_l2(gradients, single) < 1e-6
 
@@ -113,7 +113,7 @@ def test_a_trainer_that_accumulates_by_itself_is_refused(folder: Path, tmp_path:
 @pytest.mark.parametrize("size", [0, 10e6, 60e6, 200e6, GIB, 100 * GIB])
 def test_what_fits_is_a_whole_number_within_bounds(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
     free(monkeypatch, size)
-    found = [budget.measure_budget(network(), torch.device("cpu"), nullcontext, 128) for _ in range(2)]
+    found = [batch_size.measure_budget(network(), torch.device("cpu"), nullcontext, 128) for _ in range(2)]
     assert found[0] == found[1]
     assert 128 <= found[0].tokens <= 16_384
     assert found[0].tokens == 128 or found[0].tokens % 512 == 0
@@ -126,18 +126,18 @@ def test_what_fits_is_a_whole_number_within_bounds(monkeypatch: pytest.MonkeyPat
 def test_what_fits_grows_with_memory_and_shrinks_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 600e6)
     device = torch.device("cpu")
-    small, large = (budget.measure_budget(network(n_layer=n), device, nullcontext, 128) for n in (8, 16))
+    small, large = (batch_size.measure_budget(network(n_layer=n), device, nullcontext, 128) for n in (8, 16))
     assert small.tokens > large.tokens > 128
     assert large.per_token == pytest.approx(2 * small.per_token, rel=0.1)
     free(monkeypatch, 1200e6)
-    assert budget.measure_budget(network(n_layer=16), device, nullcontext, 128).tokens > large.tokens
+    assert batch_size.measure_budget(network(n_layer=16), device, nullcontext, 128).tokens > large.tokens
 
 
 def test_a_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     probed = network().eval()
     before, state = tiny.weights(probed), torch.get_rng_state()
     with torch.inference_mode():  # as evaluation asks
-        budget.measure_budget(probed, torch.device("cpu"), nullcontext, 128)
+        batch_size.measure_budget(probed, torch.device("cpu"), nullcontext, 128)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(weight, before[name]) for name, weight in probed.state_dict().items())
     assert all(p.grad is None for p in probed.parameters())
@@ -145,9 +145,9 @@ def test_a_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_free_memory_is_that_of_the_machine_or_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert budget.measure_free_memory(torch.device("cpu")) > 1 << 20
-    monkeypatch.setattr(budget, "_read_container_limit", lambda: 12345)
-    assert budget.measure_free_memory(torch.device("cpu")) == 12345
+    assert batch_size.measure_free_memory(torch.device("cpu")) > 1 << 20
+    monkeypatch.setattr(batch_size, "_read_container_limit", lambda: 12345)
+    assert batch_size.measure_free_memory(torch.device("cpu")) == 12345
 
 
 # ------------------------------------------------------------------ auto

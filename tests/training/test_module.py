@@ -19,7 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.model import causal_lm as net
+from lightning_med.model.causal_lm import build_from_scratch, build_from_text, compute_nll, describe_network
 from lightning_med.tokenization.encoder import ANSWER, QUESTION
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.module import DialogueLM
@@ -111,7 +111,7 @@ def test_every_step_follows_the_mean_over_its_tokens(
     )
     assert len(steps.rows) == 4
     assert len(steps.rows[1]) < len(steps.rows[0])
-    network = net.build_from_text(net.describe_network(model.network)).eval()
+    network = build_from_text(describe_network(model.network)).eval()
     for rows, weights, gradients in zip(steps.rows, steps.weights, steps.gradients, strict=True):
         network.load_state_dict(weights)
         assert tiny.relative_l2(gradients, mean_over_tokens(network, data, rows, 0.25)) < 1e-5
@@ -264,13 +264,13 @@ def test_perplexity_is_that_of_a_plain_forward(
 def test_the_base_stands_beside_it_on_the_same_rows(
     folder: Path, tmp_path: Path, checkpoint: Path, data: DialogueDataModule
 ) -> None:
-    untuned = net.build_from_scratch(
+    untuned = build_from_scratch(
         tiny.NETWORK, len(data.prepared.tokenizer), data.prepared.tokenizer.eos_token_id, 0.0, SEED
     ).eval()
     total, tokens = 0.0, 0
     with torch.no_grad():
         for batch in data.test_dataloader():
-            each = net.compute_nll(untuned, batch)[1]
+            each = compute_nll(untuned, batch)[1]
             total, tokens = total + float(each.double().sum()), tokens + len(each)
     results = evaluate(folder, tmp_path, checkpoint)
     assert results["test/base_loss"] == pytest.approx(total / tokens, rel=1e-6)
@@ -373,10 +373,10 @@ def test_a_checkpoint_holds_tensors_and_plain_values_only(checkpoint: Path) -> N
 
 
 def test_a_checkpoint_carries_what_a_later_call_needs(checkpoint: Path, data: DialogueDataModule) -> None:
-    from lightning_med.checkpoints import reading as ckpt
+    from lightning_med.checkpoints.reading import read_card, read_checkpoint
     from lightning_med.tokenization.tokenizer import restore_tokenizer
 
-    card = ckpt.read_card(ckpt.read_checkpoint(checkpoint))
+    card = read_card(read_checkpoint(checkpoint))
     text = "My tongue is sore <|endoftext|>"
     restored = restore_tokenizer(card["tokenizer"])
     assert restored(text)["input_ids"] == data.prepared.tokenizer(text)["input_ids"]
@@ -397,7 +397,7 @@ def test_a_checkpoint_alone_builds_the_network(checkpoint: Path, data: DialogueD
     assert all(torch.equal(weight, stored[name]) for name, weight in model.state_dict().items())
     assert model.hparams["lr"] == 3e-3
     with torch.no_grad():
-        total, each = net.compute_nll(model.network.eval(), next(iter(data.test_dataloader())))
+        total, each = compute_nll(model.network.eval(), next(iter(data.test_dataloader())))
     assert float(total) == pytest.approx(float(each.sum()))
 
 

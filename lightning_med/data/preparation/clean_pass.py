@@ -18,8 +18,8 @@ from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.report_figures import Openings
 from lightning_med.data.preparation.text_spool import Spool
 from lightning_med.data.preparation.worker_pool import WorkerPool
-from lightning_med.data.sources import source as sources
 from lightning_med.data.sources.bad_rows import BadRows
+from lightning_med.data.sources.source import name_files, read_frames
 from lightning_med.privacy import mask as private
 
 Tell = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
@@ -100,13 +100,13 @@ def read_rows(recipe: Recipe, files: Files, bad: BadRows, spool: Spool, pool: Wo
         pool: Does the cleaning.
         tell: Hears of progress.
     """
-    read = CleanRows(sources.name_files([file for _, file in files]), [number for number, _ in files])
+    read = CleanRows(name_files([file for _, file in files]), [number for number, _ in files])
     steps = Steps(recipe.rules, recipe.private_data, recipe.near_duplicates)
     handed: list[int] = []  # the file of each frame, in the order in which its chunk comes back
 
     def frames() -> Iterator[pd.DataFrame]:
         for index, (number, file) in enumerate(files):
-            for frame in sources.read_frames(recipe.sources[number], file, bad):
+            for frame in read_frames(recipe.sources[number], file, bad):
                 handed.append(index)
                 yield frame
 

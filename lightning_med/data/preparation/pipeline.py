@@ -18,14 +18,14 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data.preparation import token_store as store
 from lightning_med.data.preparation.clean_pass import CleanRows, Tell, find_unrepeated, read_rows
 from lightning_med.data.preparation.recipe import Files, Recipe, digest_content
 from lightning_med.data.preparation.text_spool import Spool
 from lightning_med.data.preparation.token_pass import SplitPlan, encode_splits, read_training_texts
+from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
-from lightning_med.data.sources import source as sources
 from lightning_med.data.sources.bad_rows import BadRows
+from lightning_med.data.sources.source import find_files
 from lightning_med.data.splits.group_split import SPLITS, assign_splits, group_rows
 from lightning_med.tokenization.tokenizer import (
     read_tokenizer_rules,
@@ -61,9 +61,9 @@ class Prepared:
     tokenizer: PreTrainedTokenizerFast
     cached: bool
 
-    def store(self, split: str) -> store.TokenStore:
+    def store(self, split: str) -> TokenStore:
         with _refuse_damaged(self.folder):
-            return store.TokenStore(self.folder, split)
+            return TokenStore(self.folder, split)
 
 
 def find_cache_root(cache_dir: str | None) -> Path:
@@ -82,7 +82,7 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     Raises:
         InputError: A source, its columns, the tokenizer or a setting is wrong.
     """
-    files = [(number, file) for number, source in enumerate(recipe.sources) for file in sources.find_files(source.path)]
+    files = [(number, file) for number, source in enumerate(recipe.sources) for file in find_files(source.path)]
     twice = [str(file) for file, times in Counter(file.resolve() for _, file in files).items() if times > 1]
     if twice:
         raise InputError(f"{twice[0]} is named twice by --data.source.", "To show its rows twice an epoch: weight: 2.")

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 
 from lightning_med.data.preparation.token_shard import Shard
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.privacy import mask as private
 from lightning_med.privacy.common_words import read_ordinary_words
+from lightning_med.privacy.mask import mask
 
 _BINS = 40
 _OPENINGS = 15  # shown
@@ -120,6 +120,6 @@ class Openings:
         """The most frequent, without private data, those that occur once left out."""
         masked: Counter[str] = Counter()
         for text, count in self._counts.most_common(2 * _OPENINGS):
-            masked[private.mask(text, answer=True)[0]] += count
+            masked[mask(text, answer=True)[0]] += count
         ranked = sorted(masked.items(), key=lambda item: (-item[1], item[0]))[:_OPENINGS]
         return [{"text": text, "count": count} for text, count in ranked if text and count > 1]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lightning_med.data.preparation.clean_chunk import TEXTS, Chunk
-from lightning_med.data.splits import near_duplicates as near
+from lightning_med.data.splits.near_duplicates import ShingleSets
 
 
 class Spool:
@@ -59,9 +59,9 @@ class Spool:
             for index in range(reader.num_record_batches):
                 yield reader.get_batch(index)
 
-    def shingles(self) -> near.ShingleSets:
+    def shingles(self) -> ShingleSets:
         """The sets of all questions, mapped from disk."""
         sizes = np.concatenate(self._sizes or [np.empty(0, np.int64)])
         path = self._folder / "shingles"
         empty = not path.stat().st_size
-        return near.ShingleSets.of(np.empty(0, np.uint64) if empty else np.memmap(path, np.uint64, "r"), sizes)
+        return ShingleSets.of(np.empty(0, np.uint64) if empty else np.memmap(path, np.uint64, "r"), sizes)

@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lightning_med.data.preparation import token_store as store
 from lightning_med.data.preparation.clean_pass import CleanRows, Tell
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.preparation.report_figures import TokenStatistics
 from lightning_med.data.preparation.text_spool import Spool
 from lightning_med.data.preparation.token_shard import Coding, Task, encode_batch
+from lightning_med.data.preparation.token_store import TEXTS, TokenWriter
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.splits.group_split import SPLITS, Groups
-from lightning_med.privacy import mask as private
+from lightning_med.privacy.mask import mask
 from lightning_med.tokenization.tokenizer import StoredRules, is_fast_bpe_exact
 from lightning_med.utils.allocator import release_freed_memory
 
@@ -66,7 +66,7 @@ class SplitPlan:
         columns = [source, self.read.rows[owner], turn.astype(np.int32), self.groups[owner]]
         texts = [column.cast(pa.string()) for column in texts.columns]
         return chosen, pa.Table.from_arrays(
-            [pa.array(c) if isinstance(c, np.ndarray) else c for c in [*columns, *texts]], schema=store.TEXTS
+            [pa.array(c) if isinstance(c, np.ndarray) else c for c in [*columns, *texts]], schema=TEXTS
         )
 
 
@@ -103,7 +103,7 @@ def encode_splits(
             yield batch, read.turns[first:after], plan.sides[first:after]
 
     with ExitStack() as stack:
-        writers = [stack.enter_context(store.TokenWriter(folder, split, rules.vocabulary)) for split in SPLITS]
+        writers = [stack.enter_context(TokenWriter(folder, split, rules.vocabulary)) for split in SPLITS]
         for shards in pool.ordered(partial(encode_batch, coding=coding), tasks()):
             batch, first, after = waiting.popleft()
             for side, (split, shard) in enumerate(zip(SPLITS, shards, strict=True)):
@@ -128,5 +128,5 @@ def _show_row(split: str, texts: pa.Table, read: CleanRows, row: int) -> dict[st
         for text in texts.filter(pc.equal(texts.column("row"), int(read.rows[row]))).to_pylist()
         if text["source"] == read.names[int(read.files[row])]
     ]
-    asked, replied = ("\n".join(private.mask(text[name])[0] for text in found) for name in ("question", "answer"))
+    asked, replied = ("\n".join(mask(text[name])[0] for text in found) for name in ("question", "answer"))
     return {"split": split, "source": found[0]["source"], "row": found[0]["row"], "question": asked, "answer": replied}

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from lightning_med.data.report import html_sections as page_texts
+from lightning_med.data.report import html_sections
 from lightning_med.data.report.charts import histogram, stack, swatch
 from lightning_med.data.report.html_elements import (
     NONE,
@@ -63,12 +63,12 @@ def _summary(report: Report) -> str:
     read, kept, splits = report.get("rows_in") or 0, report.get("rows_out") or 0, _splits_of(report)
     private = report.get("private") or {}
     top = max(private, key=lambda kind: private[kind], default="")
-    if not page_texts.searched(report):
+    if not html_sections.searched(report):
         replaced = ("switched off", "Names and addresses stand as they were written.")
     elif not sum(private.values()):
         replaced = ("none found", "Names, addresses and numbers were looked for.")
     else:
-        replaced = (number(sum(private.values())), f"Most often: {text(page_texts.KINDS.get(top, top).lower())}.")
+        replaced = (number(sum(private.values())), f"Most often: {text(html_sections.KINDS.get(top, top).lower())}.")
     held = splits["validation"] + splits["test"]
     joined = f"{number(report.get('leaks_joined'))} rows joined to an earlier one."
     figures = [
@@ -94,7 +94,7 @@ def _split_bar(splits: dict[str, int]) -> str:
 
 
 def _notice(report: Report) -> str:
-    if page_texts.searched(report):
+    if html_sections.searched(report):
         private = "Private data that the rules recognise is replaced here as in the data."
     else:
         private = "The data keeps its private data; what the rules recognise of it is replaced on this page."
@@ -181,15 +181,15 @@ _PARTS: dict[str, Callable[[Report], str]] = {
     "headline": _headline,
     "summary": _summary,
     "notice": _notice,
-    "rules": page_texts.rules,
-    "examples": page_texts.examples,
-    "sources": page_texts.sources,
+    "rules": html_sections.rules,
+    "examples": html_sections.examples,
+    "sources": html_sections.sources,
     "splits": _splits,
     "groups": _groups,
     "lengths": _lengths,
-    "private": page_texts.private,
-    "openings": page_texts.openings,
-    "vocabulary": page_texts.vocabulary,
-    "rows": page_texts.dialogues,
+    "private": html_sections.private,
+    "openings": html_sections.openings,
+    "vocabulary": html_sections.vocabulary,
+    "rows": html_sections.dialogues,
     "recipe": _recipe,
 }

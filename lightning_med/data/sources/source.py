@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from lightning_med.data.sources import kaggle
-from lightning_med.data.sources import table_files as tables
 from lightning_med.data.sources.bad_rows import BadRows, keep_readable
 from lightning_med.data.sources.conversations import split_exchanges
+from lightning_med.data.sources.table_files import SUFFIXES, Columns, describe_place, read_table
 from lightning_med.utils import hub
 from lightning_med.utils.errors import InputError
 
@@ -42,7 +42,7 @@ class Source:
     weight: float = 1.0
 
     @property
-    def columns(self) -> tables.Columns:
+    def columns(self) -> Columns:
         """The columns to read, by the option that names each."""
         texts = ("messages_column",) if self.messages_column else ("question_column", "answer_column")
         return {name: getattr(self, name) for name in (*texts, "group_column") if getattr(self, name)}
@@ -111,7 +111,7 @@ def find_files(path: str) -> list[Path]:
     if place.is_dir():
         return _find_tables(place, path)
     if place.is_file():
-        if place.suffix.lower() not in tables.SUFFIXES:
+        if place.suffix.lower() not in SUFFIXES:
             raise InputError(
                 f"{path} is not a table that can be read.",
                 f"Known endings: {_list_endings()}; save or unpack it as one.",
@@ -143,12 +143,12 @@ def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFra
         InputError: See `tables.frames`.
     """
     columns = source.columns
-    for frame in tables.read_table(file, columns, bad):
+    for frame in read_table(file, columns, bad):
         frame = frame.set_axis([*(option.removesuffix("_column") for option in columns), "row", "line"], axis=1)
         if source.messages_column:
             frame = split_exchanges(frame, "messages", file, bad)
         else:
-            places = (tables.describe_place(file, *of) for of in zip(frame["row"], frame["line"], strict=True))
+            places = (describe_place(file, *of) for of in zip(frame["row"], frame["line"], strict=True))
             frame = keep_readable(frame, ["question", "answer"], places, bad)
         if source.group_column:
             groups = [None if cell is None or cell != cell else str(cell).strip() or None for cell in frame["group"]]
@@ -157,7 +157,7 @@ def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFra
 
 
 def _is_table(path: Path) -> bool:
-    return path.suffix.lower() in tables.SUFFIXES and path.is_file() and path.name not in _NOT_TABLES
+    return path.suffix.lower() in SUFFIXES and path.is_file() and path.name not in _NOT_TABLES
 
 
 def _find_tables(folder: Path, path: str) -> list[Path]:
@@ -168,8 +168,8 @@ def _find_tables(folder: Path, path: str) -> list[Path]:
 
 
 def _list_endings() -> str:
-    return ", ".join(tables.SUFFIXES)
+    return ", ".join(SUFFIXES)
 
 
 def _download_from_hub(name: str) -> Path:
-    return hub.download(name, "--data.source FOLDER", [f"*{ending}" for ending in tables.SUFFIXES], repo_type="dataset")
+    return hub.download(name, "--data.source FOLDER", [f"*{ending}" for ending in SUFFIXES], repo_type="dataset")

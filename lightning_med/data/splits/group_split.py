@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_med.data.splits import near_duplicates as near
+from lightning_med.data.splits.near_duplicates import (
+    ShingleSets,
+    find_similar_pairs,
+    label_components,
+    mix_bits,
+    salt_sets,
+)
 from lightning_med.utils.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -39,9 +45,7 @@ class Groups:
         return int(self.labels.max(initial=-1)) + 1
 
 
-def group_rows(
-    questions: np.ndarray, patients: np.ndarray, answers: np.ndarray, sets: near.ShingleSets | None
-) -> Groups:
+def group_rows(questions: np.ndarray, patients: np.ndarray, answers: np.ndarray, sets: ShingleSets | None) -> Groups:
     """Groups rows by kinship.
 
     Args:
@@ -55,15 +59,15 @@ def group_rows(
     near_pairs = 0
     if sets is not None:
         first = np.setdiff1d(np.arange(len(questions)), same[:, 1])
-        pairs = first[near.find_similar_pairs(sets.select(first), JACCARD)]
+        pairs = first[find_similar_pairs(sets.select(first), JACCARD)]
         shared = np.flatnonzero(_find_shared(answers))
-        salted = near.salt_sets(sets.select(shared), answers[shared])
-        links += [pairs, shared[near.find_similar_pairs(salted, JACCARD_SHARED_ANSWER)]]
+        salted = salt_sets(sets.select(shared), answers[shared])
+        links += [pairs, shared[find_similar_pairs(salted, JACCARD_SHARED_ANSWER)]]
         near_pairs = len(pairs)
     edges = np.concatenate(links)
     founder = np.ones(len(questions), dtype=bool)
     founder[edges.max(axis=1)] = False
-    labels = near.label_components(len(questions), edges)
+    labels = label_components(len(questions), edges)
     return Groups(np.unique(labels, return_inverse=True)[1], np.flatnonzero(founder), near_pairs)
 
 
@@ -83,7 +87,7 @@ def _link_to_first(keys: np.ndarray, wanted: np.ndarray | None = None) -> np.nda
 
 def place_groups(keys: np.ndarray, seed: int) -> np.ndarray:
     """`[keys]`, float64 in [0, 1): a hash of key and seed, so that no key's place depends on another's."""
-    mixed = near.mix_bits(keys ^ near.mix_bits(np.array([seed % 2**64], np.uint64)))
+    mixed = mix_bits(keys ^ mix_bits(np.array([seed % 2**64], np.uint64)))
     return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
 
 

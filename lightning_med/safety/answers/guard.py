@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from lightning_med.privacy import mask as private
+from lightning_med.privacy.mask import KINDS, mask
 from lightning_med.safety.medical_terms import is_disease, is_drug
 from lightning_med.safety.messages import advice
 from lightning_med.safety.messages.rule_matches import URGENT
@@ -32,7 +32,7 @@ _TURN = re.compile(
     re.I | re.M,
 )
 _BRACKETS = re.compile(r"\[[A-Z][^\]\n]{0,30}\]|\{\{[^}\n]{0,30}\}\}")  # a form's blanks: [Your Name], {{date}}
-_PLACEHOLDER = re.compile(rf"\[({'|'.join(private.KINDS)})\]")
+_PLACEHOLDER = re.compile(rf"\[({'|'.join(KINDS)})\]")
 _NO_END = "".join(rf"(?<!\b{short}\.)" for short in ("Dr", "Mr", "Mrs", "Ms", r"e\.g", r"i\.e", "vs"))
 _END = re.compile(rf"(?<=[.!?]){_NO_END}\s+|\n+|(?<=[a-z)][.!?])(?=[A-Z][a-z])")
 _GLUED = re.compile(r"(?<=[a-z)][.!?])(?=[A-Z][a-z])")  # "pain.Take": two sentences
@@ -143,7 +143,7 @@ def _check_sentences(text: str, actions: Counter[str]) -> str:
         text = text[: turn.start()]
     hinted = MEDICINES in text
     text = _GLUED.sub(" ", text.replace(MEDICINES, ""))
-    text, masked = private.mask(_BRACKETS.sub("<|placeholder|>", text), answer=True)
+    text, masked = mask(_BRACKETS.sub("<|placeholder|>", text), answer=True)
     if masked["NAME"]:
         actions["name"] += masked["NAME"]
     kept: list[str] = []

@@ -9,7 +9,7 @@ import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
-from lightning_med.checkpoints import run_folder as runs
+from lightning_med.checkpoints.run_folder import SETTINGS
 from lightning_med.utils.files import write_text
 
 
@@ -24,4 +24,4 @@ class SaveConfig(SaveConfigCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and self.run is not None:
             text = yaml.safe_dump(pl_module.settings, sort_keys=False, allow_unicode=True, width=120)
-            write_text(self.run / runs.SETTINGS, text)
+            write_text(self.run / SETTINGS, text)

@@ -19,8 +19,7 @@ import torch
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_med.checkpoints import digests
-from lightning_med.checkpoints import writing as checkpoint_io
+from lightning_med.checkpoints import digests, writing
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.predictions import PredictionWriter
@@ -203,7 +202,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 ) -> None:
     path = tmp_path / "step-1.ckpt"
     AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
-    monkeypatch.setattr(checkpoint_io.torch, "save", full)
+    monkeypatch.setattr(writing.torch, "save", full)
     with pytest.raises(RunError, match=r"full \(No space.*needs 16 MiB"):
         AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
     assert torch.load(path, weights_only=True) == {"step": 1}
@@ -214,7 +213,7 @@ def test_a_failure_in_the_background_ends_the_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit(folder, tmp_path, [Checkpoints()], max_steps=2)
-    monkeypatch.setattr(checkpoint_io.torch, "save", full)
+    monkeypatch.setattr(writing.torch, "save", full)
     last = tmp_path / "checkpoints" / "last.ckpt"
     with pytest.raises(RunError, match="disk is full"):
         fit(folder, tmp_path, [Checkpoints(every_n_train_steps=1)], last, max_epochs=3)
@@ -223,7 +222,7 @@ def test_a_failure_in_the_background_ends_the_run(
 
 
 def test_a_disk_without_room_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_io.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
     with pytest.raises(RunError, match=r"1 MiB are free.*needs 24 MiB"):
         AtomicCheckpointIO().save_checkpoint({"weight": torch.zeros(2 << 20)}, tmp_path / "step-1.ckpt")
     assert not list(tmp_path.iterdir())
