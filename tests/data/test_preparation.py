@@ -675,7 +675,7 @@ def test_damaged_tokenizer_names_the_folder_to_delete(
 CODE = """
 import sys
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation import pipeline as preparation
+from lightning_med.data.preparation import pipeline as preparation, token_store
 from lightning_med.data.report.data_report import print_report
 from lightning_med.data.sources import table_files as tables
 settings = {"max_length": 128, "eval_max_length": 256, "system_prompt": "Be kind."}
@@ -712,14 +712,14 @@ def test_killed_preparation_is_made_whole_by_the_next(
     code = (
         "import multiprocessing, signal\n"
         "tables.CHUNK, preparation._SMALL, preparation.count_cores = 20, 0, lambda: 2\n"
-        "add, calls = preparation.store.TokenWriter.add, []\n"
+        "add, calls = token_store.TokenWriter.add, []\n"
         "def stop(self, *given):\n"
         "    add(self, *given)\n"
         "    calls.append(None)\n"
         "    if len(calls) == 7:\n"
         "        print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
         "        signal.pause()\n"
-        "preparation.store.TokenWriter.add = stop\n"
+        "token_store.TokenWriter.add = stop\n"
         "preparation.prepare(recipe)\n"
     )
     source = consultations(200)
