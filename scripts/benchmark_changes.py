@@ -99,7 +99,7 @@ def measured(given: argparse.Namespace, tell: Callable[[str, int, int], None]) -
     optimizers = {fused: make_adamw(network, 5e-4, 0.01) for fused in (True, False)}
     for group in optimizers[False].param_groups:
         group.update(fused=False, foreach=False)
-    plan = data.epoch_plan(0)[: given.rounds + 1]
+    plan = data.plan_epoch(0)[: given.rounds + 1]
     seconds: dict[str, list[float]] = {name: [] for name in CHANGES}
     for number, rows in enumerate(plan):
         batch = collate.collate_flat(store, rows)

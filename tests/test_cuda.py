@@ -38,7 +38,7 @@ def fit(folder: Path, place: Path, precision: str, **changes: Any) -> tuple[Any,
 
 def test_loss_and_gradients_in_bfloat16_are_those_of_float32(folder: Path) -> None:
     data: DialogueDataModule = tiny.data_module(folder)
-    batch = collate_flat(data.store("train"), data.epoch_plan(0)[0])
+    batch = collate_flat(data.store("train"), data.plan_epoch(0)[0])
     moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
     found = {}
     for precision in (torch.float32, torch.bfloat16):

@@ -52,7 +52,7 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
         digests.digest_path(Path(path)).unlink(missing_ok=True)
 
-    def failed(self) -> None:
+    def raise_if_failed(self) -> None:
         """Raises what befell a write that has ended by now."""
         if self._writing is not None and self._writing.done():
             self.wait()

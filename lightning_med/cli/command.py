@@ -12,7 +12,7 @@ from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.signals import Interrupted, raise_on_signals
 from lightning_med.version import __version__
 
-_TRAINER = "lightning_med.cli.lightning_cli"
+_TRAINER = "lightning_med.cli.trainer_command"
 VERBS = {
     "fit": (_TRAINER, "fine-tune on a table of consultations"),
     "validate": (_TRAINER, "perplexity of a checkpoint on the validation split"),

@@ -1,27 +1,42 @@
-"""Going on with a run: which one, from where, and whether anything is left to do."""
+"""Resuming a run: which one, from which checkpoint, and whether anything is left to do."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from lightning_med.checkpoints import checkpoint_files
+from lightning_med.checkpoints.checkpoint_files import find_newest_whole
 from lightning_med.checkpoints.reading import KEY
-from lightning_med.checkpoints.run_folder import list_versions
+from lightning_med.checkpoints.run_folder import SETTINGS, list_versions
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
 
-def choose_run(home: Path, settings: Any) -> Path | None:
-    """The run that a fit is to go on with, `None` for a new one; settles `resume`, `ckpt_path` and `checkpoint_every`.
+def name_run(configs: Any) -> str:
+    """Returns the name of the first config file without its ending; a run's saved config has the run's name.
 
     Args:
-        home: Of all runs of the name.
-        settings: Of the fit; `ckpt_path` becomes the newest whole checkpoint of the run.
+        configs: The values of `--config`, paths or what the parser makes of them.
+    """
+    for config in configs or []:
+        path = Path(os.fspath(getattr(config, "absolute", config)))
+        return path.resolve().parent.parent.name if path.name == SETTINGS else path.stem
+    return "run"
+
+
+def choose_run(home: Path, settings: Any) -> Path | None:
+    """Returns the run that a fit resumes, or `None` for a new one.
+
+    Settles `resume`, `ckpt_path` (the run's newest complete checkpoint) and `checkpoint_every` in the settings.
+
+    Args:
+        home: The folder of all runs of this name.
+        settings: Of the fit; changed in place.
 
     Raises:
-        InputError: Two places are named, or something else than `auto`.
+        InputError: Two places to resume from are named, or `--resume` is something else than `auto`.
     """
     if settings.checkpoint_every is not None:
         settings.checkpoint.every_n_train_steps = settings.checkpoint_every
@@ -29,21 +44,26 @@ def choose_run(home: Path, settings: Any) -> Path | None:
         settings.ckpt_path, settings.resume = None, "auto"
     if settings.resume not in (None, "auto"):
         raise InputError(f"--resume {settings.resume}: it takes auto and nothing else.", "A file: --ckpt_path FILE")
-    if settings.resume is None or not (existing := list_versions(home)):
+    if settings.resume is None or not (versions := list_versions(home)):
         return None
     if settings.ckpt_path:
-        raise InputError("--resume auto and --ckpt_path both say where to go on.", "Give one of them.")
-    found = checkpoint_files.find_newest_whole(existing[-1])
-    say(f"resume: {found}" if found else f"resume: {existing[-1]} has no checkpoint yet, it starts.")
-    settings.ckpt_path = str(found) if found else None
-    return existing[-1]
+        raise InputError("--resume auto and --ckpt_path both say where to continue.", "Give one of them.")
+    run = versions[-1]
+    checkpoint = find_newest_whole(run)
+    say(f"resume: {checkpoint}" if checkpoint else f"resume: {run} has no checkpoint yet, it starts.")
+    settings.ckpt_path = str(checkpoint) if checkpoint else None
+    return run
 
 
 def is_finished(content: dict[str, Any], settings: Any) -> bool:
-    """Whether the run of a checkpoint has done all that it is asked for now.
+    """Returns whether the run of a checkpoint has done everything it is asked for now.
+
+    Args:
+        content: Of the checkpoint.
+        settings: Of the fit.
 
     Raises:
-        InputError: The checkpoint stands beyond the steps that are asked for, and no run of its own is to go on.
+        InputError: The checkpoint is past the steps that are asked for, and its run is not to be resumed.
     """
     step, limit = int(content["global_step"]), settings.trainer.max_steps
     before = json.loads(content[KEY]["settings"]).get("trainer", {})

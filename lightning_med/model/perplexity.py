@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +50,13 @@ class AnswerLikelihood(Metric):
             "bits_per_byte": total / math.log(2) / int(self.bytes) if int(self.bytes) else math.nan,
             "tokens": tokens,
         }
+
+    def _apply(self, fn: Any, exclude_state: Sequence[str] = "") -> AnswerLikelihood:
+        """Moves the sums to another device and keeps their precision, also where a trainer casts the whole module."""
+        wide = self.nll.dtype
+        super()._apply(fn, exclude_state)
+        self.nll, self._defaults["nll"] = self.nll.to(wide), self._defaults["nll"].to(wide)  # type: ignore[union-attr]
+        return self
 
     def sums(self) -> dict[str, float]:
         """What has been summed up so far, over all ranks; every rank must ask."""

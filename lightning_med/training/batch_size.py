@@ -1,4 +1,4 @@
-"""Tokens that a batch may hold on this machine, measured once on the network at hand."""
+"""Tokens that fit into a batch on this machine, measured once on the network."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lightning_med.model.causal_lm import compute_nll, get_context_length
 from lightning_med.model.loss import CHUNK
 
 CPU, CUDA = "cpu", "cuda"
-SHARE = {CPU: 0.25, CUDA: 0.8}  # of the free memory; a processor's is shared with all else that runs there
+SHARE = {CPU: 0.25, CUDA: 0.8}  # of the free memory; a CPU's is shared with everything else that runs there
 MOST = {CPU: 16_384, CUDA: 65_536}  # tokens; beyond them a batch gets no faster
 MULTIPLE = 512
-_MOMENTS = 8  # bytes a weight of AdamW's two averages, not there yet when this is measured
+_MOMENTS = 8  # bytes per weight of AdamW's two averages, which do not exist yet when this is measured
 _GRADIENT = 4
-_PASSING = 1.25  # on a processor: what a pass takes, over what it keeps; measured on GPT-2's shape
+_PASSING = 1.25  # on a CPU: peak memory of a pass over what it keeps; measured on GPT-2's shape
 
 
 @dataclass(frozen=True)
 class BatchBudget:
-    """What fits, and from what that follows.
+    """The measured size of a batch, and what it follows from.
 
     Attributes:
-        tokens: A batch's.
+        tokens: That fit into a batch.
         per_token: Bytes that a step needs for each token.
         free: Bytes that were free.
     """
@@ -48,18 +48,18 @@ class BatchBudget:
 def measure_budget(
     network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
 ) -> BatchBudget:
-    """The tokens of a training batch that a share of the free memory holds; what fits there fits in evaluation too.
+    """Measures how many tokens a training batch may hold in a share of the free memory; evaluation needs less.
 
     Args:
-        network: With its weights on `device`, which are counted as taken. It keeps its weights, gradients, mode and
-            the random stream.
-        device: Of the training. CUDA's allocator is asked for the peak of a step; elsewhere the tensors kept for the
-            backward pass are counted and held against the memory of the whole machine.
+        network: With its weights on `device`, which count as used. Its weights, gradients, mode and the random stream
+            are left as they are.
+        device: Of the training. On CUDA the allocator reports the peak of a step. Elsewhere the tensors kept for the
+            backward pass are counted and compared with the free memory of the machine or its container.
         context: Makes the precision's context, around each forward pass.
-        max_length: Tokens of the longest consultation; the probe is made of such, the dearest there are.
+        max_length: Tokens of the longest consultation; the probe consists of such, the most expensive ones.
 
     Returns:
-        A multiple of 512 tokens, at most 16,384, on CUDA 65,536; but never less than `max_length`.
+        A multiple of 512 tokens, at most 16,384 (65,536 on CUDA), but never less than `max_length`.
     """
     kind = CUDA if device.type == CUDA else CPU
     free = measure_free_memory(device)  # before the probe, whose memory the process keeps for the steps to come
@@ -73,11 +73,11 @@ def measure_budget(
 
 
 def measure_free_memory(device: torch.device) -> int:
-    """Bytes that this process may still take: of the GPU, or of the machine or its container."""
+    """Returns the bytes that this process may still take: of the GPU, or of the machine or its container."""
     if device.type == CUDA:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + kept)
-    return int(min(_read_available(), _read_container_limit()))
+    return int(min(_read_available(), _read_container_room()))
 
 
 def _read_available() -> int:
@@ -92,19 +92,33 @@ def _read_available() -> int:
         return 4 << 30
 
 
-def _read_container_limit() -> float:
-    try:
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # none, or "max"
-        return math.inf
+def _read_container_room(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Returns the bytes that the control group's limit leaves; infinity where it sets none.
+
+    The file cache counts as free, because the kernel gives it back.
+    """
+    for limit, usage, statistics, cache in _CONTROL_GROUPS:
+        try:
+            room = int((root / limit).read_text()) - int((root / usage).read_text())
+            fields = dict(line.split() for line in (root / statistics).read_text().splitlines())
+            return max(room + int(fields.get(cache, 0)), 0)
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return math.inf
+
+
+_CONTROL_GROUPS = (  # versions 2 and 1: limit, usage, statistics, and the statistic that the kernel gives back
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 def _measure_step(
     network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
 ) -> tuple[float, float]:
-    """Bytes of a step beside the weights: those that every batch needs, and those of each of its tokens."""
+    """Returns the bytes of a step beside the weights: those that every batch needs, and those of each token."""
     length = min(max_length, get_context_length(network))
-    # On CUDA above a chunk of the logits, from where on they take the same memory whatever a batch holds.
+    # On CUDA more than one chunk of logits: from there on they take the same memory, whatever a batch holds.
     rows = max(-(-CHUNK // length), 1) if device.type == CUDA else 1
     training, devices = network.training, [device] if device.type == CUDA else []
     network.train()
@@ -112,7 +126,7 @@ def _measure_step(
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
         few, many = (_make_full_batch(count, length, device) for count in (rows, 2 * rows))
         if device.type == CUDA:
-            _measure_peak(network, few, context, device)  # the first call also takes the libraries' workspaces
+            _measure_peak(network, few, context, device)  # the first call also allocates the libraries' workspaces
             less, more = (_measure_peak(network, batch, context, device) for batch in (few, many))
         else:
             logits = CHUNK * network.get_output_embeddings().weight.shape[0] * 4
@@ -126,7 +140,7 @@ def _measure_step(
 def _measure_peak(
     network: PreTrainedModel, batch: dict[str, Any], context: Callable[[], AbstractContextManager[Any]], device: Any
 ) -> int:
-    """Bytes that a forward and a backward pass take at most, the gradients included."""
+    """Returns the peak bytes of a forward and a backward pass, gradients included."""
     total = None
     try:
         before = torch.cuda.memory_allocated(device)
@@ -145,7 +159,7 @@ def _measure_peak(
 def _count_kept(
     network: PreTrainedModel, batch: dict[str, Any], context: Callable[[], AbstractContextManager[Any]]
 ) -> int:
-    """Bytes that a forward pass keeps for the backward pass."""
+    """Returns the bytes that a forward pass keeps for the backward pass."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     sizes: dict[int, int] = {}
 
@@ -156,13 +170,13 @@ def _count_kept(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), context():
-        total = compute_nll(network, batch)[0]  # held, so that no storage is reused and counted once for two
+        total = compute_nll(network, batch)[0]  # kept alive, so that no storage is reused and counted only once
     del total
     return sum(sizes.values())
 
 
 def _make_full_batch(rows: int, length: int, device: torch.device) -> dict[str, Any]:
-    """A flat batch of consultations that are all as long as can be, and all answer."""
+    """Returns a flat batch of consultations of the greatest length, all of it answer."""
     places = torch.arange(rows * length, device=device)
     position = places % length
     predict_at = places[position < length - 1]

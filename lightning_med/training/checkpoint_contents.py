@@ -1,48 +1,75 @@
-"""What a checkpoint holds beside weights, and whether it may be gone on with or evaluated under the settings of now."""
+"""What a checkpoint holds beside weights, and whether a run may resume from it or be evaluated with it.
+
+Works on plain values and on the small `Trained` protocol, so that it does not import `DialogueLM`.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import MutableMapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from lightning import Trainer
+from transformers import PreTrainedModel
 
 from lightning_med.checkpoints.reading import FORMAT, KEY, check_identity, check_same
 from lightning_med.model.causal_lm import describe_network
+from lightning_med.model.perplexity import AnswerLikelihood
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from lightning_med.training.lightning_patches import is_fit_done
-
-if TYPE_CHECKING:
-    from lightning_med.training.module import DialogueLM
+from lightning_med.training.loss_monitor import LossMonitor
 
 
-def make_contents(module: DialogueLM) -> dict[str, Any]:
-    """The entry `checkpoint.KEY`: what a later call needs, and what a resumed fit must know. Every rank must ask."""
-    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
-    settings = module.settings or {"model": dict(module.hparams), "data": dict(data.hparams)}
+class Trained(Protocol):
+    """What this file needs of a LightningModule."""
+
+    trainer: Any
+    loss_monitor: LossMonitor
+    results: dict[str, float]
+    measured_at: int
+    resume_anyway: bool
+
+    @property
+    def network(self) -> PreTrainedModel: ...
+
+    @property
+    def hparams(self) -> MutableMapping[str, Any]: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def likelihood(self, part: str) -> AnswerLikelihood: ...
+
+    def resolved_settings(self) -> dict[str, Any]: ...
+
+
+def make_contents(module: Trained) -> dict[str, Any]:
+    """Returns the checkpoint's entry `KEY`: what later commands and a resumed fit need. Every rank must call it."""
+    data: Any = module.trainer.datamodule
     return {
         "format": FORMAT,
         "network": describe_network(module.network),
         "tokenizer": store_tokenizer(data.prepared.tokenizer),
         "system_prompt": data.prompt.system,
         "max_length": data.recipe.max_length,
-        "settings": json.dumps(settings),
+        "settings": json.dumps(module.resolved_settings()),
         "data": json.dumps({"fingerprint": data.prepared.fingerprint, **data.prepared.report}),
         "metrics": json.dumps(module.results),
         "measured_at": module.measured_at,
         "identity": make_identity(module),
         "finished": is_fit_done(module.trainer),
-        "train": module.likelihood["train"].sums(),
-        "numbers": module.numbers.state(),
+        "train": module.likelihood("train").sums(),
+        "numbers": module.loss_monitor.state(),
         "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
     }
 
 
-def make_identity(module: DialogueLM) -> dict[str, str]:
-    """What makes a run this run: going on with another of them would be another run, under the same name."""
-    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
+def make_identity(module: Trained) -> dict[str, str]:
+    """Returns what must stay the same when a run resumes: with another of them it would be another run."""
+    data: Any = module.trainer.datamodule
     fields = module.hparams["from_scratch"]
     return {
         "seed": str(module.seed),
@@ -54,33 +81,33 @@ def make_identity(module: DialogueLM) -> dict[str, str]:
     }
 
 
-def restore_run(module: DialogueLM, checkpoint: dict[str, Any]) -> None:
-    """Takes up a fit where a checkpoint of it stood.
+def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
+    """Restores what a resumed fit must know.
 
     Raises:
-        InputError: It is of another run.
+        InputError: The checkpoint is of another run.
     """
-    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
-    known = checkpoint[KEY]
-    data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # what `auto` was, before it is compared
-    check_identity(known.get("identity", {}), make_identity(module), module.resume_anyway)
-    if module.trainer.is_global_zero and "train" in known:
-        module.likelihood["train"].restore(known["train"])
-    if "numbers" in known:
-        module.numbers.restore(known["numbers"])
+    data: Any = module.trainer.datamodule
+    contents = checkpoint[KEY]
+    data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # settles `auto` before it is compared
+    check_identity(contents.get("identity", {}), make_identity(module), module.resume_anyway)
+    if module.trainer.is_global_zero and "train" in contents:
+        module.likelihood("train").restore(contents["train"])
+    if "numbers" in contents:
+        module.loss_monitor.restore(contents["numbers"])
 
 
-def check_evaluation(module: DialogueLM, known: dict[str, Any]) -> None:
-    """Looks whether a model may be evaluated on the data of now; what it was trained on is left out there.
+def check_evaluation(trainer: Trainer, contents: dict[str, Any]) -> None:
+    """Checks that a checkpoint may be evaluated on the trainer's data, and leaves out rows that it was trained on.
 
     Raises:
         InputError: Prompt or tokenizer are not those that it was trained with.
     """
-    data: Any = module.trainer.datamodule  # type: ignore[attr-defined]
-    check_same("tokenizer", known["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
-    check_same("system prompt", known["system_prompt"] == data.prompt.system)
-    if "trained_on" not in known:
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    check_same("tokenizer", contents["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
+    check_same("system prompt", contents["system_prompt"] == data.prompt.system)
+    if "trained_on" not in contents:
         return
-    keys = known["trained_on"].numpy().view(np.uint64)
+    keys = contents["trained_on"].numpy().view(np.uint64)
     if not np.array_equal(np.sort(keys), np.sort(data.store("train").question_keys)):
-        data.leave_out(keys, json.loads(known["data"])["fingerprint"])
+        data.leave_out(keys, json.loads(contents["data"])["fingerprint"])

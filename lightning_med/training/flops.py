@@ -1,8 +1,8 @@
-"""What training must compute, and what the machine can: their quotient is the model FLOP utilisation.
+"""FLOPs that training needs, and FLOPs per second that the machine reaches: their quotient is the utilisation.
 
-Counted is what the loss on the answers needs, forward and backward, however it is got: the body for every real token,
-attention inside each consultation, the output layer for the answers' tokens. No padding, no recomputation, no update.
-Utilisation as in Chowdhery et al., PaLM, 2022 (appendix B), against a peak measured on this machine.
+Counted is what the loss on the answers needs, forward and backward, however it is computed: the body for every real
+token, attention inside each consultation, the output layer for the answers' tokens. No padding, no recomputation, no
+optimizer. The model FLOP utilisation is that of Chowdhery et al., PaLM, 2022 (appendix B), against a measured peak.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-_SECONDS, _RUNS = 0.4, 400  # a shape is timed for so long, or so often, after one run to warm up
+_SECONDS, _RUNS = 0.4, 400  # a shape is timed for so long, or so often, after one warm-up run
 
 
 @dataclass(frozen=True)
 class FlopCount:
-    """Multiplications and additions of a model, forward and backward.
+    """FLOPs of a model, forward and backward.
 
     Attributes:
-        body: Per token: its matrices beside the output layer.
-        attention: Per square of a consultation's length: causal attention reads half of it.
-        head: Per answer's token: the output layer.
+        body: Per token, of its matrices without the output layer.
+        attention: Per square of a consultation's length; causal attention reads half of it.
+        head: Per answer's token, of the output layer.
     """
 
     body: int
@@ -34,18 +34,18 @@ class FlopCount:
 
     @classmethod
     def of(cls, network: PreTrainedModel) -> FlopCount:
-        """Of any causal model of transformers with plain matrices."""
+        """Counts those of any causal model of transformers with plain matrices."""
         matrices = [m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))]
         weights = sum(weight.numel() for weight in matrices)
         output = network.get_output_embeddings().weight
         config = network.config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        # Two products of two operations an element over half of the square, and twice as much backward.
+        # Two products of 2 FLOPs per element over half of the square, and twice as much backward.
         attention = 6 * config.num_hidden_layers * config.num_attention_heads * width
         return cls(6 * weights, attention, 6 * output.numel())
 
     def step(self, tokens: int, squares: int, answers: int) -> int:
-        """Operations of a batch.
+        """Returns the FLOPs of a batch.
 
         Args:
             tokens: Real tokens, the prompt's included.
@@ -56,11 +56,11 @@ class FlopCount:
 
 
 def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of the fastest product of the model's own shapes, measured: about a second on a processor.
+    """Measures the FLOPs per second of the fastest matrix product of the model's own shapes; a second on a CPU.
 
     Args:
         network: Gives the shapes: 2,048 tokens through the widest matrix of the body and through the output layer.
-        device, dtype: Where and in what.
+        device, dtype: Of the product.
     """
     output = network.get_output_embeddings().weight
     wide = max(

@@ -1,49 +1,189 @@
-"""Between two batches: the one moment at which a run's state is whole."""
+"""Every use of Lightning's private attributes, and every method of Lightning that is replaced; no other file does so.
+
+Written for lightning 2.6.6. `PRIVATE_NAMES` lists what is relied on. A test checks the list against the installed
+version, so that a release that breaks a patch is named before a run meets it. A replaced method of a trainer is
+restored as soon as nobody needs the replacement, so one trainer serves several fits.
+"""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+
+PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
+    _TrainingEpochLoop: ("on_advance_end", "_should_check_val_fx", "_should_accumulate", "_num_ready_batches_reached"),
+    _FitLoop: ("_should_accumulate", "_can_stop_early"),
+    _SignalConnector: ("_slurm_sigusr_handler_fn",),
+    _ExperimentWriter: ("_check_log_dir_exists",),
+    LightningCLI: (
+        "_prepare_subcommand_parser",
+        "_parse_ckpt_path",
+        "_instantiate_trainer",
+        "_run_subcommand",
+        "_prepare_subcommand_kwargs",
+        "_parser",
+    ),
+}
 
 
-def call_between_batches(trainer: L.Trainer, do: Callable[[], None]) -> None:
-    """Has `do` called after each training batch, once its metrics are logged and a validation that is due has run.
+class _AfterEachBatch:
+    """Replacement of an epoch loop's `on_advance_end`: the original, then the actions, in the order they were added."""
 
-    None of Lightning's hooks stands there: in `on_train_batch_end` the batch counts as unfinished, its metrics are not
-    logged, and a validation is still to come, so that a run resumed from there would lose or repeat one of them.
-    """
-    loop: Any = trainer.fit_loop.epoch_loop
-    before = loop.on_advance_end
+    def __init__(self, loop: Any) -> None:
+        self.loop, self.original = loop, loop.on_advance_end
+        self.actions: list[Callable[[], None]] = []
 
-    def after(data_fetcher: Any) -> None:
-        # Resumed from a state in which a validation has just run, the loop passes here once without a batch, and counts
-        # a step for it: such a state says one less.
+    def __call__(self, data_fetcher: Any) -> None:
+        loop = self.loop
+        # When a run resumes from a state in which a validation has just run, the loop passes here once without a batch
+        # and counts a step for it. The saved state therefore holds one step less.
         counted = int(loop._should_check_val_fx(data_fetcher) and not loop._should_accumulate())
-        before(data_fetcher)
+        self.original(data_fetcher)
         loop._batches_that_stepped -= counted
-        do()
+        for action in self.actions:
+            action()
         loop._batches_that_stepped += counted
 
-    loop.on_advance_end = after
+
+def call_between_batches(trainer: L.Trainer, action: Callable[[], None]) -> None:
+    """Calls `action` after each training batch, once its metrics are logged and a validation that is due has run.
+
+    Lightning has no hook at this point. In `on_train_batch_end` the batch counts as unfinished, its metrics are not
+    logged and the validation is still to come, so a run resumed from there would lose or repeat one of them.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    if not isinstance(loop.on_advance_end, _AfterEachBatch):
+        loop.on_advance_end = _AfterEachBatch(loop)
+    loop.on_advance_end.actions.append(action)
+
+
+def stop_between_batches(trainer: L.Trainer, action: Callable[[], None]) -> None:
+    """Undoes `call_between_batches`; the last one to leave restores Lightning's method. Unknown actions are ignored."""
+    loop: Any = trainer.fit_loop.epoch_loop
+    hook = loop.on_advance_end
+    if isinstance(hook, _AfterEachBatch) and action in hook.actions:
+        hook.actions.remove(action)
+        if not hook.actions:
+            del loop.on_advance_end  # the class's own method is visible again
 
 
 def is_at_step_boundary(trainer: L.Trainer) -> bool:
-    """Whether the last batch ended an optimizer step: its window is full, or the epoch ends."""
+    """Returns whether the last batch ended an optimizer step: its window is full, or the epoch ends."""
     return not trainer.fit_loop._should_accumulate()
 
 
 def has_epoch_ended(trainer: L.Trainer) -> bool:
-    """Whether the last batch was its epoch's."""
+    """Returns whether the last batch was the last of its epoch."""
     return bool(trainer.fit_loop.epoch_loop._num_ready_batches_reached())
 
 
 def is_fit_done(trainer: L.Trainer) -> bool:
-    """Whether a fit has nothing left to do: its steps or epochs are reached, or it was stopped early."""
+    """Returns whether a fit has nothing left to do: its steps or epochs are reached, or it was stopped early."""
     loop = trainer.fit_loop
     if 0 < trainer.max_steps <= trainer.global_step or (trainer.should_stop and loop._can_stop_early):
         return True
     progress: Any = loop.epoch_progress.current
     epochs = progress.processed + has_epoch_ended(trainer)
     return trainer.max_epochs is not None and 0 < trainer.max_epochs <= epochs
+
+
+def find_trainer(module: L.LightningModule) -> L.Trainer | None:
+    """Returns the trainer a module is attached to; its public property raises where there is none."""
+    return module._trainer  # type: ignore[return-value]
+
+
+def requeue_slurm_job(trainer: L.Trainer, number: int) -> None:
+    """Lets Lightning put a SLURM job back into the queue, if signal `number` is the one that announces its end.
+
+    Lightning's handler would also save a checkpoint beside all runs, from which any later job there would start. Its
+    `save_checkpoint` therefore does nothing during the call.
+    """
+    environment: Any = trainer._accelerator_connector.cluster_environment
+    if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
+        return
+    from signal import SIGUSR1  # SLURM, hence not on Windows, which has none
+
+    if number == (environment.requeue_signal or SIGUSR1):
+        trainer.save_checkpoint = lambda *args, **kwargs: None  # type: ignore[method-assign]
+        try:
+            trainer._signal_connector._slurm_sigusr_handler_fn(number, None)  # type: ignore[arg-type]
+        finally:
+            del trainer.save_checkpoint  # type: ignore[misc]
+
+
+class AppendingCSVLogger(CSVLogger):
+    """Logs to `metrics.csv` and appends to an existing one, which Lightning's logger deletes."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            self._experiment = _AppendingWriter(log_dir=self.log_dir)
+        return self._experiment
+
+
+class _AppendingWriter(ExperimentWriter):
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+
+
+class HookedCLI(LightningCLI):
+    """LightningCLI with public hooks at the steps that it keeps private. `MedCLI` builds on them."""
+
+    def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
+        """Adds options to one subcommand's parser."""
+
+    def choose_callbacks(self, configured: list[Callback]) -> list[Callback]:
+        """Returns the callbacks of this call, given those of the settings."""
+        return configured
+
+    def change_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns the arguments for the trainer's method of this name."""
+        return arguments
+
+    def run_subcommand(self, run: Callable[[], None]) -> None:
+        """Calls `run`, which runs the trainer's method and the hooks around it."""
+        run()
+
+    def dump_settings(self) -> str:
+        """Returns the settings of this call as YAML."""
+        parser = self._parser(self.subcommand)
+        return str(parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True))
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self.add_subcommand_arguments(parser, subcommand)
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: Lightning lets a checkpoint's hyperparameters win over the command line, without a word."""
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
+        chosen = self.choose_callbacks(callbacks)
+        if self.subcommand == "fit":
+            return super()._instantiate_trainer(config, chosen)
+        return self.trainer_class(**{**config, "callbacks": chosen})  # callbacks of the settings belong to the fit
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        inherited = super()._run_subcommand
+        self.run_subcommand(lambda: inherited(subcommand))
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return self.change_arguments(subcommand, super()._prepare_subcommand_kwargs(subcommand))

@@ -1,4 +1,4 @@
-"""Weights shared out over ranks (FSDP2; Zhao et al., 2023), for bases that one GPU does not hold."""
+"""Weights sharded over ranks (FSDP2; Zhao et al., 2023), for bases that one GPU does not hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_med.checkpoints.reading import read_checkpoint
 
 
 def shard_weights(network: PreTrainedModel, mesh: DeviceMesh) -> None:
-    """Shares out the weights of each block, gathered only while it computes, and those around the blocks, in place.
+    """Shards a network in place: each block's weights are gathered only while it computes.
 
     Args:
         network: With the same weights on every rank.
@@ -24,8 +24,8 @@ def shard_weights(network: PreTrainedModel, mesh: DeviceMesh) -> None:
     for blocks in (module for module in base.children() if isinstance(module, nn.ModuleList)):
         for block in blocks:
             fully_shard(block, mesh=mesh)
-    # The body, not the whole network: the loss asks the body for its states, and then for the output layer's weight,
-    # which is gathered by then and stays so until the backward pass.
+    # The body, not the whole network: the loss calls the body, then reads the output layer's weight, which is tied to
+    # the embedding, gathered by then, and stays so until the backward pass.
     tied = network.get_output_embeddings().weight is network.get_input_embeddings().weight
     fully_shard(base, mesh=mesh, reshard_after_forward=False)
     if tied:
@@ -33,7 +33,7 @@ def shard_weights(network: PreTrainedModel, mesh: DeviceMesh) -> None:
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """All ranks share one copy of weights, gradients and optimizer; checkpoints are those of a single process.
+    """All ranks share one copy of weights, gradients and optimizer state; checkpoints are those of a single process.
 
     `--trainer.strategy sharded`. Rank 0's host memory must hold a whole checkpoint while one is made.
     """
@@ -46,12 +46,12 @@ class ShardedStrategy(ModelParallelStrategy):
         super().setup_environment()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
-        if self.is_global_zero:  # the others have been given nothing of it
+        if self.is_global_zero:  # the other ranks hold nothing of it
             self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        read_checkpoint(checkpoint_path)  # refuses what is damaged, before the ranks load their shares of it
+        read_checkpoint(checkpoint_path)  # refuses a damaged file before the ranks load their shares of it
         return super().load_checkpoint(checkpoint_path, weights_only=True)
 
 
-StrategyRegistry.register("sharded", ShardedStrategy, description="weights shared out over all ranks (FSDP2)")
+StrategyRegistry.register("sharded", ShardedStrategy, description="weights sharded over all ranks (FSDP2)")

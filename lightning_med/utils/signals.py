@@ -1,4 +1,4 @@
-"""Signals that end a command: an exception of their own, so that whatever is half done is taken back on the way out."""
+"""Signals that end a command, as an exception, so that cleanup code runs on the way out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# Windows has no SIGUSR1; Ctrl-C and SIGTERM work there.
+CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Interrupted(Exception):
-    """A signal ended the command; `code` is the exit status, 128 and the signal's number."""
+    """A signal ended the command.
+
+    Attributes:
+        code: The exit status, 128 + the signal's number.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -20,16 +25,16 @@ class Interrupted(Exception):
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Within it the signals raise `Interrupted`; after it they do what they did before."""
+    """Raises `Interrupted` for the caught signals within the context; restores the handlers afterwards."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    before = {}
+    handlers = {}
     with suppress(ValueError):  # only the main thread may set handlers
-        before = {number: signal.signal(number, stop) for number in CAUGHT}
+        handlers = {number: signal.signal(number, stop) for number in CAUGHT}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -27,7 +27,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
 
     def plant() -> None:
         count = [0]
-        save, write_digest, replace, settle = torch.save, digests.write_digest, os.replace, Checkpoints._settle
+        save, write_digest, replace, settle = torch.save, digests.write_digest, os.replace, Checkpoints._update_links
 
         def saving(content: Any, file: Any) -> None:
             save(content, file)
@@ -56,7 +56,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
         writing.torch.save = saving  # type: ignore[attr-defined,assignment]
         digests.write_digest = digesting
         os.replace = replacing  # type: ignore[assignment]
-        Checkpoints._settle = settling  # type: ignore[method-assign]
+        Checkpoints._update_links = settling  # type: ignore[method-assign]
 
     return plant
 
@@ -102,7 +102,7 @@ def note_signal(path: Path) -> Callable[[], None]:
     def plant() -> None:
         from lightning_med.training.callbacks.signals import SaveOnSignal
 
-        take, setup = SaveOnSignal._take, SaveOnSignal.setup
+        take, setup = SaveOnSignal._receive, SaveOnSignal.setup
         trainers: list[Any] = []
 
         def setting_up(self: SaveOnSignal, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -113,6 +113,6 @@ def note_signal(path: Path) -> Callable[[], None]:
             path.write_text(str(trainers[0].global_step))
             take(self, number, frame)
 
-        SaveOnSignal.setup, SaveOnSignal._take = setting_up, taking  # type: ignore[method-assign]
+        SaveOnSignal.setup, SaveOnSignal._receive = setting_up, taking  # type: ignore[method-assign]
 
     return plant

@@ -28,7 +28,7 @@ class Written(L.Callback):
         self.gradient: dict[str, Tensor] = {}
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
-        loss = pl_module.numbers._loss.double().clone()
+        loss = pl_module.loss_monitor._loss.double().clone()
         if trainer.world_size > 1:
             torch.distributed.all_reduce(loss)
         self.losses.append(float(loss))

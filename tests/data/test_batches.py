@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data.batching.batch_dataset import BatchDataset, ResumableSampler, make_loader
+from lightning_med.data.batching.batch_dataset import ResumableSampler, TimedLoader
 from lightning_med.data.batching.batch_plan import (
     count_batches,
     plan_batches,
@@ -22,6 +22,7 @@ from lightning_med.data.batching.batch_plan import (
     shuffle_rows,
 )
 from lightning_med.data.batching.collate import collate_flat, collate_padded
+from lightning_med.data.batching.loaders import LoaderFactory
 from lightning_med.data.preparation.token_shard import Coding, Shard, encode_batch
 from lightning_med.data.preparation.token_store import TEXTS, TokenStore, TokenWriter
 from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
@@ -50,6 +51,17 @@ def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
             texts = pa.Table.from_pydict({**rest, "group": rest["row"], **columns}, schema=TEXTS)
             writer.add(shard, np.zeros(count, int), texts)
     return TokenStore(folder, "train")
+
+
+def loader(
+    store: TokenStore,
+    plan: list[np.ndarray],
+    window: int = 1,
+    padded: int | None = None,
+    done: int = 0,
+    num_workers: int = 0,
+) -> TimedLoader:
+    return LoaderFactory(padded, 0, num_workers, rank=0, ranks=1).make_loader(store, plan, window, done)
 
 
 def targets_by_row(store: TokenStore, row: int, part: int) -> list[int]:
@@ -113,7 +125,7 @@ def test_store_without_rows(tmp_path: Path) -> None:
     empty = TokenStore(tmp_path, "test")
     assert len(empty) == 0
     assert empty.targets[ANSWER].tolist() == []
-    assert list(make_loader(BatchDataset(empty, plan_batches(empty.lengths, BUDGET, np.arange(0))))) == []
+    assert list(loader(empty, plan_batches(empty.lengths, BUDGET, np.arange(0)))) == []
 
 
 # The plan
@@ -253,9 +265,7 @@ def test_padded_batch_has_the_targets_of_the_flat_one(store: TokenStore) -> None
 @pytest.mark.parametrize("padded", [None, LENGTH])
 def test_window_totals_are_those_of_the_optimizer_step(store: TokenStore, window: int, padded: int | None) -> None:
     lengths = store.lengths if padded is None else np.full(ROWS, padded)
-    made = list(
-        make_loader(BatchDataset(store, plan_batches(lengths, BUDGET, shuffle_rows(ROWS, 1, 0)), window, padded))
-    )
+    made = list(loader(store, plan_batches(lengths, BUDGET, shuffle_rows(ROWS, 1, 0)), window, padded))
     assert len(made) > 4
     for first in range(0, len(made), window):
         step = made[first : first + window]
@@ -267,19 +277,19 @@ def test_window_totals_are_those_of_the_optimizer_step(store: TokenStore, window
 
 
 def test_onward_leaves_out_what_is_done_but_keeps_its_length(store: TokenStore) -> None:
-    assert list(ResumableSampler(5, 3)) == [3, 4]
-    assert list(ResumableSampler(5)) == [0, 1, 2, 3, 4]
-    assert list(ResumableSampler(5, 5)) == []
-    assert len(ResumableSampler(5, 3)) == 5
-    batches = BatchDataset(store, plan_batches(store.lengths, BUDGET, np.arange(ROWS)))
-    whole, rest = list(make_loader(batches)), make_loader(batches, done=2)
+    assert list(ResumableSampler(range(5), 3)) == [3, 4]
+    assert list(ResumableSampler(range(5))) == [0, 1, 2, 3, 4]
+    assert list(ResumableSampler(range(5), 5)) == []
+    assert len(ResumableSampler(range(5), 3)) == 5
+    plan = plan_batches(store.lengths, BUDGET, np.arange(ROWS))
+    whole, rest = list(loader(store, plan)), loader(store, plan, done=2)
     assert len(rest) == len(whole)
     assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[2:]]
 
 
 def test_workers_give_the_same_batches(store: TokenStore) -> None:
-    batches = BatchDataset(store, plan_batches(store.lengths, BUDGET, shuffle_rows(ROWS, 1, 0)))
-    alone, helped = list(make_loader(batches)), list(make_loader(batches, num_workers=2))
+    plan = plan_batches(store.lengths, BUDGET, shuffle_rows(ROWS, 1, 0))
+    alone, helped = list(loader(store, plan)), list(loader(store, plan, num_workers=2))
     assert len(alone) == len(helped)
     for one, other in zip(alone, helped, strict=True):
         assert one.keys() == other.keys()

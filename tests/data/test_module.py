@@ -85,7 +85,7 @@ def test_order_differs_between_epochs_and_not_between_instances(data: Callable[.
     assert orders[0] != orders[1] != orders[2] != orders[0]
     assert [rows_of(training(other, epoch)) for epoch in (2, 0)] == [orders[2], orders[0]]
     assert rows_of(training(one, 0)) == orders[0]  # not by what was served before
-    assert [row for rows in one.epoch_plan(1) for row in rows] == orders[1]
+    assert [row for rows in one.plan_epoch(1) for row in rows] == orders[1]
 
 
 def test_seed_decides_the_order_and_the_split(data: Callable[..., DialogueDataModule]) -> None:
@@ -108,7 +108,7 @@ def test_epoch_resumed_in_mid_step_does_the_step_anew(
     """What it had accumulated is gone."""
     window = 1 if settings else 3
     whole, module = training(data(**settings), epoch=1, window=window), data(**settings)
-    assert module.tokens_per_step is None or module.window == 3
+    assert module.step_size.tokens_per_step is None or module.window == 3
     rest = training(module, epoch=1, window=window, restarting_at=5)
     assert [batch["rows"] for batch in rest] == [batch["rows"] for batch in whole[3:]]
     progress = module.trainer.fit_loop.epoch_loop.batch_progress  # type: ignore[union-attr]
@@ -514,7 +514,7 @@ def test_sources_of_a_config_file_reach_training_and_come_back_from_its_checkpoi
     assert saved["data"]["source"] == content["data"]["source"]
     stored = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     module = DialogueDataModule(**content["data"])
-    assert stored["global_step"] == len(module.epoch_plan(0))  # the weights' own number of batches
+    assert stored["global_step"] == len(module.plan_epoch(0))  # the weights' own number of batches
     assert module.prepared.cached
     status, _, err = tiny.command("validate", "--ckpt_path", run / "checkpoints" / "last.ckpt", cwd=tmp_path)
     assert status == 0, err

@@ -35,7 +35,7 @@ def test_taking_a_change_back_leaves_the_loss(script: Script) -> None:
     words = data.prepared.tokenizer
     still = {"n_layer": 1, "n_embd": 32, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
     network = build_from_scratch(still, len(words), words.eos_token_id, 0.0, seed=1)
-    batch = collate.collate_flat(data.store("train"), data.epoch_plan(0)[0])
+    batch = collate.collate_flat(data.store("train"), data.plan_epoch(0)[0])
     losses = {}
     for name, change in module.CHANGES.items():
         with change(network):

@@ -146,8 +146,32 @@ def test_a_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_free_memory_is_that_of_the_machine_or_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batch_size.measure_free_memory(torch.device("cpu")) > 1 << 20
-    monkeypatch.setattr(batch_size, "_read_container_limit", lambda: 12345)
+    monkeypatch.setattr(batch_size, "_read_container_room", lambda: 12345)
     assert batch_size.measure_free_memory(torch.device("cpu")) == 12345
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_memory_in_use_in_the_container_is_not_free(tmp_path: Path, version: int) -> None:
+    """What the group uses counts against its limit, except for the file cache, which the kernel gives back."""
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }
+    limit, usage, cache = names[version]
+    folder = tmp_path / "memory" if version == 1 else tmp_path
+    folder.mkdir(exist_ok=True)
+    (folder / limit).write_text("1000\n")
+    (folder / usage).write_text("700\n")
+    (folder / "memory.stat").write_text(f"anon 600\n{cache} 100\n")
+    assert batch_size._read_container_room(tmp_path) == 400
+    (folder / usage).write_text("1200\n")  # the limit was lowered
+    assert batch_size._read_container_room(tmp_path) == 0
+
+
+def test_a_container_without_a_limit_leaves_all(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    assert batch_size._read_container_room(tmp_path) == float("inf")
 
 
 # ------------------------------------------------------------------ auto
@@ -164,7 +188,7 @@ def test_auto_is_measured_once_said_and_kept(
     tokens = data.batch_tokens
     assert isinstance(tokens, int)
     assert tokens >= 128
-    assert data.hparams["batch_tokens"] == tokens
+    assert model.resolved_settings()["data"]["batch_tokens"] == tokens
     assert capsys.readouterr().out.count(f"batch_tokens auto: {tokens:,} tokens fit in a batch") == 1
     plain, others, _ = fit(folder, tmp_path / "plain", {"batch_tokens": tokens}, max_epochs=2)
     assert others.rows == steps.rows
@@ -198,7 +222,7 @@ def test_auto_changes_no_step_whose_tokens_are_given(
 def test_auto_without_a_network_says_what_to_do(folder: Path) -> None:
     data = tiny.data_module(folder, batch_tokens="auto")
     with pytest.raises(InputError, match="auto") as caught:
-        data.epoch_plan(0)
+        data.plan_epoch(0)
     assert "--data.batch_tokens" in caught.value.hint
     assert data.state_dict() == {}
 

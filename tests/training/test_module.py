@@ -65,7 +65,7 @@ def fit(folder: Path, tmp_path: Path, data: dict[str, Any] | None = None, **chan
 def budget(folder: Path, batches: int) -> int:
     """Tokens a batch must hold so that an epoch has so many batches."""
     for tokens in range(128, 20_000, 16):
-        if len(tiny.data_module(folder, batch_tokens=tokens).epoch_plan(0)) == batches:
+        if len(tiny.data_module(folder, batch_tokens=tokens).plan_epoch(0)) == batches:
             return tokens
     raise AssertionError(f"no budget gives {batches} batches")
 

@@ -1,14 +1,13 @@
-"""Batches by token budget, in an order that is a function of (seed, epoch) alone."""
+"""Batches as a PyTorch dataset, a sampler that starts at any position, and a loader that measures waiting."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_med.data.batching.collate import Batch, collate_flat, collate_padded, make_idle
 from lightning_med.data.preparation.token_store import TokenStore
@@ -16,15 +15,15 @@ from lightning_med.tokenization.encoder import ANSWER, QUESTION
 
 
 class BatchDataset(Dataset[Batch]):
-    """The batches of one epoch, each a function of its index.
+    """The batches of one epoch; each is a function of its index alone.
 
-    Every batch carries the target counts of its accumulation window, so that a loss summed over the window and divided
-    by them is a mean over tokens, not a mean of means.
+    Every batch carries the target counts of its accumulation window. A loss summed over the window and divided by them
+    is a mean over tokens, not a mean of means.
 
     Args:
-        store: The tokens.
+        store: The tokens of a split.
         plan: Row numbers of each batch.
-        window: Batches that make one optimizer step.
+        window: Batches of an optimizer step, over all ranks.
         padded: `None` for flat batches `[1, tokens]`; a length for batches `[rows, length]`.
         pad_id: The id that fills padded batches.
     """
@@ -43,28 +42,35 @@ class BatchDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rows = self.plan[index]
-        batch = self._built(rows) if len(rows) else make_idle(self._built(np.array([np.argmin(self.store.lengths)])))
+        # A rank without a row takes the shortest one through the network and learns nothing from it.
+        batch = (
+            self._collate(rows) if len(rows) else make_idle(self._collate(np.array([np.argmin(self.store.lengths)])))
+        )
         answers, questions = (int(count) for count in self._totals[index])
         return {**batch, "window_answers": answers, "window_questions": questions}
 
-    def _built(self, rows: np.ndarray) -> Batch:
-        return (
-            collate_flat(self.store, rows)
-            if self.padded is None
-            else collate_padded(self.store, rows, self.padded, self.pad_id)
-        )
+    def _collate(self, rows: np.ndarray) -> Batch:
+        if self.padded is None:
+            return collate_flat(self.store, rows)
+        return collate_padded(self.store, rows, self.padded, self.pad_id)
 
 
-class ResumableSampler(Sampler[int]):
-    """A rank's indices in order, each `ranks`-th; its length stays that of the whole epoch, as a resumed loop expects.
+class ResumableSampler(DistributedSampler[Any]):
+    """A rank's indices in order, every `ranks`-th, from a position on.
+
+    Its length is that of the whole epoch, as a resumed loop expects. It is a `DistributedSampler` so that the trainer
+    puts no sampler of its own over it.
 
     Args:
-        total: Indices of all ranks, a multiple of `ranks`.
-        done: How many of its own a rank has behind it.
+        dataset: Of all ranks; its length is a multiple of `ranks` for training.
+        done: How many of its own indices a rank has behind it.
+        rank: This process's number.
+        ranks: Processes that train together.
     """
 
-    def __init__(self, total: int, done: int = 0, rank: int = 0, ranks: int = 1) -> None:
-        self.total, self.done, self.rank, self.ranks = total, done, rank, ranks
+    def __init__(self, dataset: Sized, done: int = 0, rank: int = 0, ranks: int = 1) -> None:
+        super().__init__(dataset, num_replicas=ranks, rank=rank, shuffle=False)  # type: ignore[arg-type]
+        self.total, self.done, self.rank, self.ranks = len(dataset), done, rank, ranks
 
     def __len__(self) -> int:
         return self.total // self.ranks
@@ -74,7 +80,7 @@ class ResumableSampler(Sampler[int]):
 
 
 class TimedLoader(DataLoader[Batch]):
-    """A loader that knows how long it was waited for.
+    """A loader that measures how long it was waited for.
 
     Attributes:
         waited: Seconds that the loop stood still for a batch, since someone last set it to 0.
@@ -93,16 +99,3 @@ class TimedLoader(DataLoader[Batch]):
             finally:
                 self.waited += time.perf_counter() - start
             yield batch
-
-
-def make_loader(
-    batches: BatchDataset, done: int = 0, num_workers: int = 0, rank: int = 0, ranks: int = 1
-) -> TimedLoader:
-    """A loader over a rank's share of prepared batches. A batch is a function of its index: no state is in workers."""
-    return TimedLoader(
-        batches,
-        batch_size=None,
-        sampler=ResumableSampler(len(batches), done, rank, ranks),
-        num_workers=num_workers,
-        pin_memory=torch.cuda.is_available(),
-    )

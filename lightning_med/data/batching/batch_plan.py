@@ -8,7 +8,7 @@ import numpy as np
 
 
 def plan_batches(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np.ndarray]:
-    """Rows cut into batches, in the given order, none over the budget unless a single row is.
+    """Splits rows into batches, in the given order. No batch exceeds the budget unless a single row does.
 
     Args:
         lengths: `[rows]`, tokens of each row.
@@ -16,7 +16,7 @@ def plan_batches(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np
         order: Row numbers, usually a permutation.
 
     Returns:
-        Row numbers of each batch, those of `order` end to end.
+        Row numbers of each batch; end to end they are `order`.
     """
     if len(order) == 0:
         return []
@@ -32,10 +32,17 @@ def plan_batches(lengths: np.ndarray, budget: int, order: np.ndarray) -> list[np
 
 
 def count_batches(tokens: int, budget: int, longest: int, ranks: int = 1) -> int:
-    """Batches, a multiple of `ranks`, into which `dealt` surely cuts so many tokens without going over the budget.
+    """Returns how many batches `balance` needs so that none of them exceeds the budget.
 
-    Dealt out evenly, the fullest batch holds at most `(tokens - longest) / parts + longest` (Graham, 1969). A budget
-    below two of the longest rows counts as two: each batch must get a row.
+    Greedy balancing fills no batch with more than `(tokens - longest) / batches + longest` tokens (Graham, *Bounds on
+    Multiprocessing Timing Anomalies*, 1969). A budget below two of the longest rows counts as two: each batch must get
+    a row.
+
+    Args:
+        tokens: Of all rows together.
+        budget: Tokens a batch may hold.
+        longest: Tokens of the longest row.
+        ranks: The count is a multiple of it.
     """
     needed = 1 if tokens <= budget else -(-(tokens - longest) // max(budget - longest, longest))
     return -(-needed // ranks) * ranks
@@ -44,18 +51,18 @@ def count_batches(tokens: int, budget: int, longest: int, ranks: int = 1) -> int
 def plan_steps(
     lengths: np.ndarray, budget: int, order: np.ndarray, step: int, longest: int, ranks: int = 1
 ) -> list[np.ndarray]:
-    """Rows cut into optimizer steps, and these into batches: `parts(step, …)` each, the last step maybe fewer.
+    """Splits rows into optimizer steps, and each step into equally many batches; the last step may have fewer.
 
-    A step's rows depend on `order` and `step` alone, so that the machine's memory does not change what is learned.
+    A step's rows depend on `order` and `step` alone. The machine's memory, through `budget`, does not change what a
+    step learns.
 
     Args:
         lengths: `[rows]`, tokens of each row.
-        budget: Tokens a batch may hold; it gets no more than that, or than twice `longest` where that is more.
+        budget: Tokens a batch may hold; at least twice `longest` is used.
         order: Row numbers, usually a permutation.
-        step: Tokens a step may hold, at least `longest`; it falls short of it by less than its next row, the last of
-            all by what is missing.
-        longest: Tokens no row has more of.
-        ranks: Processes that share a step: its batches are a multiple of them.
+        step: Tokens a step may hold, at least `longest`.
+        longest: Tokens of the longest row.
+        ranks: Processes that share a step; its number of batches is a multiple of it.
 
     Returns:
         Row numbers of each batch; none is empty unless a step has fewer rows than there are ranks.
@@ -73,12 +80,16 @@ def plan_steps(
 def balance_last_step(
     batches: list[np.ndarray], lengths: np.ndarray, budget: int, step: int, ranks: int
 ) -> list[np.ndarray]:
-    """Batches of which every rank gets equally many in every step: the last step's rows are dealt anew where needed.
+    """Splits the last step's rows anew where ranks would get different numbers of batches in it.
 
-    No row is dropped or repeated; where a step has fewer rows than ranks, some batches are empty.
+    No row is dropped or repeated. Where a step has fewer rows than ranks, some batches are empty.
 
     Args:
+        batches: Row numbers of each batch of an epoch.
+        lengths: `[rows]`, tokens of each row.
+        budget: Tokens a batch may hold.
         step: Batches of an optimizer step, over all ranks.
+        ranks: Processes that train together.
     """
     last = len(batches) % step or step
     if not batches or last % ranks == 0:
@@ -89,32 +100,34 @@ def balance_last_step(
 
 
 def balance(rows: np.ndarray, lengths: np.ndarray, count: int) -> list[np.ndarray]:
-    """Rows in so many parts of nearly equal tokens: the longest first, each to the part that has least."""
+    """Splits rows into `count` batches of nearly equal tokens: longest first, each to the batch that has least."""
     if count == 1:
         return [rows]
     owner = np.empty(len(rows), dtype=np.int64)
-    filled = [(0, part) for part in range(count)]
+    filled = [(0, batch) for batch in range(count)]  # a heap of (tokens so far, batch)
     sizes = lengths[rows]
-    for place in np.argsort(-sizes, kind="stable"):
-        tokens, part = filled[0]
-        owner[place] = part
-        heapq.heapreplace(filled, (tokens + int(sizes[place]), part))
-    return [rows[owner == part] for part in range(count)]
+    for index in np.argsort(-sizes, kind="stable"):
+        tokens, batch = filled[0]
+        owner[index] = batch
+        heapq.heapreplace(filled, (tokens + int(sizes[index]), batch))
+    return [rows[owner == batch] for batch in range(count)]
 
 
 def shuffle_rows(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch: a permutation that (seed, epoch) alone decides."""
+    """Returns the order of an epoch: a permutation that (seed, epoch) alone decides."""
     return np.random.default_rng([abs(seed), epoch]).permutation(rows)
 
 
 def repeat_by_weight(order: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """An epoch's order in which each row stands as often as its weight says, on average over the epochs.
+    """Returns an epoch's order in which each row stands as often as its weight says, on average over the epochs.
 
-    Whole parts are repetitions; what is left of a weight is drawn anew each epoch, by (seed, epoch) alone.
+    The whole part of a weight is a number of repetitions; its fraction is a probability, drawn anew each epoch by
+    (seed, epoch) alone.
 
     Args:
         order: A permutation of the rows.
         weights: `[rows]`, 0 or more.
+        seed, epoch: Decide the draw and the new permutation.
     """
     random = np.random.default_rng([abs(seed), epoch, 1])
     times = np.floor(weights).astype(np.int64)

@@ -1,22 +1,101 @@
-"""The size of an optimizer step, in tokens or in batches."""
+"""The size of a batch and of an optimizer step, in tokens and in batches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
+from lightning_med.data.batching.batch_plan import count_batches
 from lightning_med.utils.errors import InputError
 
 
-def check_accumulation(tokens_per_step: int | None, accumulate_grad_batches: int, own: int | None = None) -> None:
-    """Refuses two ways of saying how long a step is.
+class StepSize:
+    """Tokens of a batch, and how many batches make an optimizer step.
 
     Args:
-        tokens_per_step: `None` where it is not given.
-        accumulate_grad_batches: The trainer's.
-        own: What the data module itself gave to the trainer, in an earlier epoch or fit.
+        batch_tokens: Tokens a batch may hold, or `auto`: measured at first use by whoever trains.
+        tokens_per_step: Tokens of an optimizer step; `None` leaves it to the trainer's `accumulate_grad_batches`.
+        max_length: Tokens of the longest training row.
 
     Raises:
-        InputError: Both are given.
+        InputError: A batch or a step cannot hold one row.
     """
-    if tokens_per_step is not None and accumulate_grad_batches not in (1, own):
+
+    def __init__(self, batch_tokens: int | Literal["auto"], tokens_per_step: int | None, max_length: int) -> None:
+        for name, tokens in (("batch_tokens", batch_tokens), ("tokens_per_step", tokens_per_step)):
+            if isinstance(tokens, int) and tokens < max_length:
+                raise InputError(
+                    f"{name} {tokens} cannot hold one consultation of max_length {max_length}.",
+                    f"Give --data.{name} {max_length} or more, or a shorter --data.max_length.",
+                )
+        self.tokens_per_step, self.max_length = tokens_per_step, max_length
+        self._batch_tokens = batch_tokens
+        self._measure: Callable[[], int] | None = None
+        self._given: int | None = None  # what `take_over` returned last
+
+    def use_measurement(self, measure: Callable[[], int]) -> None:
+        """Sets what answers `auto`: a function that returns the tokens of a batch, the same on every rank."""
+        self._measure = measure
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether `auto` was asked for and has not been measured yet."""
+        return self._batch_tokens == "auto"
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens a batch may hold; `auto` is measured at first use.
+
+        Raises:
+            InputError: It is `auto`, and nothing can measure it.
+        """
+        if self._batch_tokens == "auto":
+            if self._measure is None:
+                raise InputError(
+                    "batch_tokens auto measures a network, and there is none yet.",
+                    "Give --data.batch_tokens a number, or the data to a trainer with a DialogueLM.",
+                )
+            self._batch_tokens = self._measure()
+        return self._batch_tokens
+
+    def restore_batch_tokens(self, tokens: int) -> bool:
+        """Settles `auto` to a checkpoint's number, in which its position is counted; returns whether it was `auto`."""
+        if not self.is_auto:
+            return False
+        self._batch_tokens = max(tokens, self.max_length)
+        return True
+
+    def count_window(self, ranks: int, accumulate_grad_batches: int) -> int:
+        """Returns the batches of an optimizer step on each rank."""
+        if self.tokens_per_step is None:
+            return accumulate_grad_batches
+        return count_batches(self.tokens_per_step, self.batch_tokens, self.max_length, ranks) // ranks
+
+    def check_accumulation(self, accumulate_grad_batches: int) -> None:
+        """Refuses a trainer's `accumulate_grad_batches` beside `tokens_per_step`, unless `take_over` set it earlier."""
+        check_accumulation(self.tokens_per_step, accumulate_grad_batches, self._given)
+
+    def take_over(self, ranks: int, accumulate_grad_batches: int) -> int:
+        """Returns the `accumulate_grad_batches` that the trainer must use so that a step has `tokens_per_step`."""
+        if self.tokens_per_step is None:
+            return accumulate_grad_batches
+        self.check_accumulation(accumulate_grad_batches)
+        self._given = self.count_window(ranks, accumulate_grad_batches)
+        return self._given
+
+
+def check_accumulation(tokens_per_step: int | None, accumulate_grad_batches: int, given: int | None = None) -> None:
+    """Refuses two settings that both say how long an optimizer step is.
+
+    Args:
+        tokens_per_step: `None` where it is not set.
+        accumulate_grad_batches: The trainer's.
+        given: What the data module itself gave to the trainer, in an earlier epoch or fit.
+
+    Raises:
+        InputError: Both are set.
+    """
+    if tokens_per_step is not None and accumulate_grad_batches not in (1, given):
         raise InputError(
             f"tokens_per_step {tokens_per_step} and accumulate_grad_batches {accumulate_grad_batches} both say how long"
             " an optimizer step is.",

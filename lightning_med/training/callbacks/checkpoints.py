@@ -1,4 +1,4 @@
-"""Checkpoints: each step's written once, whole, with `last` and `best` leading to one."""
+"""Checkpoints: each step's state written once, atomically, with the links `last.ckpt` and `best-*.ckpt` to it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from lightning_med.checkpoints import digests
-from lightning_med.checkpoints.checkpoint_files import LAST, list_step_checkpoints, remove_leftovers
+from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, list_step_checkpoints, remove_leftovers
+from lightning_med.checkpoints.digests import digest_path
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.training.lightning_patches import (
     call_between_batches,
     has_epoch_ended,
     is_at_step_boundary,
     is_fit_done,
+    stop_between_batches,
 )
 from lightning_med.utils.errors import check_range
 from lightning_med.utils.files import link_atomically
@@ -25,15 +26,15 @@ _MONITORED = "val/perplexity"
 
 
 class Checkpoints(Checkpoint):
-    """Keeps `checkpoints/step-N.ckpt`, each with its digest; `last.ckpt` and `best-N-PERPLEXITY.ckpt` lead to one.
+    """Keeps `checkpoints/step-N.ckpt` with its digest; `last.ckpt` and `best-N-PERPLEXITY.ckpt` are links to one.
 
-    It saves at each epoch's end, after each validation that is the best so far, and at the end of the fit; only
-    between two optimizer steps, in the background.
+    Saves at each epoch's end, after each validation that is the best so far, and at the end of the fit. It saves only
+    between two optimizer steps, in a background thread.
 
     Args:
-        every_n_train_steps: Also save each so many optimizer steps.
-        keep: How many of the latest to keep, beside the best; two, so that one is left if the other rots.
-        keep_every_hours: Also keep one for each so many hours.
+        every_n_train_steps: Also save every so many optimizer steps.
+        keep: How many of the latest to keep beside the best; two, so that one is left if the other is damaged.
+        keep_every_hours: Also keep one for every so many hours.
     """
 
     def __init__(
@@ -43,34 +44,48 @@ class Checkpoints(Checkpoint):
         check_range("checkpoint.every_n_train_steps", 1 if every_n_train_steps is None else every_n_train_steps, 1)
         check_range("checkpoint.keep_every_hours", 1 if keep_every_hours is None else keep_every_hours, 0.01)
         self.every_n_train_steps, self.keep, self.keep_every_hours = every_n_train_steps, keep, keep_every_hours
-        self.folder: Path | None = None  # default: `checkpoints` under the trainer's root
-        self._saved = 0  # the last step that was saved
-        self._best: dict[str, Any] = {}  # its `step` and `perplexity`
+        self.folder: Path | None = None
+        self._saved_step = 0
+        self._best: dict[str, Any] = {}  # `step` and `perplexity`
         self._improved = False  # by a validation since the last save
+        self._action: partial[None] | None = None
 
-    # ------------------------------------------------------------------ when
+    def use_folder(self, folder: Path) -> None:
+        """Sets where checkpoints are written; the default is `checkpoints` under the trainer's root folder."""
+        self.folder = folder
+
+    # ------------------------------------------------------------------ when to save
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return  # a trial keeps nothing
-        self.folder = self.folder or Path(trainer.default_root_dir) / "checkpoints"
+            return  # a trial run keeps nothing
+        self.folder = self.folder or Path(trainer.default_root_dir) / CHECKPOINTS
         if trainer.is_global_zero:
             remove_leftovers(self.folder)
         if not isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        call_between_batches(trainer, partial(self._between, trainer))
+        self._action = partial(self._save_if_due, trainer)
+        call_between_batches(trainer, self._action)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self._action is not None:
+            stop_between_batches(trainer, self._action)
+            self._action = None
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "fit")  # Lightning calls no teardown then
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         value = trainer.callback_metrics.get(_MONITORED)
         if trainer.sanity_checking or trainer.state.fn != "fit" or value is None or not is_at_step_boundary(trainer):
-            return  # in the middle of a step there is no state that a run could go on from
+            return  # in the middle of a step there is no state to resume from
         if float(value) < self._best.get("perplexity", float("inf")):
             self._best = {"step": trainer.global_step, "perplexity": float(value)}
             self._improved = True
 
-    def _between(self, trainer: L.Trainer) -> None:
+    def _save_if_due(self, trainer: L.Trainer) -> None:
         io: Any = trainer.strategy.checkpoint_io
-        io.failed()
+        io.raise_if_failed()
         if not is_at_step_boundary(trainer):
             return
         due = self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0
@@ -81,21 +96,22 @@ class Checkpoints(Checkpoint):
         io: Any = trainer.strategy.checkpoint_io
         io.wait()
 
-    # ------------------------------------------------------------------ what
+    # ------------------------------------------------------------------ what is saved and kept
 
     def save(self, trainer: L.Trainer) -> Path:
-        """Saves the state as it is between two steps, if it is not saved yet, and returns where."""
+        """Saves the state between two steps, unless this step is saved already, and returns the path."""
         assert self.folder is not None
         path = self.folder / f"step-{trainer.global_step}.ckpt"
-        if self._saved != trainer.global_step:
+        if self._saved_step != trainer.global_step:
             for logger in trainer.loggers:
-                logger.save()  # a run that goes on from here finds its curves up to here
-            self._saved, self._improved = trainer.global_step, False
-            trainer.save_checkpoint(path, storage_options={"then": partial(self._settle, path, dict(self._best))})
+                logger.save()  # a run that resumes from here finds its curves up to here
+            self._saved_step, self._improved = trainer.global_step, False
+            then = partial(self._update_links, path, dict(self._best))
+            trainer.save_checkpoint(path, storage_options={"then": then})
         return path
 
-    def _settle(self, path: Path, best: dict[str, Any]) -> None:
-        """Once a checkpoint stands: lets the links lead to it, and removes those that are no longer to be kept."""
+    def _update_links(self, path: Path, best: dict[str, Any]) -> None:
+        """Points the links to a checkpoint that has been written, and removes those that need not be kept."""
         folder = path.parent
         if best and path.name == f"step-{best['step']}.ckpt":
             name = f"best-{best['step']}-{best['perplexity']:.2f}.ckpt"
@@ -105,22 +121,22 @@ class Checkpoints(Checkpoint):
                     other.unlink()
         link_atomically(folder / LAST, path)
         kept = {other.resolve() for other in (*folder.glob("best-*.ckpt"), folder / LAST)}
-        found = list_step_checkpoints(folder)
-        kept.update(other.resolve() for other in found[-self.keep :] + self._one_each_time(found))
-        for other in found:
+        checkpoints = list_step_checkpoints(folder)
+        kept.update(other.resolve() for other in checkpoints[-self.keep :] + self._select_hourly(checkpoints))
+        for other in checkpoints:
             if other.resolve() not in kept:
                 other.unlink()
-                digests.digest_path(other).unlink(missing_ok=True)
+                digest_path(other).unlink(missing_ok=True)
 
-    def _one_each_time(self, found: list[Path]) -> list[Path]:
-        """The first of each `keep_every_hours`."""
+    def _select_hourly(self, checkpoints: list[Path]) -> list[Path]:
+        """Returns the first checkpoint of each `keep_every_hours`."""
         first: dict[float, Path] = {}
-        for path in found if self.keep_every_hours else ():
+        for path in checkpoints if self.keep_every_hours else ():
             first.setdefault(path.stat().st_mtime // (3600 * (self.keep_every_hours or 1)), path)
         return list(first.values())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"saved": self._saved, "best": self._best}
+        return {"saved": self._saved_step, "best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._saved, self._best = int(state_dict["saved"]), dict(state_dict["best"])
+        self._saved_step, self._best = int(state_dict["saved"]), dict(state_dict["best"])

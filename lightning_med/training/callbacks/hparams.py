@@ -1,4 +1,4 @@
-"""Hyperparameters in TensorBoard, beside the metrics that a run ends with."""
+"""Hyperparameters in TensorBoard, beside a run's final metrics."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SECTIONS = ("model", "data")
 
 
 class HyperParameters(L.Callback):
-    """Names the run's settings and its metrics once; the HPARAMS tab shows each metric's latest value."""
+    """Writes the settings and the names of the metrics once; the HPARAMS tab shows each metric's latest value."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        settings = pl_module.settings or {"model": dict(pl_module.hparams)}
+        settings = pl_module.resolved_settings()
         chosen = {f"{part}.{key}": _flatten(v) for part in _SECTIONS for key, v in settings.get(part, {}).items()}
         for key in ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"):
             chosen[f"trainer.{key}"] = _flatten(settings.get("trainer", {}).get(key))

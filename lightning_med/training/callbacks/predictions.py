@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
+from lightning_med.safety import guard
+from lightning_med.safety.messages.advice import REGION_VARIABLE, UNKNOWN
 from lightning_med.utils.files import write_text
 
 
-class PredictionWriter(L.Callback):
-    """Writes `predictions.jsonl` when all questions are answered; interrupted, it leaves no file.
+def make_prediction(row: dict[str, Any], raw: str) -> dict[str, Any]:
+    """Returns a line of `predictions.jsonl`.
+
+    The network answers even where its answer will not be shown, so that both can be judged. The guard's region is
+    unknown unless `$LIGHTNING_MED_REGION` names one, so that the file does not depend on the machine's language.
 
     Args:
-        path: Where to.
+        row: `row`, `source`, `question` and the reference `answer`.
+        raw: What the network wrote.
+    """
+    guarded = guard(str(row["question"]), raw, os.environ.get(REGION_VARIABLE) or UNKNOWN)
+    return {
+        "row": row["row"],
+        "source": row["source"],
+        "question": row["question"],
+        "reference": row["answer"],
+        "answer": guarded.answer,
+        "raw": raw,
+        "level": guarded.verdict.level,
+        "category": guarded.verdict.category,
+        "guard": guarded.actions,
+    }
+
+
+class PredictionWriter(L.Callback):
+    """Writes `predictions.jsonl` when all questions are answered; an interrupted run leaves no file.
+
+    Args:
+        path: The file to write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,11 +56,12 @@ class PredictionWriter(L.Callback):
         self._rows.extend(outputs)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        rows, self._rows = self._rows, []
         if trainer.world_size > 1:
             shares: list[list[dict[str, Any]]] = [[] for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(shares, self._rows)
-            self._rows = [row for share in shares for row in share]
+            torch.distributed.all_gather_object(shares, rows)
+            rows = [row for share in shares for row in share]
         if not trainer.is_global_zero:
             return
-        self._rows.sort(key=lambda row: (row["source"], row["row"]))
-        write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self._rows))
+        rows.sort(key=lambda row: (row["source"], row["row"]))
+        write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

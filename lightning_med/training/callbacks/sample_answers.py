@@ -8,11 +8,13 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from rich.markup import escape
 from rich.table import Table
 
 from lightning_med.inference.generation import Decoding, GenerationSpeed, generate_answers
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guard import DISCLAIMER
+from lightning_med.safety.messages.advice import UNKNOWN
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import get_console
 from lightning_med.utils.errors import check_range
@@ -23,8 +25,8 @@ class SampleAnswers(L.Callback):
 
     Args:
         questions: How many; 0 for none.
-        max_new_tokens: Longest answer.
-        max_seconds: Longest time a round may take; an answer not ready by then is shown as far as it got.
+        max_new_tokens: Longest answer, in tokens.
+        max_seconds: Longest time of a round; an answer that is not ready by then is shown as far as it got.
     """
 
     def __init__(self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 20.0) -> None:
@@ -48,28 +50,28 @@ class SampleAnswers(L.Callback):
         pl_module.network.eval()
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             decoding = Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size)
-            questions, pace = [str(text["question"]) for text in texts], GenerationSpeed()
-            answers = pace.timed(
+            questions, speed = [str(text["question"]) for text in texts], GenerationSpeed()
+            answers = speed.timed(
                 data.encoder.tokenizer,
                 lambda: generate_answers(pl_module.network, data.encoder, questions, decoding, self.max_seconds),
             )
         pl_module.network.train(training)
-        self._show(trainer, texts, answers, pace)
+        self._show(trainer, texts, answers, speed)
 
     def _show(
-        self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str], pace: GenerationSpeed
+        self, trainer: L.Trainer, texts: list[dict[str, object]], answers: list[str], speed: GenerationSpeed
     ) -> None:
-        title = f"Sample answers at step {trainer.global_step}, {pace}"
+        title = f"Sample answers at step {trainer.global_step}, {speed}"
         table = Table(title=title, show_lines=True, title_justify="left")
         for name in ("question", "reference", "raw answer", "guarded answer"):
             table.add_column(name, overflow="fold", ratio=1)
-        for number, (text, given) in enumerate(zip(texts, answers, strict=True)):
+        for number, (text, raw) in enumerate(zip(texts, answers, strict=True)):
             question, reference = str(text["question"]), str(text["answer"])
-            shown = guard(question, given).answer.removesuffix(DISCLAIMER).rstrip()
-            table.add_row(*(_shorten(cell) for cell in (question, reference, given, shown)))
+            guarded = guard(question, raw, UNKNOWN).answer.removesuffix(DISCLAIMER).rstrip()
+            table.add_row(*(_shorten(cell) for cell in (question, reference, raw, guarded)))
             step = f"at step {trainer.global_step}"
-            parts = {"Question": question, "Reference": reference, f"Answer {step}": given, f"Guarded {step}": shown}
-            page = "\n\n".join(f"**{title}**\n\n{content}" for title, content in parts.items())
+            parts = {"Question": question, "Reference": reference, f"Answer {step}": raw, f"Guarded {step}": guarded}
+            page = "\n\n".join(f"**{heading}**\n\n{content}" for heading, content in parts.items())
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"samples/{number}", page, trainer.global_step)
@@ -77,6 +79,4 @@ class SampleAnswers(L.Callback):
 
 
 def _shorten(text: str, limit: int = 240) -> str:
-    from rich.markup import escape
-
     return escape(text if len(text) <= limit else text[:limit] + " …")

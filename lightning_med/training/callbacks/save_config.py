@@ -1,4 +1,4 @@
-"""A run's settings, in its folder."""
+"""A run's settings, saved in its folder as `config.yaml`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from lightning_med.utils.files import write_text
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes `config.yaml` once the data and the model are there, so that a run that never began leaves no folder."""
+    """Writes `config.yaml` once the data and the network exist, so that a run that never started leaves no folder."""
 
     run: Path | None = None
 
+    def use_run(self, run: Path | None) -> None:
+        """Sets the run's folder; without one nothing is written."""
+        self.run = run
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        pass
+        """Does nothing: Lightning would save here, before the data is there."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and self.run is not None:
-            text = yaml.safe_dump(pl_module.settings, sort_keys=False, allow_unicode=True, width=120)
+            text = yaml.safe_dump(pl_module.resolved_settings(), sort_keys=False, allow_unicode=True, width=120)
             write_text(self.run / SETTINGS, text)

@@ -174,7 +174,7 @@ def test_one_is_kept_for_each_time(tmp_path: Path) -> None:
     for step in range(1, 9):
         AtomicCheckpointIO().save_checkpoint({"step": step}, tmp_path / f"step-{step}.ckpt")
         os.utime(tmp_path / f"step-{step}.ckpt", (step * 43_200, step * 43_200))
-    callback._settle(tmp_path / "step-8.ckpt", {})
+    callback._update_links(tmp_path / "step-8.ckpt", {})
     assert {path.name for path in tmp_path.glob("step-*.ckpt")} == {f"step-{step}.ckpt" for step in (1, 2, 4, 6, 8)}
 
 
@@ -360,7 +360,7 @@ def test_under_slurm_the_job_is_put_into_the_queue_again(
 
 def test_a_signal_in_the_last_window_of_an_epoch_is_heard(folder: Path, tmp_path: Path) -> None:
     """Which may have fewer batches than the others: the step at the epoch's end ends it too."""
-    batches = len(tiny.data_module(folder).epoch_plan(0))
+    batches = len(tiny.data_module(folder).plan_epoch(0))
     accumulate = next(n for n in range(2, batches) if batches % n == 1)
     steps = -(-batches // accumulate)
     with pytest.raises(Interrupted):

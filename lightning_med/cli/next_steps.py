@@ -1,0 +1,41 @@
+"""The last lines of a command: which command comes next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, find_run_folder
+
+
+def print_after_fit(run: Path) -> None:
+    """Prints how to export a run's best checkpoint and ask it a question; nothing for a trial run, which keeps none."""
+    best = sorted((run / CHECKPOINTS).glob("best*.ckpt"))
+    checkpoint = best[0] if best else run / CHECKPOINTS / LAST
+    if checkpoint.is_file():
+        model = _quote(run / "export")
+        print(f"run: {run}")
+        export = f"lightning-med export --checkpoint {_quote(checkpoint)} --output {model}"
+        print(f'next: {export} && lightning-med respond --model {model} "My tongue is sore."')
+
+
+def print_export(checkpoint: str) -> None:
+    """Prints how to export a checkpoint into its run's folder."""
+    output = find_run_folder(checkpoint) / "export"
+    print(f"next: lightning-med export --checkpoint {_quote(checkpoint)} --output {_quote(output)}")
+
+
+def print_after_prepare(arguments: list[str]) -> None:
+    """Prints the fit on the same data.
+
+    Args:
+        arguments: Those of `prepare`; `--output` is left out.
+    """
+    words = list(arguments)
+    if "--output" in words:
+        del words[(at := words.index("--output")) : at + 2]
+    print("next: lightning-med fit", *(_quote(word) for word in words if not word.startswith("--output=")))
+
+
+def _quote(path: str | Path) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,60 @@
+"""Checks of settings against each other, made before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning_med.cli.checkpoint_settings import EVALUATIONS
+from lightning_med.cli.results import find_output
+from lightning_med.data.batching.step_size import check_accumulation
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import make_writable_folder
+
+_FRACTIONS = {"validate": "val_fraction", "test": "test_fraction", "predict": "test_fraction"}
+
+
+def check_checkpoint_option(verb: str, ckpt_path: str | None) -> None:
+    """Checks that a checkpoint is named where one is needed, and that it is a file.
+
+    Raises:
+        InputError: It is missing, or an address.
+    """
+    if str(ckpt_path).startswith(("http://", "https://")):
+        raise InputError("--ckpt_path takes a file, not an address.", "Download it first, from a place you trust.")
+    if verb in EVALUATIONS and not ckpt_path:
+        raise InputError(
+            f"{verb} needs to know which checkpoint.",
+            f"lightning-med {verb} --ckpt_path RUN/checkpoints/last.ckpt",
+        )
+
+
+def check_settings(verb: str, settings: Any) -> None:
+    """Checks the settings of a verb that runs a trainer.
+
+    Raises:
+        InputError: Two of them contradict each other, or one asks for what cannot be done.
+    """
+    if verb == "fit":
+        _check_fit(settings)
+    if verb == "predict" and settings.trainer.strategy == "sharded":
+        raise InputError(
+            "predict: ranks that share the weights cannot answer different questions.",
+            "Leave --trainer.strategy sharded out; several ranks with --trainer.strategy ddp share the questions.",
+        )
+    fraction = _FRACTIONS.get(verb)
+    if fraction and not settings.data[fraction]:
+        raise InputError(f"{verb}: {fraction} is 0, so there is no row to take.", f"Give --data.{fraction} 0.1")
+    if verb in EVALUATIONS:
+        path = find_output(settings, "x")
+        if path.is_dir():
+            raise InputError(f"--output {path} is a folder.", "Name a file.")
+        make_writable_folder(path.parent, "--output FILE")
+
+
+def _check_fit(settings: Any) -> None:
+    trainer = settings.trainer
+    if 0 in (trainer.max_epochs, trainer.max_steps):
+        raise InputError("0 epochs or steps train nothing.", "Give --trainer.max_epochs or --trainer.max_steps.")
+    if trainer.enable_checkpointing is False:
+        raise InputError("--trainer.enable_checkpointing false: a fit always keeps its last step.", "Leave it out.")
+    check_accumulation(settings.data.tokens_per_step, trainer.accumulate_grad_batches)

@@ -1,0 +1,93 @@
+"""`lightning-med fit`, `validate`, `test`, `predict` and `prepare`: arguments, errors and exit status."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lightning_med.cli.checkpoint_settings import add_checkpoint_settings
+from lightning_med.cli.lightning_cli import TRAINER_HELP, MedCLI, MedTrainer
+from lightning_med.cli.shipped_configs import find_shipped_configs
+from lightning_med.cli.untrusted_configs import check_configs
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.training.callbacks.save_config import SaveConfig
+from lightning_med.training.module import DialogueLM
+from lightning_med.utils.allocator import keep_freed_memory
+from lightning_med.utils.console import silence_warnings
+from lightning_med.utils.errors import InputError, RunError
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_TRAINER_DEFAULTS = {
+    "accelerator": "auto",
+    "devices": 1,
+    "max_epochs": 3,
+    "gradient_clip_val": 1.0,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+}
+
+
+class _Parser(LightningArgumentParser):
+    """A parser whose errors are one line, without the usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
+        hint = "All settings: lightning-med VERB --help; the shipped configs show the usual ones."
+        raise InputError(" ".join(lines)[:400], hint)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command.
+
+    Args:
+        argv: The verb and its options.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InputError: A setting is wrong.
+        RunError: The run cannot continue.
+    """
+    keep_freed_memory()
+    silence_warnings()
+    with tempfile.TemporaryDirectory() as folder:
+        argv = add_checkpoint_settings(find_shipped_configs(argv), Path(folder))
+        check_configs(argv)
+        own, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
+        try:
+            MedCLI(
+                DialogueLM,
+                DialogueDataModule,
+                trainer_class=MedTrainer,
+                trainer_defaults=_TRAINER_DEFAULTS,
+                seed_everything_default=42,
+                parser_class=_Parser,
+                save_config_callback=SaveConfig,
+                load_from_checkpoint_support=False,
+                auto_configure_optimizers=False,
+            )
+        except MisconfigurationException as error:
+            raise InputError(str(error), TRAINER_HELP) from error
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            raise RunError(
+                f"{error.filename or 'A file of the run'} cannot be written: {error.strerror}.",
+                "What was saved before is complete: fix it and continue with --resume auto",
+            ) from error
+        finally:
+            sys.argv = own
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                # Left to the interpreter's exit, its threads may abort there. And where one rank fails, the others must
+                # not wait for it.
+                torch.distributed.destroy_process_group()
+    return 0

@@ -1,0 +1,48 @@
+"""Options that `fit`, `validate`, `test`, `predict` and `prepare` have beside Lightning's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lightning_med.cli.checkpoint_settings import EVALUATIONS
+from lightning_med.training.callbacks.checkpoints import Checkpoints
+from lightning_med.training.callbacks.sample_answers import SampleAnswers
+
+# Options of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
+_OF_ONE_CALL = ("config", "ckpt_path", "weights_only", "resume", "resume_anyway", "checkpoint_every", "output")
+
+
+def add_run_options(parser: LightningArgumentParser) -> None:
+    """Adds the options that every verb has."""
+    parser.add_argument("--name", type=str | None, default=None, help="Name of the run; default: the config's name.")
+    parser.add_lightning_class_args(Checkpoints, "checkpoint")
+    parser.add_lightning_class_args(SampleAnswers, "samples")
+
+
+def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
+    """Adds the options of one verb."""
+    if verb == "fit":
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="auto: continue the newest run of this name if it is unfinished; else start one.",
+        )
+        parser.add_argument(
+            "--resume_anyway", type=bool, default=False, help="Resume although the settings are not the run's."
+        )
+        parser.add_argument("--checkpoint_every", type=int | None, default=None, help="Save every so many steps.")
+    if verb in EVALUATIONS:
+        parser.add_argument("--output", type=str | None, default=None, help="File to write; default: in the run.")
+
+
+def without_call_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings that a later call needs to do the same again."""
+    return {name: value for name, value in settings.items() if name not in _OF_ONE_CALL}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Returns a setting that may be missing, single or a list, as a list."""
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]

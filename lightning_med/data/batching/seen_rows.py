@@ -1,0 +1,44 @@
+"""Rows of an evaluation whose questions the model was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightning_med.data.preparation.token_store import TokenStore
+from lightning_med.utils.console import say
+from lightning_med.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class SeenRows:
+    """What a run was trained on, as its checkpoint says.
+
+    Attributes:
+        keys: `[rows]`, uint64, of `TokenStore.question_keys`.
+        fingerprint: Of that run's data.
+    """
+
+    keys: np.ndarray
+    fingerprint: str
+
+    def select_unseen(self, store: TokenStore, split: str, fingerprint: str) -> np.ndarray:
+        """Returns the rows that the model has not seen, by number, and says how many are left out.
+
+        Args:
+            store: The tokens of the split.
+            split: Its name, for the message.
+            fingerprint: Of the data at hand.
+
+        Raises:
+            InputError: No row is left.
+        """
+        rows = np.arange(len(store))
+        unseen = rows[~np.isin(store.question_keys, self.keys)]
+        what = f"The data is not the run's ({fingerprint[:8]} here, {self.fingerprint[:8]} there)"
+        count = f"{len(rows) - len(unseen):,} of {len(rows):,} {split} rows were trained on"
+        if len(rows) and not len(unseen):
+            raise InputError(f"{what}, and {count}: none is left.", "Name rows that the model has not seen.")
+        say(f"{what}: {count} and are left out.")
+        return unseen
