@@ -1,4 +1,4 @@
-"""Checkpoint files of a run: their names, which are there, which is the newest whole one."""
+"""Checkpoint files of a run: their names, which of them exist, and which is the newest complete one."""
 
 from __future__ import annotations
 
@@ -9,50 +9,54 @@ from lightning_med.checkpoints import digests
 from lightning_med.checkpoints.run_folder import list_versions
 from lightning_med.utils.errors import InputError
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = "checkpoints"  # the folder in a run's folder
 LAST = "last.ckpt"
 _STEP = re.compile(r"step-(\d+)\.ckpt")
 
 
-def find_last_checkpoint(folder: Path) -> Path:
-    """`last.ckpt` of the newest run under one name that has one.
+def list_step_checkpoints(folder: Path) -> list[Path]:
+    """Returns the files `step-N.ckpt` of a folder, sorted by N."""
+    matches = [(int(match[1]), path) for path in folder.glob("step-*.ckpt") if (match := _STEP.fullmatch(path.name))]
+    return [path for _, path in sorted(matches)]
+
+
+def find_last_checkpoint(home: Path) -> Path:
+    """Returns `last.ckpt` of the newest run that has one.
+
+    Args:
+        home: The folder of all runs of one name.
 
     Raises:
-        InputError: There is none.
+        InputError: No run has one.
     """
-    for run in reversed(list_versions(folder)):
-        path = run / CHECKPOINTS / "last.ckpt"
+    for run in reversed(list_versions(home)):
+        path = run / CHECKPOINTS / LAST
         if path.is_file():
             return path
     raise InputError(
-        f"--ckpt_path last: no run under {folder} has a checkpoint.", "Name a run by --name, or a file by --ckpt_path."
+        f"--ckpt_path last: no run under {home} has a checkpoint.", "Name a run by --name, or a file by --ckpt_path."
     )
 
 
 def find_newest_whole(run: Path) -> Path | None:
-    """The newest checkpoint of a run that is what was written; those that are not are named and left where they are.
+    """Returns the newest checkpoint of a run that is complete; damaged ones are named and left where they are.
 
-    Where none has a digest, the newest that opens, as a run of an earlier version left it.
+    Files whose digest fits come first. Where there are none, files without a digest count, as earlier versions wrote
+    them, if they can be opened.
     """
-    from lightning_med.checkpoints import digests
-    from lightning_med.checkpoints.reading import read_checkpoint  # torch, which a run's name does not need
+    from lightning_med.checkpoints.reading import read_checkpoint  # imports torch, which the other functions need not
     from lightning_med.utils.console import say
 
-    folder = run / CHECKPOINTS
-    found = sorted(folder.glob("step-*.ckpt"), key=_step, reverse=True)
     unverified = []
-    for path in [path for path in found if _step(path) >= 0] + [folder / "last.ckpt"]:
-        if not path.exists():
-            continue
+    candidates = [*reversed(list_step_checkpoints(run / CHECKPOINTS)), run / CHECKPOINTS / LAST]
+    for path in filter(Path.exists, candidates):
         try:
-            if not digests.verify_digest(path):
-                unverified.append(path)
-                continue
-            read_checkpoint(path)
+            if digests.verify_digest(path):
+                read_checkpoint(path)
+                return path
+            unverified.append(path)
         except InputError as error:
             say(error.what)
-        else:
-            return path
     for path in unverified:
         try:
             read_checkpoint(path)
@@ -63,25 +67,14 @@ def find_newest_whole(run: Path) -> Path | None:
     return None
 
 
-def _step(path: Path) -> int:
-    match = re.fullmatch(r"step-(\d+)", path.stem)
-    return int(match[1]) if match else -1
-
-
-def find_run_folder(path: str | Path) -> Path:
-    """The run that a checkpoint belongs to, or the folder it lies in."""
-    folder = Path(path).resolve().parent
-    return folder.parent if folder.name == "checkpoints" else folder
-
-
-def list_step_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, by step."""
-    found = [(int(match[1]), path) for path in folder.glob("step-*.ckpt") if (match := _STEP.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+def find_run_folder(checkpoint: str | Path) -> Path:
+    """Returns the run that a checkpoint belongs to, or the folder it lies in."""
+    folder = Path(checkpoint).resolve().parent
+    return folder.parent if folder.name == CHECKPOINTS else folder
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed run had half written: temporary files, and digests of files that never came."""
+    """Removes what a killed run left incomplete: temporary files, and digests without their file."""
     for path in (*folder.glob(".*.ckpt-*"), *folder.glob(f".*{digests.ENDING}-*")):
         path.unlink(missing_ok=True)
     for path in folder.glob(f"step-*{digests.ENDING}"):

@@ -1,4 +1,4 @@
-"""Digests: whether a checkpoint is, to the bit, what was written."""
+"""Digests of checkpoint files: whether a file is, bit by bit, what was written."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ ENDING = ".sha256"
 
 
 def digest_path(path: Path) -> Path:
-    """Where a file's digest stands; a link's is its target's."""
+    """Returns the file that holds a checkpoint's digest; a link has that of its target."""
     path = path.resolve()
     return path.with_name(path.name + ENDING)
 
 
 def compute_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_digest(path: Path, content: Path) -> None:
-    """Writes the digest that `path` will have once `content` has taken its place, as `sha256sum` does."""
+    """Writes the digest that `path` will have once `content` has been renamed to it, in the form of `sha256sum`."""
     write_text(path.with_name(path.name + ENDING), f"{compute_digest(content)}  {path.name}\n")
 
 
 def verify_digest(path: Path) -> bool:
-    """Whether a file has a digest, which it fits; without one nobody can know.
+    """Returns `True` if the file fits its digest, `False` if it has none.
 
     Raises:
-        InputError: It does not fit.
+        InputError: The file does not fit its digest.
     """
     path = path.resolve()
     try:
@@ -51,5 +51,5 @@ def verify_digest(path: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _compute_digest_once(path: Path, changed: int, size: int) -> str:
-    """Read once, not at each of the places that look into a checkpoint."""
+    """Computes a digest once for all the places in a command that read the checkpoint."""
     return compute_digest(path)

@@ -1,4 +1,4 @@
-"""A checkpoint is enough: what it carries beside weights, and how it is read without trusting it."""
+"""Reading of checkpoints without trusting them, and checks of what they hold against today's settings."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any
 
 import torch
 
-from lightning_med.checkpoints import digests
+from lightning_med.checkpoints.digests import verify_digest
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
-KEY = "lightning_med"
+KEY = "lightning_med"  # of our entry in a checkpoint
 FORMAT = 1
-_warned: set[Path] = set()  # unverified files, each said once
+_OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"
+_warned: set[Path] = set()  # unverified files, each reported once
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint of ours, its tensors mapped from disk rather than read.
+    """Reads a checkpoint of ours. Its tensors are mapped from disk; no code in it is run.
 
     Raises:
-        InputError: There is none, it does not fit its digest, is no archive, holds code, or is not one of ours.
+        InputError: It does not exist, does not fit its digest, is no archive, holds code, or is not one of ours.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(
             f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt."
         )
-    if not digests.verify_digest(path) and path.resolve() not in _warned:
+    if not verify_digest(path) and path.resolve() not in _warned:
         _warned.add(path.resolve())
         say(f"{path} is unverified: no digest lies beside it.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # whatever torch stumbles over, the file is not one to go on with
+    except Exception as error:  # whatever torch raises, the file cannot be used
         raise InputError(
             f"{path} is not a whole checkpoint, or holds more than tensors and plain values.",
             "Take another of RUN/checkpoints; nothing was loaded from it.",
@@ -49,21 +50,34 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_card(content: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of itself: `network`, `tokenizer`, `system_prompt`, `settings`, `data`, `metrics`, …"""
-    stored = dict(content[KEY])
+    """Returns our entry of a checkpoint: `network`, `tokenizer`, `system_prompt`, `settings`, `data`, `metrics`, …"""
+    card = dict(content[KEY])
     for name in ("settings", "data", "metrics"):
-        stored[name] = json.loads(stored[name])
-    return stored
+        card[name] = json.loads(card[name])
+    return card
 
 
 def check_same(name: str, same: bool) -> None:
-    """Refuses a checkpoint that was trained with another tokenizer or prompt than the settings name."""
+    """Refuses a checkpoint that was trained with another tokenizer or prompt than the settings name.
+
+    Raises:
+        InputError: `same` is false.
+    """
     if not same:
         raise InputError(f"The checkpoint was trained with another {name} than the settings name.", _OWN_SETTINGS)
 
 
 def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) -> None:
-    """Refuses to go on with a run under other settings than it began with, and names the first that differs."""
+    """Refuses to resume a run under settings that make it another run, and names the first that differs.
+
+    Args:
+        there: By name, as in the checkpoint.
+        here: By name, of now.
+        anyway: Accept differences.
+
+    Raises:
+        InputError: One differs.
+    """
     for name, before in there.items():
         if here[name] != before and not anyway:
             raise InputError(
@@ -72,12 +86,20 @@ def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) ->
             )
 
 
-def _shorten(text: str, most: int = 60) -> str:
-    return repr(text if len(text) <= most else text[:most] + "…")
+def _shorten(text: str, limit: int = 60) -> str:
+    return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
 def check_shapes(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    """Refuses a checkpoint of a model of another shape, and names the first weight that differs."""
+    """Refuses a checkpoint of a network of another shape, and names the first weight that differs.
+
+    Args:
+        ours: The network's state.
+        theirs: The checkpoint's.
+
+    Raises:
+        InputError: A name or a shape differs.
+    """
     what = "The checkpoint holds another model than the settings name"
     for name in sorted(set(ours) ^ set(theirs)):
         raise InputError(f"{what}: {name} is in one only.", _OWN_SETTINGS)
@@ -85,6 +107,3 @@ def check_shapes(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
         there, here = list(theirs[name].shape), list(weight.shape)
         if there != here:
             raise InputError(f"{what}: {name} is {there} there and {here} here.", _OWN_SETTINGS)
-
-
-_OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"

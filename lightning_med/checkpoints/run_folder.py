@@ -12,14 +12,14 @@ from filelock import FileLock, Timeout
 
 from lightning_med.utils.errors import InputError
 
-SETTINGS = "config.yaml"
-_LOCK_TIMEOUT = 10.0  # seconds; a killed run's loader processes notice it within some, and hold its lock until then
+SETTINGS = "config.yaml"  # the run's settings, in its folder
+_LOCK_TIMEOUT = 10.0  # seconds; loader processes of a killed run notice it within some, and hold its lock until then
 _NAME = re.compile(r"[\w][\w.-]*")
 _VERSION = re.compile(r"version_(\d+)")
 
 
 def runs_folder(root: str | Path | None, name: str) -> Path:
-    """The folder of all runs of one name.
+    """Returns the folder of all runs of one name.
 
     Raises:
         InputError: The name could lead out of the folder.
@@ -29,18 +29,22 @@ def runs_folder(root: str | Path | None, name: str) -> Path:
     return Path(root or ".") / "lightning_logs" / name
 
 
-def list_versions(folder: Path) -> list[Path]:
-    """The runs under one name, oldest first."""
-    found = [(int(match[1]), path) for path in folder.glob("version_*") if (match := _VERSION.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+def list_versions(home: Path) -> list[Path]:
+    """Returns the runs in the folder of one name, oldest first."""
+    matches = [(int(match[1]), path) for path in home.glob("version_*") if (match := _VERSION.fullmatch(path.name))]
+    return [path for _, path in sorted(matches)]
 
 
-def create_version(folder: Path) -> Path:
-    """Makes the next version's folder; two runs that start together get two."""
+def create_version(home: Path) -> Path:
+    """Makes the next version's folder. Two runs that start together get two folders.
+
+    Raises:
+        InputError: It cannot be made.
+    """
     while True:
-        existing = list_versions(folder)
-        number = int(existing[-1].name.removeprefix("version_")) + 1 if existing else 0
-        path = folder / f"version_{number}"
+        versions = list_versions(home)
+        number = int(versions[-1].name.removeprefix("version_")) + 1 if versions else 0
+        path = home / f"version_{number}"
         try:
             path.mkdir(parents=True)
         except FileExistsError:
@@ -53,7 +57,7 @@ def create_version(folder: Path) -> Path:
 
 
 def remove_unstarted(run: Path) -> None:
-    """Removes the folder of a run that never began, one without settings, and its parents of ours if they are empty."""
+    """Removes the folder of a run that never started, which has no settings, and our parent folders if empty."""
     if (run / SETTINGS).exists():
         return
     shutil.rmtree(run, ignore_errors=True)
@@ -69,7 +73,7 @@ def hold_lock(run: Path) -> Iterator[None]:
     """Keeps a second process from training in the same folder.
 
     Raises:
-        InputError: One does already.
+        InputError: Another process does, or the folder cannot be written.
     """
     lock = FileLock(run / ".lock", timeout=_LOCK_TIMEOUT)
     try:

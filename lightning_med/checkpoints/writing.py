@@ -1,4 +1,4 @@
-"""How checkpoints reach the disk: whole, with a digest, and without keeping the training waiting."""
+"""Writing of checkpoints: atomic, with a digest, in the background."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from lightning_med.utils.errors import RunError
 from lightning_med.utils.files import sync_folder, write_atomically
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SPARE = 16 << 20  # bytes beside the tensors: settings, tokenizer, the archive's own, the logs
+_SPARE = 16 << 20  # bytes beside the tensors: settings, tokenizer, the archive's directory, logs
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes beside the final name, syncs, and renames, the digest before the file: a crash leaves the earlier whole.
+    """Writes under a temporary name, syncs, and renames, the digest before the file. A crash leaves the earlier file.
 
-    With `storage_options={"then": function}` the tensors are copied to host memory, the writing goes on in the
-    background, and the function is called when the file stands. At most one file is being written; the next save, or
-    `wait`, raises what befell it.
+    With `storage_options={"then": function}` the tensors are copied to host memory, the file is written in a background
+    thread, and the function is called when it is complete. At most one file is being written at a time; the next save,
+    or `wait`, re-raises its error.
     """
 
     def __init__(self) -> None:
@@ -53,15 +53,15 @@ class AtomicCheckpointIO(CheckpointIO):
         digests.digest_path(Path(path)).unlink(missing_ok=True)
 
     def raise_if_failed(self) -> None:
-        """Raises what befell a write that has ended by now."""
+        """Re-raises the error of a write that has ended by now."""
         if self._writing is not None and self._writing.done():
             self.wait()
 
     def wait(self) -> None:
-        """Waits for the write under way, if there is one.
+        """Waits for the write in progress, if there is one.
 
         Raises:
-            RunError: It failed.
+            RunError: The write failed.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
@@ -75,10 +75,10 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def check_space(checkpoint: dict[str, Any], path: Path) -> None:
-    """Before anything is written.
+    """Checks, before anything is written, that the disk has room for a checkpoint.
 
     Raises:
-        RunError: The disk has no room for the checkpoint.
+        RunError: It has not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     need, free = count_bytes(checkpoint) + _SPARE, shutil.disk_usage(path.parent).free
@@ -87,14 +87,14 @@ def check_space(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def count_bytes(checkpoint: Any) -> int:
-    """Bytes of all tensors in it, shared storage counted once."""
+    """Returns the bytes of all tensors in a checkpoint, shared storage counted once."""
     return sum(
         {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _list_tensors(checkpoint)}.values()
     )
 
 
 def copy_to_host(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The same with its tensors copied to host memory; those that share their storage still do."""
+    """Copies a checkpoint with its tensors to host memory; tensors that share their storage still do."""
     done: dict[tuple[Any, ...], Tensor] = {}
 
     def copy(value: Any) -> Any:
@@ -134,7 +134,7 @@ def _write(checkpoint: dict[str, Any], path: Path, then: Callable[[], None] | No
 
 
 def _describe_failure(error: BaseException, checkpoint: dict[str, Any], path: Path) -> RunError:
-    """What a failed write is called; torch wraps the system's errors in its own."""
+    """Returns the error to report for a failed write; torch wraps the system's errors in its own."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -142,12 +142,12 @@ def _describe_failure(error: BaseException, checkpoint: dict[str, Any], path: Pa
         return _disk_full_error(path, count_bytes(checkpoint) + _SPARE, str(cause.strerror))
     why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error).split("\n", maxsplit=1)[0]
     return RunError(
-        f"{path} cannot be written: {why}.", "What was saved before is whole; fix it and continue with --resume auto"
+        f"{path} cannot be written: {why}.", "What was saved before is complete; fix it and continue with --resume auto"
     )
 
 
 def _disk_full_error(path: Path, need: int, why: str) -> RunError:
     return RunError(
         f"{path} cannot be written: the disk is full ({why}); the checkpoint needs {need / 2**20:,.0f} MiB.",
-        "What was saved before is whole: free that much and go on with --resume auto",
+        "What was saved before is complete: free that much and continue with --resume auto",
     )

@@ -1,4 +1,4 @@
-"""Arguments of our own verbs: errors in one line, no usage."""
+"""The argument parser of verbs that need no trainer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning_med.utils.errors import InputError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that raises `InputError`, and does not guess at shortened options."""
+    """An argparse parser that raises `InputError` instead of printing the usage, and accepts no shortened options."""
 
     def __init__(self, prog: str, description: str | None) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False)

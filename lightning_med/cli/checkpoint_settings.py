@@ -1,4 +1,4 @@
-"""A checkpoint is enough: the settings that it carries, for a call that names no config."""
+"""The settings that a checkpoint carries, for a command that names no config."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EVALUATIONS = ("validate", "test", "predict")
 
 
 def add_checkpoint_settings(argv: list[str], folder: Path) -> list[str]:
-    """A checkpoint is enough: where no config is given, the one that it carries stands in its place.
+    """Adds the checkpoint's own settings as the config of an evaluation that names none.
 
     Args:
         argv: The verb and its options.
-        folder: Where the config may be written for the time of the call.
+        folder: Where the config may be written; it is needed until the command ends.
     """
     if argv[0] not in EVALUATIONS or _find_option(argv, "--config") or _find_option(argv, "-c"):
         return argv
@@ -40,7 +40,7 @@ def add_checkpoint_settings(argv: list[str], folder: Path) -> list[str]:
 
 
 def _keep_plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's settings without those that name a class or a place: a stranger's words must not run or write."""
+    """Returns a checkpoint's settings without classes and places: untrusted text must neither run nor write anything."""
     trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}
     data = {key: value for key, value in settings.get("data", {}).items() if key != "cache_dir"}
     kept = {"seed_everything": settings.get("seed_everything", 42), "model": settings.get("model", {}), "data": data}
@@ -54,7 +54,7 @@ def _keep_plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_option(argv: list[str], name: str) -> str | None:
-    """An option's value, written as `--name value` or `--name=value`."""
+    """Returns an option's value, given as `--name value` or `--name=value`; `None` if it is not given."""
     for word, following in zip(argv, [*argv[1:], ""], strict=True):
         if word == name or word.startswith(f"{name}="):
             return word.partition("=")[2] or following

@@ -1,4 +1,4 @@
-"""The command `lightning-med`: its help, its errors, and which file answers which verb. Imports nothing heavy."""
+"""The command `lightning-med`: its help, its exit status, and which file handles which verb. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -37,12 +37,19 @@ Start:  lightning-med fit --config configs/quickstart.yaml"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0 done, 2 wrong input, 128 + n after signal n, 1 anything else."""
+    """Runs the command.
+
+    Args:
+        argv: Its arguments; default those of this process.
+
+    Returns:
+        The exit status: 0 done, 2 wrong input, 128 + n after signal n, 141 after a closed pipe, 1 anything else.
+    """
     argv = sys.argv[1:] if argv is None else argv
     try:
         with raise_on_signals():
             status = _run(argv)
-        sys.stdout.flush()  # here, where a reader that has gone is no error, and not as the interpreter ends
+        sys.stdout.flush()  # here, where a closed pipe is handled, and not at the interpreter's exit
         return status
     except InputError as error:
         print(f"lightning-med: {error}", file=sys.stderr)
@@ -54,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lightning-med: stopped by {signal}.", file=sys.stderr)
         return signal.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, like `head`
         return 141
 
 
@@ -74,5 +81,5 @@ def _run(argv: list[str]) -> int:
         )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries; what came of them we say ourselves
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries; we report the outcome ourselves
     return int(importlib.import_module(VERBS[argv[0]][0]).main(argv))

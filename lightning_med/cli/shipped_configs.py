@@ -1,4 +1,4 @@
-"""The shipped configs: found in the checkout, or in the package once it is installed."""
+"""The shipped configs, in the checkout or in the installed package."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def find_shipped_configs(argv: list[str]) -> list[str]:
-    """The arguments, with `configs/NAME.yaml` replaced by the shipped file where none lies there itself."""
+    """Returns the arguments with `configs/NAME.yaml` replaced by the shipped file, if there is no such file here."""
     return [_find_one(word) for word in argv]
 
 
 def shipped_folder() -> Path:
-    """Where the shipped configs lie."""
+    """Returns the folder of the shipped configs."""
     packaged = Path(__file__).parents[1] / "configs"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
 

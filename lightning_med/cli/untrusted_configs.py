@@ -1,4 +1,4 @@
-"""Settings from a stranger: a config file may name classes of Lightning and ours, and no others."""
+"""Checks of config files: they may name classes of Lightning and of this package, and no others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from lightning_med.utils.errors import InputError
 
-# Public classes that run nothing that their settings name.
+# Modules of public classes that run nothing that their settings name.
 _KNOWN = re.compile(r"(lightning\.pytorch\.(callbacks|loggers|profilers|strategies|plugins)|lightning_med)(\.\w+)*")
 _CALLS = ("LambdaCallback",)  # runs any function by its name
 _PLACES = ("dirpath", "save_dir", "root_dir", "filename", "dir", "name", "version", "prefix", "sub_dir")
@@ -19,12 +19,12 @@ _IMPORTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 
 
 def check_configs(argv: list[str]) -> None:
-    """Reads the config files of a call before anything that they name is imported.
+    """Checks the config files of a command before anything that they name is imported.
 
-    What is written on the command line itself is the user's own word, and is not looked at.
+    Options on the command line itself are the user's own and are not checked.
 
     Raises:
-        InputError: One names a class that is not Lightning's or ours.
+        InputError: A file names a class that is not Lightning's or ours, or a place outside the runs' folder.
     """
     for word in argv:
         name, equals, given = word.partition("=")
@@ -53,8 +53,8 @@ def _check_file(path: Path, place: tuple[str, ...] = ()) -> None:
 
 
 def _list_classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Whatever would be imported or written to: each `class_path`, each dotted name where the trainer takes objects,
-    and each place of theirs.
+    """Yields what would be imported or written to: each `class_path`, each dotted name where the trainer takes objects,
+    and each of their paths.
     """
     if isinstance(settings, dict):
         for name, value in settings.items():
@@ -67,7 +67,7 @@ def _list_classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterat
             yield from _list_classes(value, folder, place)
     elif isinstance(settings, str):
         for base in (folder, Path()):
-            _check_file(base / settings, place)  # a part that lies in a file of its own
+            _check_file(base / settings, place)  # a part of the settings in a file of its own
         if "trainer" in place and (place[-1] in _PLACES or _names_a_class(settings, place[-1])):
             yield ".".join(place), settings
 

@@ -1,4 +1,4 @@
-"""A checkpoint -> a Hugging Face folder: safetensors, tokenizer with chat template, settings, model card."""
+"""Export of a checkpoint to a Hugging Face folder: safetensors, tokenizer with chat template, settings, model card."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lightning_med.utils.files import get_umask
 
 
 def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: bool = False) -> Path:
-    """Writes the checkpoint's model as a folder that transformers loads, whole or not at all.
+    """Writes a checkpoint's model as a folder that transformers loads, atomically.
 
     Args:
-        checkpoint: Enough by itself: it carries tokenizer, prompt and settings.
+        checkpoint: The file; it carries tokenizer, prompt and settings.
         output: The folder to make.
-        overwrite: Replace what is there; otherwise that is an error.
+        overwrite: Replace an earlier export; otherwise that is an error.
 
     Returns:
         `output`.
@@ -32,7 +32,7 @@ def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: boo
     from lightning_med.utils.console import show_progress
 
     output = Path(output)
-    output = output.resolve() if output.is_symlink() else output  # a link's target is replaced, not the link
+    output = output.resolve() if output.is_symlink() else output  # of a link the target is replaced
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists.", "Name another --output, or add --overwrite to replace it.")
     if output.is_file():
@@ -57,7 +57,7 @@ def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: boo
 
 
 def _move_into_place(temporary: Path, output: Path) -> None:
-    """Renames; an older folder is set aside first and goes only when the new one stands."""
+    """Renames the new folder; an older one is set aside first and removed only when the new one is in place."""
     if not output.exists():
         os.replace(temporary, output)
         return

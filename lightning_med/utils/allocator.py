@@ -1,4 +1,4 @@
-"""The C library's allocator: told to keep what training frees, or to give back what a step left."""
+"""Settings of the C library's allocator: keep what training frees, or return it to the system."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import contextlib
 import ctypes
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 _KEEP, _NEVER = 1 << 30, -1
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc reuse large blocks instead of returning each to the kernel, which must zero it anew every time.
+    """Lets glibc reuse large blocks instead of returning each to the kernel, which zeroes it anew every time.
 
-    A training step frees and takes the same hundreds of megabytes again and again. On two EPYC cores this raised the
-    tokens a second of a small GPT-2 over GPT-2's vocabulary by 60 %. Elsewhere than on glibc it does nothing.
+    A training step frees and allocates the same hundreds of megabytes again and again. On two EPYC cores this raised
+    the tokens per second of a small GPT-2 over GPT-2's vocabulary by 60 %. On systems without glibc it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -25,6 +25,6 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Hands what is free inside this process back to the system, after a step that needed much; glibc alone can."""
+    """Returns this process's free memory to the system, after a step that needed much; works on glibc alone."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The console: a line, and a progress bar for work outside the trainer."""
+"""Output to the console: single lines, and a progress bar for work outside the trainer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def show_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error for work that may take over two seconds; it goes when the work is done.
+    """Shows a progress bar on standard error for work that may take over two seconds; it vanishes at the end.
 
     Yields:
-        A function of (what is being done, how much is done, of how much); zeros where the end is not known.
+        A function of (what is being done, how much is done, of how much); zeros if the total is unknown.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -33,20 +33,20 @@ def show_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def get_console(trainer: Any = None) -> Console:
-    """A console that prints above the trainer's progress bar while that is live."""
+    """Returns a console that prints above the trainer's progress bar while that is live."""
     live = getattr(getattr(trainer, "progress_bar_callback", None), "progress", None)
     return live.console if live is not None else _make_console()
 
 
 def say(text: str, trainer: Any = None) -> None:
-    """Prints one line, without markup; above the trainer's progress bar while that is live. One rank speaks for all."""
+    """Prints one line without markup, above the trainer's progress bar while that is live. Only the first rank prints."""
     if not is_first_rank():
         return
     get_console(trainer).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the first of those that train together, as their launcher has told it."""
+    """Returns whether this process is the first of those that train together, as the launcher's variables say."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return next((rank for rank in ranks if rank), "0") == "0"
 
@@ -58,7 +58,7 @@ def _make_console() -> Console:
 
 
 def silence_warnings() -> None:
-    """Leaves out what says nothing to our users; warnings that they can act on stay."""
+    """Hides messages of libraries that users cannot act on; other warnings stay."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

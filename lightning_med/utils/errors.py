@@ -1,14 +1,14 @@
-"""The two exceptions that a command answers with lines instead of a traceback."""
+"""The two exceptions that a command answers with one or two lines instead of a traceback."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Says what happened and how to mend it, in a line each.
+    """Says what happened and how to fix it, in one line each.
 
     Args:
-        what: What is wrong and where, in one line.
-        hint: How to fix it, in one line; empty where `what` says it all.
+        what: What is wrong and where.
+        hint: How to fix it; empty where `what` says it all.
     """
 
     def __init__(self, what: str, hint: str = "") -> None:
@@ -25,14 +25,14 @@ class InputError(UserError):
 
 
 class RunError(UserError):
-    """A run cannot go on, whatever its input: a full disk, a loss that is no number; the command exits with 1."""
+    """A run cannot continue although its input is right: a full disk, a loss that is not finite. It exits with 1."""
 
 
 def check_range(name: str, value: float, least: float, most: float = float("inf")) -> None:
     """Refuses a setting outside its range.
 
     Raises:
-        InputError: `value` is below `least`, above `most`, or no number.
+        InputError: `value` is below `least`, above `most`, or not a number.
     """
     if not least <= value <= most:
         bounds = f"at least {least}" if most == float("inf") else f"between {least} and {most}"

@@ -1,4 +1,4 @@
-"""The precision that a machine can run in."""
+"""The precision that this machine can run in."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lightning_med.utils.console import say
 
 
 def choose_precision(wanted: Any, accelerator: str) -> Any:
-    """`16-mixed` where the machine has it; without a GPU the best that the processor has, and a line that says so.
+    """Replaces `16-mixed` on a machine without a GPU by the CPU's best precision, and says so; others are returned.
 
     Args:
-        wanted: As given to the trainer.
-        accelerator: As given to the trainer; `auto` takes a GPU if there is one.
+        wanted: The precision given to the trainer.
+        accelerator: The accelerator given to the trainer; `auto` takes a GPU if there is one.
     """
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if str(wanted) not in ("16-mixed", "16") or not on_cpu:
@@ -25,6 +25,6 @@ def choose_precision(wanted: Any, accelerator: str) -> Any:
 
 
 def has_cpu_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 matrices itself; one that does not is faster in float32."""
+    """Returns whether the CPU multiplies bfloat16 matrices in hardware; one that does not is faster in float32."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
