@@ -40,7 +40,7 @@ def add_checkpoint_settings(argv: list[str], folder: Path) -> list[str]:
 
 
 def _keep_plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns a checkpoint's settings without classes and places: untrusted text must neither run nor write anything."""
+    """Returns a checkpoint's settings without classes and paths: untrusted text must neither run nor write."""
     trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}
     data = {key: value for key, value in settings.get("data", {}).items() if key != "cache_dir"}
     kept = {"seed_everything": settings.get("seed_everything", 42), "model": settings.get("model", {}), "data": data}

@@ -39,7 +39,7 @@ def get_console(trainer: Any = None) -> Console:
 
 
 def say(text: str, trainer: Any = None) -> None:
-    """Prints one line without markup, above the trainer's progress bar while that is live. Only the first rank prints."""
+    """Prints one line without markup, above the trainer's live progress bar if there is one; on the first rank only."""
     if not is_first_rank():
         return
     get_console(trainer).print(text, highlight=False, markup=False, soft_wrap=True)
