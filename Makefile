@@ -1,6 +1,6 @@
 # make quickstart   fine-tune on the embedded consultations and answer a question
 # make test         all that the tests need, then the tests
-# make check        lint and types
+# make check        lint, types, imports
 PYTHON ?= python3
 BIN := .venv/bin
 # On Linux the index offers a build with CUDA; TORCH_INDEX=https://download.pytorch.org/whl/cpu gives the smaller one.
@@ -19,6 +19,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -33,4 +34,4 @@ check: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
