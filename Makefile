@@ -1,6 +1,6 @@
 # make quickstart   fine-tune on the embedded consultations and answer a question
 # make test         all that the tests need, then the tests
-# make check        lint, types, imports
+# make check        lint, types, imports, sizes
 PYTHON ?= python3
 BIN := .venv/bin
 # On Linux the index offers a build with CUDA; TORCH_INDEX=https://download.pytorch.org/whl/cpu gives the smaller one.
@@ -20,6 +20,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/show_layout.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
