@@ -41,6 +41,7 @@ def test_the_wheel_holds_every_module_and_nothing_beside(wheel: zipfile.ZipFile)
     names = set(wheel.namelist())
     package = (path for path in (ROOT / "lightning_med").rglob("*") if path.is_file() and path.suffix != ".pyc")
     assert {str(path.relative_to(ROOT)) for path in package} <= names
+    assert "lightning_med/py.typed" in names
     assert {name.split("/")[0] for name in names} == {"lightning_med", f"lightning_med-{__version__}.dist-info"}
     weights = [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]
     assert weights == ["lightning_med/safety/messages/triage.safetensors"]

@@ -1,0 +1,48 @@
+"""What runs on every change is the same everywhere: make check, the hooks before a commit, the workflow on GitHub."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import Any
+
+import yaml
+
+from lightning_med.version import __version__
+from tests.conftest import ROOT
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def list_check_commands() -> list[str]:
+    """The commands of `make check`, with the folder of the environment's programs written out."""
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ncheck:")[2].partition("\n\n")[0]
+    return [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()[1:]]
+
+
+def test_the_hooks_run_what_make_check_runs() -> None:
+    (local,) = read(".pre-commit-config.yaml")["repos"]
+    assert [hook["entry"] for hook in local["hooks"]] == list_check_commands()
+    assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in local["hooks"])
+
+
+def test_the_workflow_runs_ci_on_each_admitted_python() -> None:
+    job = read(".github/workflows/checks.yaml")["jobs"]["checks"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = "Programming Language :: Python :: "
+    admitted = [entry.removeprefix(named) for entry in project["classifiers"] if entry.startswith(named)]
+    assert job["strategy"]["matrix"]["python"] == admitted
+    setup, run = job["steps"][-2:]
+    assert setup["with"]["python-version"] == "${{ matrix.python }}"
+    assert run["run"] == ".ci/run"
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = read("CITATION.cff")
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == __version__
+    assert citation["license"] == "Apache-2.0"
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
