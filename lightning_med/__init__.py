@@ -1,6 +1,7 @@
-"""lightning_med: fine-tune a small language model on doctor-patient consultations.
+"""Fine-tunes small language models on doctor-patient consultations.
 
-For research and education. Not a medical device, and never a substitute for care.
+The public names are `DialogueDataModule`, `DialogueLM`, `Responder` and `generate_response`. For research and education:
+not a medical device, and never a substitute for care.
 """
 
 from __future__ import annotations

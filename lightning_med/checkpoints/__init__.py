@@ -1,1 +1,1 @@
-"""A run's folder and its checkpoint files: where they lie, how they are read and written."""
+"""A run's folder and its checkpoint files: where they are, and how they are read and written."""

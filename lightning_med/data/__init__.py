@@ -1,1 +1,1 @@
-"""From a table of consultations to batches."""
+"""Turns a table of consultations into batches."""

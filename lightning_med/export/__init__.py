@@ -1,1 +1,1 @@
-"""Other forms of a trained model: the Hugging Face folder and its model card."""
+"""Exports a trained model: the Hugging Face folder and its model card."""

@@ -1,1 +1,1 @@
-"""Generation from a network; between training and {data, model}."""
+"""Generates answers with a network."""

@@ -1,1 +1,1 @@
-"""Private data in text: found and replaced by placeholders."""
+"""Finds private data in text and replaces it by placeholders."""

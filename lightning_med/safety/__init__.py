@@ -1,6 +1,6 @@
-"""What stands before and after a model: `triage` on a message, `guard` on an answer; and private data.
+"""Fixed rules before and after a model: `triage` reads a message, `guard` checks an answer.
 
-No network, no language model, nothing heavy imported: usable alone.
+Uses no network and no language model and imports nothing heavy: it can be used alone.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""One file for each command of ours that needs no trainer."""
+"""The commands that need no trainer, one file each."""

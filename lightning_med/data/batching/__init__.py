@@ -1,1 +1,1 @@
-"""From tokens on disk to batches: plan, collate, resume."""
+"""Turns tokens on disk into batches: planning, collating, resuming."""

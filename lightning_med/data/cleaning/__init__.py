@@ -1,1 +1,1 @@
-"""Cleaning of a row's text, rule by rule."""
+"""Cleans the text of rows, rule by rule."""

@@ -1,1 +1,1 @@
-"""From table files to cleaned rows, and from cleaned rows to tokens on disk."""
+"""Turns table files into cleaned rows, and cleaned rows into tokens on disk."""

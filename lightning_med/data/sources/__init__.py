@@ -1,1 +1,1 @@
-"""Where rows come from: table files, folders, the Hugging Face Hub, Kaggle."""
+"""Reads rows from table files, folders, the Hugging Face Hub and Kaggle."""

@@ -1,1 +1,1 @@
-"""Training, validation and test sides, without leaks between them."""
+"""Splits rows into training, validation and test, without leaks between them."""
