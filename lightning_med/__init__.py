@@ -1,7 +1,7 @@
 """Fine-tunes small language models on doctor-patient consultations.
 
-The public names are `DialogueDataModule`, `DialogueLM`, `Responder` and `generate_response`. For research and education:
-not a medical device, and never a substitute for care.
+The public names are `DialogueDataModule`, `DialogueLM`, `Responder` and `generate_response`.
+For research and education: not a medical device, and never a substitute for care.
 """
 
 from __future__ import annotations
