@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from lightning_med.data.cleaning.cleaner import mask_column
 from lightning_med.data.preparation.pipeline import Prepared
-from lightning_med.data.report.html_page import page
+from lightning_med.data.report.html_page import render_page
 from lightning_med.data.report.spreadsheet import write_csv
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.utils.files import write_atomically, write_text
@@ -33,7 +33,7 @@ def write_report(prepared: Prepared, folder: Path) -> None:
             shutil.copyfile(prepared.folder / f"{split}.parquet", temporary)
     write_text(folder / "sample.csv", write_csv(_format_row(prepared)))
     content = {**prepared.report, "fingerprint": prepared.fingerprint}
-    write_text(folder / "report.html", page(content))
+    write_text(folder / "report.html", render_page(content))
     write_text(folder / "report.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
