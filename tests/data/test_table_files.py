@@ -148,7 +148,7 @@ def test_a_record_of_several_lines_is_never_dropped_as_one_row(tmp_path: Path, p
 
 
 def test_long_cells_come_in_smaller_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_files, "_LARGE", 1_000)
+    monkeypatch.setattr(table_files, "_MAX_CHARACTERS", 1_000)
     path = tmp_path / "a.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("input", "output"), *[("q" * 300, f"a{row}") for row in range(10)]])
@@ -334,7 +334,7 @@ def test_file_of_a_folder_with_other_columns_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 but no more", b"input,output\na,b\n"])
 def test_what_is_no_parquet_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.parquet").write_bytes(content)
-    assert f"{tmp_path / 'a.parquet'} is not a whole Parquet file" in refusal(tmp_path / "a.parquet").what
+    assert f"{tmp_path / 'a.parquet'} is damaged or not a Parquet file" in refusal(tmp_path / "a.parquet").what
 
 
 def test_json_that_python_cannot_hold(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Where rows come from: table files, folders, the Hugging Face Hub, Kaggle."""
+"""Sources of consultations: table files, folders, the Hugging Face Hub, Kaggle."""
