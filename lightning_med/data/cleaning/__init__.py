@@ -1,1 +1,1 @@
-"""Cleaning of a row's text, rule by rule."""
+"""Cleaning of consultations, rule by rule."""
