@@ -4,22 +4,22 @@ from __future__ import annotations
 
 SPLITS = {"train": "Training", "validation": "Validation", "test": "Test"}
 LENGTHS = {"question": "Question", "answer": "Answer", "total": "The whole"}
-EFFECTS = {"dropped": "Dropped", "mended": "Mended", "counted": "Only counted", "off": "Switched off"}
+EFFECTS = {"dropped": "Dropped", "mended": "Repaired", "counted": "Only counted", "off": "Switched off"}
 RULES = {  # name: title, explanation
     "missing": ("No question or no answer", "A field is absent."),
     "blank": ("Empty text", "Nothing but white space."),
-    "duplicate": ("Exact copies", "Question and answer were there before; the first stays."),
+    "duplicate": ("Exact copies", "The same question and answer as an earlier row."),
     "too_short": ("Answers too short", "Too few words to learn from."),
     "cut_answer": ("Answers that break off", "They stop in mid-sentence."),
-    "unsafe_advice": ("Unsafe advice", "They talk a patient out of care, or abuse."),
-    "lost_words": ("Lost words", "“Chat Doctor” stands where words once stood."),
-    "invisible": ("Invisible signs", "They split words or turn the direction of writing."),
-    "mojibake": ("Garbled letters", "Read in a wrong encoding, such as â€™ for an apostrophe."),
+    "unsafe_advice": ("Unsafe advice", "They advise against seeking care, or are abusive."),
+    "lost_words": ("Lost words", "“Chat Doctor” replaced words that cannot be restored."),
+    "invisible": ("Invisible characters", "They split words or change the direction of writing."),
+    "mojibake": ("Garbled letters", "Decoded wrongly, such as â€™ for an apostrophe."),
     "html": ("Markup of web pages", "Tags and codes such as &amp;."),
-    "advertising": ("Advertising", "A last line that leads to an online service."),
-    "chat_doctor": ("“Chat Doctor”", "A placeholder, taken out where nothing is lost."),
+    "advertising": ("Advertising", "A last line with a link to an online service."),
+    "chat_doctor": ("“Chat Doctor”", "A placeholder, removed where only a name is lost."),
     "apostrophes": ("Lost apostrophes", "“don t” becomes “don’t”."),
-    "glued_sentences": ("Glued sentences", "No space where a new sentence begins."),
+    "glued_sentences": ("Glued sentences", "No space between two sentences."),
     "whitespace": ("Uneven spacing", "Spaces at the ends, repeated spaces, empty lines."),
 }
 KINDS = {
