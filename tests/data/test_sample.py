@@ -28,8 +28,8 @@ def test_sample_is_what_its_script_writes(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_seed_fixes_every_choice() -> None:
-    assert write.consultations(70, 1) == write.consultations(70, 1)
-    assert write.consultations(70, 1) != write.consultations(70, 2)
+    assert write.write_consultations(70, 1) == write.write_consultations(70, 1)
+    assert write.write_consultations(70, 1) != write.write_consultations(70, 2)
 
 
 def test_sample_is_of_a_useful_size(rows: list[dict[str, str]]) -> None:
