@@ -1,4 +1,4 @@
-"""The data page: whole in itself, safe with any text, complete, and the same each time."""
+"""The data page: self-contained, safe with any text, complete and reproducible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lightning_med.data.cleaning.cleaning_rules import RULES as CLEANING
+from lightning_med.data.cleaning.cleaning_rules import RULES as CLEANING_RULES
 from lightning_med.data.report.charts import make_histogram, stack_segments
 from lightning_med.data.report.html_page import load_environment, render_page
 from lightning_med.data.report.labels import RULES
@@ -91,7 +91,7 @@ REPORT: dict[str, Any] = {
 
 
 def with_evil(value: Any) -> Any:
-    """The report with every text that a table, a setting or a file name could bring replaced by a hostile one."""
+    """Replaces every text that a table, a setting or a file name can contain by a hostile one."""
     if isinstance(value, dict):
         return {key: with_evil(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -100,7 +100,7 @@ def with_evil(value: Any) -> Any:
 
 
 class Balanced(HTMLParser):
-    """Raises where a tag is not closed in its place; collects attributes and words."""
+    """Raises if tags are not balanced; collects attributes and visible text."""
 
     VOID = frozenset({"meta", "link", "br", "img"})
 
@@ -156,7 +156,7 @@ EMPTY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("report", [REPORT, with_evil(REPORT), *EMPTY.values()], ids=["full", "evil", *EMPTY])
-def test_page_is_whole_in_itself(report: dict[str, Any]) -> None:
+def test_page_is_self_contained(report: dict[str, Any]) -> None:
     html = render_page(report)
     html.encode()
     parsed = Balanced(html)
@@ -210,13 +210,13 @@ def test_every_figure_is_there() -> None:
     shown = " ".join(Balanced(render_page(REPORT)).words.split())
     numbers = set(re.findall(r"[\d.,]*\d%?", shown))
     assert {figure.rstrip(",") for figure in FIGURES.split()} <= numbers
-    for said in [
+    for text in [
         *REPORT["private"],
         *(opening["text"] for opening in REPORT["openings"]),
         "fever",
         REPORT["fingerprint"],
     ]:
-        assert said in shown
+        assert text in shown
     for row in REPORT["rows"]:
         assert f"{row['source']} , row {row['row']}" in shown
         assert " ".join(row["question"].split()) in shown
@@ -237,7 +237,7 @@ def test_equal_reports_give_equal_pages() -> None:
     assert render_page(REPORT) == render_page(json.loads(json.dumps(REPORT)))
 
 
-def test_what_is_not_there_is_said_in_words() -> None:
+def test_missing_figures_are_explained() -> None:
     shown = Balanced(render_page(EMPTY["all empty"])).words
     for words in ("No rule was applied", "No row is in any split", "No lengths were measured", "None found", "no file"):
         assert words in shown
@@ -261,7 +261,7 @@ def test_a_rule_without_a_title_goes_by_its_name() -> None:
 
 
 def test_every_cleaning_rule_has_a_title() -> None:
-    assert {rule.name for rule in CLEANING} <= set(RULES)
+    assert {rule.name for rule in CLEANING_RULES} <= set(RULES)
 
 
 def test_line_breaks_of_a_consultation_stay() -> None:
@@ -309,7 +309,7 @@ def test_colours_can_be_read(scheme: int) -> None:
 
 
 def draw(macro: str, *arguments: Any) -> str:
-    """What a macro of the charts makes."""
+    """Renders a macro of the charts."""
     return str(getattr(load_environment().get_template("charts.html.jinja").module, macro)(*arguments))
 
 
@@ -368,7 +368,7 @@ def test_marked_differences_are_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "said"),
+    ("part", "whole", "expected"),
     [
         (0, 5, "0.0%"),
         (1, 100_000, "<0.1%"),
@@ -378,8 +378,8 @@ def test_marked_differences_are_escaped() -> None:
         (None, 1, "–"),
     ],
 )
-def test_shares(part: float | None, whole: float, said: str) -> None:
-    assert format_percent(part, whole) == said
+def test_shares(part: float | None, whole: float, expected: str) -> None:
+    assert format_percent(part, whole) == expected
 
 
 def test_figures() -> None:

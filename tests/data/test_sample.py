@@ -50,6 +50,6 @@ def test_sample_needs_no_cleaning(rows: list[dict[str, str]]) -> None:
     for row in rows:
         assert normalize_whitespace(row["input"]) == row["input"] != ""
         assert normalize_whitespace(row["output"]) == row["output"] != ""
-        assert "<" not in row["input"] + row["output"]  # a word that was not filled in
+        assert "<" not in row["input"] + row["output"]  # a placeholder that was not replaced
     keys = WordHashes.of(pa.array([row["input"] for row in rows], pa.large_string())).keys()
     assert len(set(keys.tolist())) == len(rows)
