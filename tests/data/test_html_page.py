@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from lightning_med.data.cleaning.cleaning_rules import RULES as CLEANING_RULES
+from lightning_med.data.cleaning.cleaning_rules import RULES
 from lightning_med.data.report.charts import make_histogram, stack_segments
 from lightning_med.data.report.html_page import load_environment, render_page
-from lightning_med.data.report.labels import RULES
+from lightning_med.data.report.labels import RULE_TITLES
 from lightning_med.data.report.number_format import format_number, format_percent, make_visible
 from lightning_med.data.report.text_diff import mark_changes
 
@@ -261,7 +261,7 @@ def test_a_rule_without_a_title_goes_by_its_name() -> None:
 
 
 def test_every_cleaning_rule_has_a_title() -> None:
-    assert {rule.name for rule in CLEANING_RULES} <= set(RULES)
+    assert {rule.name for rule in RULES} <= set(RULE_TITLES)
 
 
 def test_line_breaks_of_a_consultation_stay() -> None:

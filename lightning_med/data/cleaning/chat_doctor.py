@@ -40,11 +40,12 @@ _NOTHING_FOLLOWS = re.compile(r"\s*[.,!]*\s*$")
 
 def repair_chat_doctor(text: str) -> str:
     """Removes the placeholder where only a name was lost."""
-    done, rest = "", text
-    while (at := rest.find(CHAT_DOCTOR)) >= 0:
-        before, after = done + rest[:at], rest[at + len(CHAT_DOCTOR) :]
-        done, rest = _repair(before, after) or (before + CHAT_DOCTOR, after)
-    return done + rest
+    repaired, rest = "", text
+    while CHAT_DOCTOR in rest:
+        head, _, after = rest.partition(CHAT_DOCTOR)
+        before = repaired + head
+        repaired, rest = _repair(before, after) or (before + CHAT_DOCTOR, after)
+    return repaired + rest
 
 
 def _repair(before: str, after: str) -> tuple[str, str] | None:

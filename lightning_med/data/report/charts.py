@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from statistics import median_high
 from typing import Any
 
-from lightning_med.data.report.labels import SPLITS
+from lightning_med.data.report.labels import SPLIT_TITLES
 from lightning_med.data.report.number_format import format_number, format_percent, format_quantity
 
 WIDTH, HEIGHT = 360, 200  # about its size on the page in CSS pixels, so that labels are not scaled
@@ -49,7 +49,7 @@ def make_histogram(lengths: dict[str, Any], limit: int | None = None) -> Histogr
         The layout; `None` without rows.
     """
     edges = [float(edge) for edge in lengths.get("edges") or []]
-    counts = {split: lengths[split] for split in SPLITS if sum(lengths.get(split) or [])}
+    counts = {split: lengths[split] for split in SPLIT_TITLES if sum(lengths.get(split) or [])}
     pooled = [sum(bins) for bins in zip(*counts.values(), strict=False)][: max(len(edges) - 1, 0)]
     rows = sum(sum(bins) for bins in counts.values())
     if not sum(pooled):
@@ -120,7 +120,7 @@ def measure_bar(part: float, longest: float) -> str:
     return f"{max(100 * part / longest, 0.5) if longest and part else 0:.2f}"
 
 
-def stack_segments(sizes: dict[str, int]) -> Iterable[tuple[str, float, float]]:
+def stack_segments(sizes: dict[str, int]) -> Iterator[tuple[str, float, float]]:
     """Yields name, position and width, in thousandths, of the parts of a whole that are not empty."""
     whole, start = sum(sizes.values()), 0.0
     for name, size in sizes.items():

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from lightning_med.data.cleaning.cleaner import mask_column
 from lightning_med.data.preparation.pipeline import Prepared
 from lightning_med.data.report.html_page import render_page
-from lightning_med.data.report.labels import EFFECTS
+from lightning_med.data.report.labels import EFFECT_TITLES
 from lightning_med.data.report.page_view import Report
 from lightning_med.data.report.spreadsheet import write_csv
 from lightning_med.data.splits.group_split import SPLITS
@@ -82,7 +82,7 @@ def _tabulate_rules(report: Report) -> Table:
     table.add_column("rule")
     table.add_column("rows", justify="right")
     for rule, count in report["rules"].items():
-        table.add_row(f"{EFFECTS[report['effects'][rule]].lower()}: {rule}", f"{count:,}")
+        table.add_row(f"{EFFECT_TITLES[report['effects'][rule]].lower()}: {rule}", f"{count:,}")
     if report["bad_rows"]:
         table.add_row("dropped: unreadable", f"{report['bad_rows']:,}")
     table.add_row("kept", f"{report['rows_out']:,}", end_section=True)

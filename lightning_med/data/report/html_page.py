@@ -1,4 +1,4 @@
-"""The data report as one HTML page without scripts or network requests, for readers who are no engineers."""
+"""The data report as one HTML page without scripts or network requests, for readers without a technical background."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def load_environment() -> Environment:
     }
     environment.globals |= {
         "NONE": NONE,
-        "SPLITS": labels.SPLITS,
-        "LENGTHS": labels.LENGTHS,
-        "EFFECTS": labels.EFFECTS,
-        "chart": charts,
+        "SPLIT_TITLES": labels.SPLIT_TITLES,
+        "LENGTH_TITLES": labels.LENGTH_TITLES,
+        "EFFECT_TITLES": labels.EFFECT_TITLES,
+        "geometry": charts,
     }
     return environment

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-SPLITS = {"train": "Training", "validation": "Validation", "test": "Test"}
-LENGTHS = {"question": "Question", "answer": "Answer", "total": "The whole"}
-EFFECTS = {"dropped": "Dropped", "mended": "Repaired", "counted": "Only counted", "off": "Switched off"}
-RULES = {  # name: title, explanation
+SPLIT_TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
+LENGTH_TITLES = {"question": "Question", "answer": "Answer", "total": "The whole"}
+EFFECT_TITLES = {"dropped": "Dropped", "mended": "Repaired", "counted": "Only counted", "off": "Switched off"}
+RULE_TITLES = {  # name: title, explanation
     "missing": ("No question or no answer", "A field is absent."),
     "blank": ("Empty text", "Nothing but white space."),
     "duplicate": ("Exact copies", "The same question and answer as an earlier row."),
@@ -22,7 +22,7 @@ RULES = {  # name: title, explanation
     "glued_sentences": ("Glued sentences", "No space between two sentences."),
     "whitespace": ("Uneven spacing", "Spaces at the ends, repeated spaces, empty lines."),
 }
-KINDS = {
+KIND_TITLES = {
     "EMAIL": "E-mail addresses",
     "URL": "Web addresses",
     "PHONE": "Telephone numbers",
@@ -35,12 +35,12 @@ KINDS = {
 
 def describe_rule(name: str) -> tuple[str, str]:
     """Returns a rule's title and explanation; a rule without them goes by its own name."""
-    return RULES.get(name) or (_humanize(name), "")
+    return RULE_TITLES.get(name) or (_humanize(name), "")
 
 
 def describe_kind(name: str) -> str:
     """Returns the title of a kind of private data."""
-    return KINDS.get(name) or _humanize(name)
+    return KIND_TITLES.get(name) or _humanize(name)
 
 
 def _humanize(name: object) -> str:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from lightning_med.data.report.charts import make_histogram
-from lightning_med.data.report.labels import EFFECTS, LENGTHS, SPLITS
+from lightning_med.data.report.labels import EFFECT_TITLES, LENGTH_TITLES, SPLIT_TITLES
 from lightning_med.data.report.number_format import NONE
 from lightning_med.data.report.text_diff import mark_changes
 from lightning_med.data.splits.group_split import JACCARD
@@ -24,8 +24,8 @@ def build_view(report: Report) -> dict[str, Any]:
         "title": ", ".join(str(name) for name in report.get("files") or []) or "no file",
         "rows_in": report.get("rows_in") or 0,
         "rows_out": report.get("rows_out") or 0,
-        "splits": {split: _get(report, "splits").get(split) or 0 for split in SPLITS},
-        "tokens": {split: _pick(tokens.get(split), "total", "question", "answer", "cut") for split in SPLITS},
+        "splits": {split: _get(report, "splits").get(split) or 0 for split in SPLIT_TITLES},
+        "tokens": {split: _pick(tokens.get(split), "total", "question", "answer", "cut") for split in SPLIT_TITLES},
         "rules": _group_rules(report),
         "examples": _list_examples(report),
         "jaccard": JACCARD,
@@ -35,7 +35,7 @@ def build_view(report: Report) -> dict[str, Any]:
         "masked": bool(recipe.get("private_data", bool(private))),
         "private": private,
         "openings": [(opening["text"], opening["count"]) for opening in report.get("openings") or []],
-        "vocabulary": {split: vocabulary[split] for split in SPLITS if vocabulary.get(split)},
+        "vocabulary": {split: vocabulary[split] for split in SPLIT_TITLES if vocabulary.get(split)},
         "shifted": vocabulary.get("shifted") or [],
         "settings": {name: _format_setting(value) for name, value in settings.items()},
     }
@@ -57,10 +57,10 @@ def _sort_counts(counts: dict[str, int]) -> dict[str, int]:
 def _group_rules(report: Report) -> dict[str, dict[str, int]]:
     """Returns the rows of each rule, by its effect; a rule with an unknown effect only counts."""
     effects = _get(report, "effects")
-    groups: dict[str, dict[str, int]] = {effect: {} for effect in EFFECTS}
+    groups: dict[str, dict[str, int]] = {effect: {} for effect in EFFECT_TITLES}
     for rule, count in _sort_counts({**dict.fromkeys(effects, 0), **_get(report, "rules")}).items():
         effect = effects.get(rule)
-        groups[effect if effect in EFFECTS else "counted"][rule] = count
+        groups[effect if effect in EFFECT_TITLES else "counted"][rule] = count
     return groups
 
 
@@ -68,7 +68,11 @@ def _list_examples(report: Report) -> list[tuple[str, str, list[Report]]]:
     """Returns rule, effect and examples of each rule that has any."""
     effects = _get(report, "effects")
     return [
-        (rule, EFFECTS.get(effects.get(rule, ""), "Counted"), [_compare_versions(example) for example in examples])
+        (
+            rule,
+            EFFECT_TITLES.get(effects.get(rule, ""), "Counted"),
+            [_compare_versions(example) for example in examples],
+        )
         for rule, examples in _get(report, "examples").items()
         if examples
     ]
@@ -86,7 +90,7 @@ def _compare_versions(example: Report) -> Report:
 def _list_lengths(lengths: dict[str, Any], limit: int | None) -> list[dict[str, Any]]:
     """Returns title, percentiles and histogram of each part of a consultation."""
     parts = []
-    for part, title in LENGTHS.items():
+    for part, title in LENGTH_TITLES.items():
         histogram = make_histogram(lengths.get(part) or {}, limit if part == "total" else None)
         percentiles = _pick(lengths.get(part), "p50", "p90", "p99", "max")
         parts.append({"title": title, "histogram": histogram, **percentiles})

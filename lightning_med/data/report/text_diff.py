@@ -13,7 +13,7 @@ _MAX_COMPARED = 2_000  # characters of both versions; the comparison takes quadr
 
 
 def mark_changes(before: str, after: str) -> tuple[list[Span], list[Span]]:
-    """Splits two versions of a text into equal and changed spans; white space and invisible signs in the latter show.
+    """Splits two versions of a text into equal and changed spans; in the latter, white space is made visible.
 
     Returns:
         The spans of `before`, changed ones marked `del`, and those of `after`, changed ones marked `ins`.

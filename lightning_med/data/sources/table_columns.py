@@ -36,7 +36,7 @@ def check_columns(path: Path, columns: Columns, header: list[str]) -> None:
 
 def _explain_separator(path: Path, header: list[str]) -> InputError | None:
     """Returns the error for a table with another separator than its file name says."""
-    separator = next((sign for sign in _SEPARATORS if len(header) == 1 and sign in header[0]), None)
+    separator = next((char for char in _SEPARATORS if len(header) == 1 and char in header[0]), None)
     if separator is None:
         return None
     hint = "Name it .tsv." if separator == "\t" else "Save it with commas, or as TSV."
