@@ -1,4 +1,4 @@
-"""The placeholder leaves greetings, introductions and signatures; where it ate words it stays, and is counted."""
+"""The placeholder is removed from greetings, introductions and signatures; where it replaced words it is counted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR, repair_chat_doctor
-from lightning_med.data.cleaning.cleaning_rules import has_lost_words
+from lightning_med.data.cleaning.dropped_rows import has_lost_words
 
-MENDED = [
+REPAIRED = [
     # greetings
     ("Hi, welcome to Chat Doctor. I read your query.", "Hi, welcome. I read your query."),
     ("Welcome to the Chat Doctor family. We care.", "Welcome. We care."),
@@ -104,8 +104,8 @@ PHRASE = {
 }
 
 
-@pytest.mark.parametrize(("text", "after"), MENDED)
-def test_a_phrase_is_mended(text: str, after: str) -> None:
+@pytest.mark.parametrize(("text", "after"), REPAIRED)
+def test_a_phrase_is_repaired(text: str, after: str) -> None:
     assert repair_chat_doctor(text) == after
 
 
@@ -115,8 +115,8 @@ def test_lost_words_stay_and_are_counted(text: str) -> None:
     assert has_lost_words(pd.DataFrame({"question": ["Hi", text], "answer": [text, "Hi"]})).all()
 
 
-@pytest.mark.parametrize(("text", "after"), MENDED)
-def test_mended_phrases_are_not_counted(text: str, after: str) -> None:
+@pytest.mark.parametrize(("text", "after"), REPAIRED)
+def test_repaired_phrases_are_not_counted(text: str, after: str) -> None:
     assert not has_lost_words(pd.DataFrame({"question": ["Hi"], "answer": [after]})).any()
 
 
@@ -129,7 +129,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.replace(CHAT_DOCTOR, " Chat Doctor ").lower())
 
 
-PIECES = [*(text for text, _ in MENDED), *LOST, "pain 500mg", "140/90", ". ", ", ", " ", "I", "and", "Rest", "\n"]
+PIECES = [*(text for text, _ in REPAIRED), *LOST, "pain 500mg", "140/90", ". ", ", ", " ", "I", "and", "Rest", "\n"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=5).map(" ".join))

@@ -1,4 +1,4 @@
-"""Frames come out clean, each rule counted, with examples that hold no private data."""
+"""Frames are cleaned, the rows of each rule counted, and examples contain no private data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def frame(*rows: tuple[str | None, str | None]) -> pd.DataFrame:
 
 def conversations(*answers: list[str | None]) -> pd.DataFrame:
     """Conversations, by their answers."""
-    rows = [(f"And {turn}?", answer, row, turn) for row, told in enumerate(answers) for turn, answer in enumerate(told)]
+    rows = [
+        (f"And {turn}?", answer, row, turn) for row, texts in enumerate(answers) for turn, answer in enumerate(texts)
+    ]
     found = pd.DataFrame(rows, columns=["question", "answer", "row", "turn"], dtype=object)
     return found.assign(turns=found.groupby("row")["turn"].transform("size"))
 
@@ -241,7 +243,7 @@ STEPS = Steps(DEFAULTS, mask=True, near=True)
 
 
 def described(chunk: Chunk) -> dict[str, Any]:
-    """A chunk's rows, one by one."""
+    """The values of each row of a chunk."""
     hashes, sizes = chunk.shingles
     ends = sizes.cumsum()
     return {
@@ -281,7 +283,7 @@ def test_a_chunk_describes_its_rows() -> None:
     keys, patients, answers, digests = chunk.questions, chunk.patients, chunk.answers, chunk.digests.tolist()
     assert keys[0] == keys[1] == keys[3] != keys[2]
     assert digests[0] == digests[3] != digests[1]
-    assert digests[5] != digests[6]  # the seam between question and answer counts
+    assert digests[5] != digests[6]  # where the question ends counts
     assert patients[0] == patients[3] != patients[2]
     assert (patients == 0).tolist() == [False, True, False, False, True, False, True]
     assert answers[0] == answers[1] == answers[3] != 0
@@ -328,9 +330,9 @@ ROWS = st.lists(
 @given(ROWS, st.sets(st.integers(1, 7)), st.booleans())
 def test_chunking_changes_nothing(answers: list[list[str | None]], cuts: set[int], turned: bool) -> None:
     if turned:
-        whole = conversations(*(told or [None] for told in answers)).drop(columns="turns")
+        whole = conversations(*(texts or [None] for texts in answers)).drop(columns="turns")
     else:
-        whole = frame(*((told[0], told[-1]) for told in answers if told))
+        whole = frame(*((texts[0], texts[-1]) for texts in answers if texts))
     whole = whole.assign(group=[str(row % 3) for row in whole["row"]])
     edges = [0, *sorted(cuts), 99]
     parts = [whole[(whole["row"] >= one) & (whole["row"] < other)] for one, other in itertools.pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Each cleaning rule mends what it is for, and nothing else; above all no number."""
+"""Each cleaning rule repairs what it is for, and nothing else; above all no number."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.cleaning.cleaning_rules import (
-    RULES,
-    find_matching,
-    is_blank,
-    is_cut,
-    is_too_short,
-    repair_column,
-)
+from lightning_med.data.cleaning.cleaning_rules import RULES
+from lightning_med.data.cleaning.dropped_rows import is_blank, is_cut, is_too_short
+from lightning_med.data.cleaning.rule import find_matching, repair_column
 
-MENDING = {rule.name: rule for rule in RULES if rule.effect == "repairs"}
-PIECES = {  # of which texts are made that come close to what a rule mends
+REPAIRS = {rule.name: rule for rule in RULES if rule.effect == "repairs"}
+PIECES = {  # pieces of texts that resemble what a rule repairs
     "html": "< > / b p br td sup sub a & ; &lt; &gt; &amp; amp; lt; &nbsp; &#39; &#53; &foo; <b> </b> <sup> </sup> <br/> <link>"
     " <td> href= ' \" 5 x \x0b \xa0 ſ K",
     "mojibake": "â€™ â€“ Ã© Â ½ ° é ’ µ don t 5 \x92 \xad Ã हि م 😀 Ãƒ",
@@ -44,16 +39,16 @@ DIRT = (
 )  # fmt: skip
 
 
-def mend(name: str, text: str) -> str:
-    """What a rule makes of a text in a column."""
-    column, changed = repair_column(pd.Series([text]), MENDING[name])
+def repair(name: str, text: str) -> str:
+    """A text after a rule was applied to its column."""
+    column, changed = repair_column(pd.Series([text]), REPAIRS[name])
     assert bool(changed[0]) == (column[0] != text)
     return str(column[0])
 
 
-def mend_all(text: str) -> str:
-    for name in MENDING:
-        text = mend(name, text)
+def repair_all(text: str) -> str:
+    for name in REPAIRS:
+        text = repair(name, text)
     return text
 
 
@@ -69,24 +64,24 @@ def texts(name: str) -> st.SearchStrategy[str]:
 # ---------------------------------------------------------------------- all of them
 
 
-@pytest.mark.parametrize("name", MENDING)
-def test_mending_what_is_mended_changes_nothing(name: str) -> None:
+@pytest.mark.parametrize("name", REPAIRS)
+def test_repairing_twice_changes_nothing_more(name: str) -> None:
     @given(st.lists(texts(name), max_size=12))
     def check(column: list[str]) -> None:
         for text in column:
-            once = MENDING[name].repair(text)
-            assert MENDING[name].repair(once) == once, text
+            once = REPAIRS[name].repair(text)
+            assert REPAIRS[name].repair(once) == once, text
 
     check()
 
 
-@pytest.mark.parametrize("name", MENDING)
-def test_no_text_that_would_be_mended_goes_unsuspected(name: str) -> None:
+@pytest.mark.parametrize("name", REPAIRS)
+def test_prefilter_selects_every_text_that_the_repair_changes(name: str) -> None:
     @given(st.lists(texts(name), max_size=12))
     def check(column: list[str]) -> None:
-        suspected = find_matching(pd.Series(column, dtype=str), MENDING[name].suspect)
-        for text in (text for text, found in zip(column, suspected, strict=True) if not found):
-            assert MENDING[name].repair(text) == text
+        selected = find_matching(pd.Series(column, dtype=str), REPAIRS[name].prefilter)
+        for text in (text for text, found in zip(column, selected, strict=True) if not found):
+            assert REPAIRS[name].repair(text) == text
 
     check()
 
@@ -103,8 +98,8 @@ def numbers(text: str) -> list[str]:
 @given(SENTENCES)
 def test_no_rule_changes_a_number(pieces: list[tuple[str, str]]) -> None:
     text = "".join(piece + gap for piece, gap in pieces)
-    for name in MENDING:
-        after = mend(name, text)
+    for name in REPAIRS:
+        after = repair(name, text)
         readable = (
             text.replace("Âµ", "µ") if name == "mojibake" else text.replace("&lt;", "<") if name == "html" else text
         )
@@ -115,17 +110,17 @@ def test_no_rule_changes_a_number(pieces: list[tuple[str, str]]) -> None:
 @given(st.lists(st.sampled_from([d for d in DOSES if "<" not in d and ">" not in d]), min_size=2, max_size=4))
 def test_numbers_in_tags_and_cells_stay_apart(doses: list[str]) -> None:
     row = "".join(f"<td class='x'><b>{dose}</b></td>" for dose in doses)
-    assert mend_all(f"<table><tr>{row}</tr></table>") == " ".join(doses)
+    assert repair_all(f"<table><tr>{row}</tr></table>") == " ".join(doses)
 
 
 @pytest.mark.parametrize("dose", DOSES)
 def test_a_dose_is_clean(dose: str) -> None:
     text = f"Take {dose} twice, then rest."
-    assert mend_all(text) == text
+    assert repair_all(text) == text
 
 
 def test_empty_and_missing_texts_pass() -> None:
-    for rule in MENDING.values():
+    for rule in REPAIRS.values():
         column, changed = repair_column(pd.Series(["", None, "Rest."], dtype=object), rule)
         assert column.tolist() == ["", None, "Rest."]
         assert not changed.any()
@@ -148,7 +143,7 @@ def test_empty_and_missing_texts_pass() -> None:
     ],
 )
 def test_invisible(text: str, after: str | None) -> None:
-    assert mend("invisible", text) == (text if after is None else after)
+    assert repair("invisible", text) == (text if after is None else after)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +158,7 @@ def test_invisible(text: str, after: str | None) -> None:
     ],
 )
 def test_mojibake(text: str, after: str) -> None:
-    assert mend("mojibake", text) == after
+    assert repair("mojibake", text) == after
 
 
 @pytest.mark.parametrize(
@@ -171,7 +166,7 @@ def test_mojibake(text: str, after: str) -> None:
     ["é", "naïve café", "25 µg", "½ tablet", "37.5 °C", "≥5", "×10³", "β-blocker", "पेट में दर्द", "ألم في البطن", "头痛", "😀 👩‍👧", "“so”…", "Ménière’s"],
 )  # fmt: skip
 def test_right_text_is_no_mojibake(text: str) -> None:
-    assert mend("mojibake", text) == text
+    assert repair("mojibake", text) == text
 
 
 @pytest.mark.parametrize(
@@ -192,7 +187,7 @@ def test_right_text_is_no_mojibake(text: str) -> None:
     ],
 )
 def test_html(text: str, after: str) -> None:
-    assert mend("html", text) == after
+    assert repair("html", text) == after
 
 
 @pytest.mark.parametrize(
@@ -200,12 +195,12 @@ def test_html(text: str, after: str) -> None:
     ["<5 mg", "a<b", "a < b and c > d", "if a <b and c> d", "p < 0.05", "BP <a 90 > 60", "<link>", "--> <link>", "<pre-op 5>", "R&D;", "AT&T", "&notit;", "5 & 6;", "<script>"],
 )  # fmt: skip
 def test_not_html(text: str) -> None:
-    assert mend("html", text) == text
+    assert repair("html", text) == text
 
 
 def test_html_nested_without_end_is_left_alone() -> None:
     deep = "<b" * 50 + ">" * 50
-    assert mend("html", deep) == deep
+    assert repair("html", deep) == deep
 
 
 @pytest.mark.parametrize(
@@ -222,7 +217,7 @@ def test_html_nested_without_end_is_left_alone() -> None:
     ],
 )
 def test_advertising_goes(footer: str) -> None:
-    assert mend("advertising", f"Take 2.5 ml for 10 days. {footer}") == "Take 2.5 ml for 10 days."
+    assert repair("advertising", f"Take 2.5 ml for 10 days. {footer}") == "Take 2.5 ml for 10 days."
 
 
 @pytest.mark.parametrize(
@@ -239,7 +234,7 @@ def test_advertising_goes(footer: str) -> None:
     ],
 )
 def test_advice_before_a_link_stays(text: str, after: str) -> None:
-    assert mend("advertising", text) == after
+    assert repair("advertising", text) == after
 
 
 @pytest.mark.parametrize(
@@ -253,7 +248,7 @@ def test_advice_before_a_link_stays(text: str, after: str) -> None:
     ],
 )
 def test_no_footer(text: str) -> None:
-    assert mend("advertising", text) == text
+    assert repair("advertising", text) == text
 
 
 @pytest.mark.parametrize(
@@ -267,7 +262,7 @@ def test_no_footer(text: str) -> None:
     ],
 )
 def test_apostrophes(text: str, after: str) -> None:
-    assert mend("apostrophes", text) == after
+    assert repair("apostrophes", text) == after
 
 
 @pytest.mark.parametrize(
@@ -278,7 +273,7 @@ def test_apostrophes(text: str, after: str) -> None:
     ],
 )  # fmt: skip
 def test_no_lost_apostrophe(text: str) -> None:
-    assert mend("apostrophes", text) == text
+    assert repair("apostrophes", text) == text
 
 
 @pytest.mark.parametrize(
@@ -292,7 +287,7 @@ def test_no_lost_apostrophe(text: str) -> None:
     ],
 )
 def test_glued_sentences(text: str, after: str) -> None:
-    assert mend("glued_sentences", text) == after
+    assert repair("glued_sentences", text) == after
 
 
 @pytest.mark.parametrize(
@@ -303,12 +298,12 @@ def test_glued_sentences(text: str, after: str) -> None:
     ],
 )  # fmt: skip
 def test_not_glued(text: str) -> None:
-    assert mend("glued_sentences", text) == text
+    assert repair("glued_sentences", text) == text
 
 
 @given(texts("whitespace"))
 def test_whitespace(text: str) -> None:
-    after = mend("whitespace", text)
+    after = repair("whitespace", text)
     assert after.split() == text.split()
     assert after == after.strip()
     assert not re.search(r"  |\n\n|[^\S \n]", after)
@@ -324,12 +319,12 @@ def test_whitespace(text: str) -> None:
     ],
 )
 def test_whitespace_between_words_and_lines(text: str, after: str) -> None:
-    assert mend("whitespace", text) == after
+    assert repair("whitespace", text) == after
 
 
 def test_half_of_a_surrogate_pair_is_replaced() -> None:
     """A command line that is not UTF-8 and JSON cut inside an emoji hold such halves, which no tokenizer takes."""
-    assert MENDING["whitespace"].repair("It hurts \udcff  here\ud83d") == "It hurts \ufffd here\ufffd"
+    assert REPAIRS["whitespace"].repair("It hurts \udcff  here\ud83d") == "It hurts \ufffd here\ufffd"
 
 
 # ---------------------------------------------------------------------- dropping

@@ -1,4 +1,4 @@
-"""Lists of messages become exchanges in their order; what cannot be read is named, never guessed at."""
+"""Lists of messages become exchanges in order; a conversation that cannot be read is reported, never guessed."""
 
 from __future__ import annotations
 
@@ -30,30 +30,33 @@ HALF, NUL = "\ud83d", "\x00"
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=NUL), max_size=30)
 
 
-def said(*turns: str) -> Messages:
+def to_messages(*turns: str) -> Messages:
     """Messages from texts that begin with `p:`, `d:` or `s:`: the patient, the doctor, the system."""
     roles = {"p": "user", "d": "assistant", "s": "system"}
     return [{"role": roles[turn[0]], "content": turn[2:]} for turn in turns]
 
 
-SHORT, LONG = said("p:It hurts.", "d:Where?"), said("s:Be kind.", "p:I cough.", "d:Since when?", "p:Monday.", "d:Rest.")
+SHORT, LONG = (
+    to_messages("p:It hurts.", "d:Where?"),
+    to_messages("s:Be kind.", "p:I cough.", "d:Since when?", "p:Monday.", "d:Rest."),
+)
 PAIRS = [("It hurts.", "Where?"), ("I cough.", "Since when?"), ("Monday.", "Rest.")]
 
 
 def frame_of(folder: Path, cells: list[Any], bad: BadRows | None = None) -> pd.DataFrame:
-    """What becomes of cells of messages."""
+    """Reads cells of messages from a file."""
     return read_all(write(folder / "chats.jsonl", cells), bad)
 
 
 def pairs(folder: Path, cell: Any) -> list[tuple[Any, Any]]:
-    """The exchanges of one conversation."""
+    """Reads the exchanges of one conversation."""
     frame = frame_of(folder, [cell])
     assert frame["turn"].tolist() == list(range(len(frame)))
     return list(zip(frame["question"], frame["answer"], strict=True))
 
 
 def write(path: Path, cells: list[Any], as_text: bool = False, **others: list[Any]) -> Path:
-    """A table with a column `messages` in the form that the path's ending says; JSON text where a cell holds no list."""
+    """Writes a table with a column `messages` in the format of the path's suffix, as JSON text where it has no lists."""
     if as_text or path.suffix in (".csv", ".tsv"):
         cells = [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
     columns = {"id": [f"c{number}" for number in range(len(cells))], "messages": cells, **others}
@@ -78,9 +81,9 @@ def read_all(path: Path, bad: BadRows | None = None, **columns: str) -> pd.DataF
 
 
 def chat(number: int, turns: int = 3) -> Messages:
-    """A conversation that no other number has."""
-    told = [consultation(number * 10 + turn) for turn in range(turns)]
-    return said(*(f"{side}:{text}" for pair in told for side, text in zip("pd", pair, strict=True)))
+    """A conversation that is different for each number."""
+    exchanges = [consultation(number * 10 + turn) for turn in range(turns)]
+    return to_messages(*(f"{side}:{text}" for pair in exchanges for side, text in zip("pd", pair, strict=True)))
 
 
 def prepared_from(path: Path, **changes: Any) -> Prepared:
@@ -89,7 +92,7 @@ def prepared_from(path: Path, **changes: Any) -> Prepared:
     return prepare(DialogueDataModule(str(path), **{**settings, **changes}).recipe)
 
 
-# What becomes an exchange
+# Exchanges
 
 
 @pytest.mark.parametrize("suffix", table_files.SUFFIXES)
@@ -101,7 +104,7 @@ def test_every_kind_of_table_holds_conversations(tmp_path: Path, suffix: str, as
 
 
 def test_a_conversation_is_in_one_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk counts conversations, not exchanges: none is torn in two."""
+    """A chunk counts conversations, not exchanges: none is split."""
     monkeypatch.setattr(table_files, "CHUNK", 2)
     path = write(tmp_path / "chats.jsonl", [chat(number) for number in range(5)])
     source = Source(str(path), "", "", messages_column="messages")
@@ -132,7 +135,10 @@ def test_roles_and_keys_of_the_usual_data_sets(tmp_path: Path, roles: tuple[str,
 @pytest.mark.parametrize(
     ("turns", "expected"),
     [
-        (["p:a", "p:b", "d:c", "d:d", "p:e", "d:f"], [("a\nb", "c\nd"), ("e", "f")]),  # one side goes on: one message
+        (
+            ["p:a", "p:b", "d:c", "d:d", "p:e", "d:f"],
+            [("a\nb", "c\nd"), ("e", "f")],
+        ),  # consecutive messages of one side are joined
         (["d:Hello!", "d:Well?", "p:a", "d:b"], [("a", "b")]),  # nobody has asked yet
         (["p:a", "d:b", "p:Thanks."], [("a", "b")]),  # nobody replies
         (["s:Be kind.", "p:a", "s:Be brief.", "d:b"], [("a", "b")]),
@@ -141,12 +147,21 @@ def test_roles_and_keys_of_the_usual_data_sets(tmp_path: Path, roles: tuple[str,
     ],
 )
 def test_turns(tmp_path: Path, turns: list[str], expected: list[tuple[str, str]]) -> None:
-    assert pairs(tmp_path, said(*turns)) == expected
-    assert pairs(tmp_path, json.dumps(said(*turns))) == expected
+    assert pairs(tmp_path, to_messages(*turns)) == expected
+    assert pairs(tmp_path, json.dumps(to_messages(*turns))) == expected
 
 
 @pytest.mark.parametrize(
-    "cell", [None, [], "[]", said("s:Be kind."), said("d:Hello!"), said("p:Anyone?"), said("d:Hello!", "p:Anyone?")]
+    "cell",
+    [
+        None,
+        [],
+        "[]",
+        to_messages("s:Be kind."),
+        to_messages("d:Hello!"),
+        to_messages("p:Anyone?"),
+        to_messages("d:Hello!", "p:Anyone?"),
+    ],
 )
 def test_conversation_without_an_exchange_is_one_missing_row(tmp_path: Path, cell: Any) -> None:
     assert pairs(tmp_path, cell) == [(None, None)]
@@ -177,7 +192,7 @@ def test_any_order_of_speakers_loses_only_what_has_no_partner(tmp_path: Path, me
     assert [(role, text) for role, joined in lines for text in joined.split("\n")] == spoken
 
 
-# What cannot be read
+# Conversations that cannot be read
 
 FAULTS = [
     ([{"role": "nurse", "content": "Jane"}], "a role that is neither user nor assistant"),
@@ -201,10 +216,10 @@ FAULTS = [
     ('[{"role": "user", ', "not JSON"),
     ("[" * 100_000, "not JSON"),
     ("", "not JSON"),
-    (said("p:It hurts.", f"d:{HALF}"), "half of a character"),
-    (json.dumps(said(f"p:{HALF}", "d:Rest.")), "half of a character"),
-    (said("p:It hurts.", f"d:Rest{NUL}."), "a NUL byte"),
-    (said("p:a", "d:b", f"p:{'x' * 1_000_001}", "d:c"), "1,000,001 characters"),
+    (to_messages("p:It hurts.", f"d:{HALF}"), "half of a character"),
+    (json.dumps(to_messages(f"p:{HALF}", "d:Rest.")), "half of a character"),
+    (to_messages("p:It hurts.", f"d:Rest{NUL}."), "a NUL byte"),
+    (to_messages("p:a", "d:b", f"p:{'x' * 1_000_001}", "d:c"), "1,000,001 characters"),
 ]
 
 
@@ -217,12 +232,12 @@ def test_conversation_that_cannot_be_read_is_an_error_that_names_its_row(tmp_pat
     assert "row 1" in where
     assert what in why
     assert "--data.on_bad_row drop" in caught.value.hint
-    assert "Jane" not in str(caught.value)  # what stands in a message may be private
+    assert "Jane" not in str(caught.value)  # the content of a message may be private
 
 
 @pytest.mark.parametrize(("cell", "what"), FAULTS)
 def test_conversation_that_cannot_be_read_is_dropped_whole_and_counted(tmp_path: Path, cell: Any, what: str) -> None:
-    """Also its sound messages: half a conversation may end where the doctor has not yet answered."""
+    """Its valid messages too: a partial conversation may end before the doctor's answer."""
     begun = [*SHORT, *cell] if isinstance(cell, list) else cell
     bad = BadRows("drop")
     frame = frame_of(tmp_path, [begun, LONG, cell], bad)
@@ -245,11 +260,11 @@ def test_column_that_holds_no_messages_names_what_is_expected(tmp_path: Path) ->
     assert '"role": "user"' in caught.value.hint
 
 
-# On its way to the model
+# Preparation
 
 
 def test_doctor_is_learned_in_every_turn_and_the_patient_in_none(cache: Path, tmp_path: Path) -> None:
-    cells = [said("d:Hello!") + chat(number, 1 + number % 3) + said("p:Thanks.") for number in range(60)]
+    cells = [to_messages("d:Hello!") + chat(number, 1 + number % 3) + to_messages("p:Thanks.") for number in range(60)]
     prepared = prepared_from(write(tmp_path / "chats.parquet", cells))
     assert prepared.report["rows_in"] == prepared.report["rows_out"] == 60
     seen = 0
@@ -258,10 +273,10 @@ def test_doctor_is_learned_in_every_turn_and_the_patient_in_none(cache: Path, tm
         for row in range(len(store)):
             texts, ids, parts = store.texts(row), store.input_ids(row), store.parts(row)
             number = texts["row"]
-            told = [consultation(number * 10 + turn) for turn in range(1 + number % 3)]
-            assert (texts["question"], texts["answer"]) == told[0]
-            assert prepared.tokenizer.decode(ids[parts == ANSWER]) == "".join(f" {a}{END}" for _, a in told)
-            assert prepared.tokenizer.decode(ids[parts == QUESTION]) == "".join(f" {q}" for q, _ in told)
+            exchanges = [consultation(number * 10 + turn) for turn in range(1 + number % 3)]
+            assert (texts["question"], texts["answer"]) == exchanges[0]
+            assert prepared.tokenizer.decode(ids[parts == ANSWER]) == "".join(f" {a}{END}" for _, a in exchanges)
+            assert prepared.tokenizer.decode(ids[parts == QUESTION]) == "".join(f" {q}" for q, _ in exchanges)
             seen += 1
         table = pq.read_table(prepared.folder / f"{split}.parquet").to_pylist()
         assert [(row["question"], row["answer"]) for row in table] == [
@@ -271,10 +286,10 @@ def test_doctor_is_learned_in_every_turn_and_the_patient_in_none(cache: Path, tm
 
 
 def test_chunks_without_a_conversation_do_no_harm(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stretch of a file may be all bad, or all without a reply."""
+    """All rows of a chunk may be bad, or without a reply."""
     monkeypatch.setattr(table_files, "CHUNK", 4)
     cells: list[Any] = [chat(number) for number in range(40)]
-    cells[4:8], cells[12:16] = ["not JSON"] * 4, [said("p:Anyone?")] * 4
+    cells[4:8], cells[12:16] = ["not JSON"] * 4, [to_messages("p:Anyone?")] * 4
     path = write(tmp_path / "chats.csv", cells)
     prepared = prepared_from(path, on_bad_row="drop")
     report = prepared.report
@@ -286,10 +301,12 @@ def test_chunks_without_a_conversation_do_no_harm(cache: Path, tmp_path: Path, m
 
 
 def test_exchange_that_a_rule_drops_ends_its_conversation(cache: Path, tmp_path: Path) -> None:
-    """What follows would answer a question that is not there."""
+    """The next exchange would refer to one that is missing."""
     cells = [chat(number) for number in range(40)]
-    cells[0] = said("p:First?", "d:Rest for a few days then.", "p:Second?", "d: ", "p:Third?", "d:Walk for an hour.")
-    cells[1] = said("p:Alone?", "d: ", "p:Still?", "d:Walk for an hour or two.")
+    cells[0] = to_messages(
+        "p:First?", "d:Rest for a few days then.", "p:Second?", "d: ", "p:Third?", "d:Walk for an hour."
+    )
+    cells[1] = to_messages("p:Alone?", "d: ", "p:Still?", "d:Walk for an hour or two.")
     prepared = prepared_from(write(tmp_path / "chats.jsonl", cells))
     report = prepared.report
     assert (report["rules"]["blank"], report["shortened"], report["rows_out"]) == (1, 1, 39)
@@ -299,9 +316,12 @@ def test_exchange_that_a_rule_drops_ends_its_conversation(cache: Path, tmp_path:
 
 
 def test_short_reply_is_dropped_alone_and_kept_within_a_conversation(cache: Path, tmp_path: Path) -> None:
-    """A doctor who asks back says little."""
+    """A doctor's question is short."""
     cells = [chat(number) for number in range(40)]
-    cells[0], cells[1] = said("p:It hurts.", "d:Where?", "p:Here.", "d:Rest it."), said("p:It itches.", "d:Where?")
+    cells[0], cells[1] = (
+        to_messages("p:It hurts.", "d:Where?", "p:Here.", "d:Rest it."),
+        to_messages("p:It itches.", "d:Where?"),
+    )
     prepared = prepared_from(write(tmp_path / "chats.jsonl", cells))
     assert (prepared.report["rules"]["too_short"], prepared.report["rows_out"]) == (1, 39)
     texts = [row for split in SPLITS for row in pq.read_table(prepared.folder / f"{split}.parquet").to_pylist()]
@@ -309,9 +329,14 @@ def test_short_reply_is_dropped_alone_and_kept_within_a_conversation(cache: Path
 
 
 def test_conversations_that_begin_alike_and_go_on_differently_are_no_duplicates(cache: Path, tmp_path: Path) -> None:
-    """Nor is one whose texts only join to the same; but they begin with one question, and stand on one side."""
+    """Nor are conversations whose joined texts are equal; but they share the first question and so the split."""
     cells = [chat(number) for number in range(40)]
-    cells += [[*chat(0), *said("p:And then?", "d:Walk for an hour.")], chat(1), said("p:a\nb", "d:c"), chat(0, 1)]
+    cells += [
+        [*chat(0), *to_messages("p:And then?", "d:Walk for an hour.")],
+        chat(1),
+        to_messages("p:a\nb", "d:c"),
+        chat(0, 1),
+    ]
     prepared = prepared_from(write(tmp_path / "chats.jsonl", cells), rules={"too_short": False})
     assert (prepared.report["rules"]["duplicate"], prepared.report["rows_out"]) == (1, 43)
     sides = {

@@ -1,4 +1,4 @@
-"""Kaggle and the Hub, spoken to on this machine: what arrives, and what is said when nothing does."""
+"""Downloads from local stand-ins for Kaggle and the Hub, and the messages when they fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ARRIVED = {"train.csv": mark_of(TABLE)}
 HUB = "hub:clinic/consultations"
 KAGGLE = "kaggle:clinic/consultations"
 KAGGLE_PORT = 7777  # the only one for KAGGLE_API_ENVIRONMENT=TEST
-PATIENCE = 120  # seconds of waiting between tries, all together, before a person takes it for dead
+PATIENCE = 120  # seconds of waiting between attempts, in total, before a user takes the command for hung
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -42,21 +42,21 @@ def worker() -> Iterator[Worker]:
 
 @pytest.fixture
 def ask(worker: Worker, tmp_path: Path) -> Ask:
-    """Fetches a source, a tokenizer or a base in a process with a home of its own; says what came of it."""
+    """Fetches a source, a tokenizer or a base in a process with its own home folder, and returns the result."""
 
     def run(what: str, name: str, **settings: str) -> dict[str, Any]:
-        told = worker.ask(tmp_path / "home", what, name, **settings)
-        assert told.pop("slept") < PATIENCE
-        return told
+        result = worker.ask(tmp_path / "home", what, name, **settings)
+        assert result.pop("slept") < PATIENCE
+        return result
 
     return run
 
 
-def refusal(told: dict[str, Any], *parts: str) -> str:
-    """Both lines of an error, after a look whether they are two and hold these parts."""
-    assert set(told) == {"what", "mend"}
-    assert "Traceback" not in told["what"]
-    text = f"{told['what']}\n{told['mend']}"
+def refusal(result: dict[str, Any], *parts: str) -> str:
+    """Returns both lines of an error, checked to be two and to contain the parts."""
+    assert set(result) == {"what", "mend"}
+    assert "Traceback" not in result["what"]
+    text = f"{result['what']}\n{result['mend']}"
     assert text.count("\n") == 1
     for part in parts:
         assert part in text
@@ -64,14 +64,14 @@ def refusal(told: dict[str, Any], *parts: str) -> str:
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port that no server listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def first(replies: list[Reply], answer: Answer, method: str, part: str) -> Answer:
-    """A server that gives these replies to the first requests of one kind, and then what it knows."""
+    """A server that gives these replies to the first requests of one kind, and then its normal answers."""
 
     def either(request: Request) -> Reply:
         return replies.pop(0) if replies and request.method == method and part in request.path else answer(request)
@@ -85,8 +85,8 @@ def first(replies: list[Reply], answer: Answer, method: str, part: str) -> Answe
 def test_hub_data_set_arrives_as_tables_without_the_rest(ask: Ask) -> None:
     files = {"data/train.csv": TABLE, "more/LAST.CSV": b"input,output\n", "README.md": b"# Words", "w.bin": b"0000"}
     with serving(hub(files)) as server:
-        told = ask("source", HUB, HF_ENDPOINT=server.address)
-    assert told["files"] == {"train.csv": mark_of(TABLE), "LAST.CSV": mark_of(b"input,output\n")}
+        result = ask("source", HUB, HF_ENDPOINT=server.address)
+    assert result["files"] == {"train.csv": mark_of(TABLE), "LAST.CSV": mark_of(b"input,output\n")}
     assert not [r for r in server.seen if r.path.endswith((".md", ".bin"))]
 
 
@@ -96,8 +96,8 @@ def test_hub_shards_come_from_a_storage_that_never_sees_the_token(ask: Ask, tmp_
         pd.DataFrame({"input": [f"question {number}"], "output": ["answer"]}).to_parquet(tmp_path / "shard")
         files[f"data/train-0000{number}-of-00002.parquet"] = (tmp_path / "shard").read_bytes()
     with serving(storage(by_mark(files))) as far, serving(hub(files, storage=far.address, token="secret")) as server:
-        told = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
-    assert told["files"] == {path.removeprefix("data/"): mark_of(body) for path, body in files.items()}
+        result = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
+    assert result["files"] == {path.removeprefix("data/"): mark_of(body) for path, body in files.items()}
     assert {r.headers.get("authorization") for r in server.seen} == {"Bearer secret"}
     assert len(far.asked()) == 2
     assert not [r for r in far.seen if "authorization" in r.headers]
@@ -131,12 +131,12 @@ def test_hub_data_set_without_tables(ask: Ask) -> None:
 
 def test_hub_data_set_that_is_not_there(ask: Ask) -> None:
     with serving(hub({}, name="clinic/other")) as server:
-        told = ask("source", HUB, HF_ENDPOINT=server.address)
-    refusal(told, HUB, "no such public repository", "--data.source FOLDER")
+        result = ask("source", HUB, HF_ENDPOINT=server.address)
+    refusal(result, HUB, "no such public repository", "--data.source FOLDER")
 
 
 @pytest.mark.parametrize(
-    ("settings", "gated", "said"),
+    ("settings", "gated", "message"),
     [
         ({}, False, "or it asks for a login"),
         ({}, True, "accepted its terms"),
@@ -144,18 +144,18 @@ def test_hub_data_set_that_is_not_there(ask: Ask) -> None:
         ({"HF_TOKEN": "wrong"}, True, "does not accept the token"),
     ],
 )
-def test_hub_without_the_right_token(ask: Ask, settings: dict[str, str], gated: bool, said: str) -> None:
+def test_hub_without_the_right_token(ask: Ask, settings: dict[str, str], gated: bool, message: str) -> None:
     with serving(hub(FILES, token="secret", gated=gated)) as server:
-        told = ask("source", HUB, HF_ENDPOINT=server.address, **settings)
-        refusal(told, HUB, said, "HF_TOKEN", "--data.source FOLDER")
+        result = ask("source", HUB, HF_ENDPOINT=server.address, **settings)
+        refusal(result, HUB, message, "HF_TOKEN", "--data.source FOLDER")
         assert ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret") == {"files": ARRIVED}
 
 
 def test_hub_terms_not_accepted_by_a_known_person(ask: Ask) -> None:
     waiting = Reply(403, b'{"error": "Your request awaits a review"}', {"X-Error-Code": "GatedRepo"})
     with serving(first([waiting] * 9, hub(FILES, token="secret"), "HEAD", "/resolve/")) as server:
-        told = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
-    refusal(told, HUB, "accepted its terms", server.address)
+        result = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
+    refusal(result, HUB, "accepted its terms", server.address)
 
 
 def test_hub_download_that_breaks_off_goes_on_where_it_ended(ask: Ask) -> None:
@@ -168,12 +168,12 @@ def test_hub_download_that_breaks_off_goes_on_where_it_ended(ask: Ask) -> None:
 
 @pytest.mark.parametrize(("cut", "ranges"), [(0, True), (CUT, False)])
 def test_hub_download_that_always_breaks_off(ask: Ask, cut: int, ranges: bool) -> None:
-    """One clear error in the end, and no half of a file that the next call would take for whole."""
+    """It ends with one clear error, and no partial file that the next call would take for complete."""
     files = {"train.csv": LARGE}
     far_away = storage(by_mark(files), [cut], ranges, forever=True)
     with serving(far_away) as far, serving(hub(files, storage=far.address)) as server:
-        told = ask("source", HUB, HF_ENDPOINT=server.address)
-        refusal(told, HUB, server.address, "--data.source FOLDER")
+        result = ask("source", HUB, HF_ENDPOINT=server.address)
+        refusal(result, HUB, server.address, "--data.source FOLDER")
         refusal(ask("source", HUB, HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1"), HUB)
         assert len(far.asked()) < 10
     with serving(hub(files)) as server:
@@ -190,7 +190,7 @@ def test_hub_half_of_a_file_of_untold_length_is_not_believed(ask: Ask) -> None:
 @pytest.mark.parametrize(("method", "part"), [("GET", "/revision/"), ("GET", "/tree/"), ("HEAD", "/resolve/")])
 @pytest.mark.parametrize("status", [429, 503])
 def test_hub_that_cannot_just_now(ask: Ask, status: int, method: str, part: str) -> None:
-    """Wherever it happens: one line that names the status, and no hour of silence because the Hub asks for one."""
+    """One line that names the status, wherever it happens, and no wait of an hour because the Hub asks for one."""
     later = Reply(status, headers={"Retry-After": "3600", "RateLimit": '"api";r=0;t=3600'})
     with serving(first([later] * 99, hub(FILES), method, part)) as server:
         refusal(ask("source", HUB, HF_ENDPOINT=server.address), HUB, str(status))
@@ -226,29 +226,29 @@ def test_hub_tokenizer_and_base_arrive_and_stay(ask: Ask, tokenizer: PreTrainedT
     files |= {"onnx/config.json": b"{}", "pytorch_model.bin": b"0", "README.md": b"# Words"}
     far_away = storage(by_mark(files))
     with serving(far_away) as far, serving(hub(files, "models", "clinic/words", storage=far.address)) as server:
-        told = ask("model", "clinic/words", HF_ENDPOINT=server.address)
+        result = ask("model", "clinic/words", HF_ENDPOINT=server.address)
         asked = len(server.seen)
-        assert ask("model", "clinic/words", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == told
+        assert ask("model", "clinic/words", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == result
         assert len(server.seen) == asked
-    arrived = told["tokenizer"]["tokenizer"]
+    arrived = result["tokenizer"]["tokenizer"]
     assert json.loads(arrived) == json.loads(store_tokenizer(tokenizer))
     assert restore_tokenizer(arrived).get_vocab() == tokenizer.get_vocab()
-    assert told["base"]["weights"] == sum(weight.double().sum().item() for weight in network.parameters())
+    assert result["base"]["weights"] == sum(weight.double().sum().item() for weight in network.parameters())
     assert not [r for r in server.seen if r.path.endswith(("onnx/config.json", ".bin", ".md"))]
 
 
 def test_hub_without_this_model(ask: Ask) -> None:
     with serving(hub({}, "models", "clinic/other")) as server:
-        told = ask("files", "clinic/words", HF_ENDPOINT=server.address)
-    refusal(told, "clinic/words", "no such public repository", "--model.base FOLDER")
+        result = ask("files", "clinic/words", HF_ENDPOINT=server.address)
+    refusal(result, "clinic/words", "no such public repository", "--model.base FOLDER")
 
 
 def test_the_command_ends_with_two_after_a_download_that_failed(ask: Ask, tmp_path: Path) -> None:
     command = "prepare --data.source sample --data.tokenizer clinic/words"
     with serving(hub({}, "models", "clinic/other")) as server:
-        told = ask("command", command, HF_ENDPOINT=server.address, LIGHTNING_MED_CACHE=str(tmp_path / "cache"))
+        result = ask("command", command, HF_ENDPOINT=server.address, LIGHTNING_MED_CACHE=str(tmp_path / "cache"))
     printed = (tmp_path / "home" / "output.txt").read_text(encoding="utf-8")
-    assert told == {"status": 2}, printed
+    assert result == {"status": 2}, printed
     assert "lightning-med: clinic/words: the Hub has no such public repository" in printed
     assert "--data.tokenizer FOLDER" in printed
     assert "Traceback" not in printed
@@ -274,13 +274,13 @@ def kaggle_port() -> int:
 
 
 def test_kaggle_data_set_arrives_and_stays(ask: Ask, kaggle_port: int) -> None:
-    """By kagglehub's own way of being tested; the tests below put another address in place of Kaggle's."""
+    """With kagglehub's own test setting; the tests below replace Kaggle's address."""
     archive = Reply(body=packed({"dialogues.csv": TABLE, "notes.txt": b"no table"}), headers={"Content-Type": "a/zip"})
     with serving(kaggle(archive), kaggle_port):
-        told = ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST")
-    assert told["files"] == {"dialogues.csv": mark_of(TABLE)}
+        result = ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST")
+    assert result["files"] == {"dialogues.csv": mark_of(TABLE)}
     with serving(kaggle(Reply(500)), kaggle_port):  # the second time only the version is asked for
-        assert ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST") == told
+        assert ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST") == result
 
 
 BASIC = f"Basic {base64.b64encode(b'ada:key').decode()}"
@@ -315,8 +315,8 @@ def test_kaggle_credentials_open_the_door_and_stay_with_kaggle(
 def test_kaggle_without_credentials(ask: Ask, status: int) -> None:
     refused = Reply(status, json.dumps({"code": status, "message": "Permission denied"}).encode())
     with serving(kaggle(refused, refused)) as server:
-        told = ask("source", KAGGLE, KAGGLE=server.address)
-    refusal(told, KAGGLE, str(status), "without credentials", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "FILE.csv")
+        result = ask("source", KAGGLE, KAGGLE=server.address)
+    refusal(result, KAGGLE, str(status), "without credentials", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "FILE.csv")
 
 
 def test_kaggle_credentials_that_are_broken(ask: Ask, tmp_path: Path) -> None:
@@ -328,8 +328,8 @@ def test_kaggle_credentials_that_are_broken(ask: Ask, tmp_path: Path) -> None:
 
 def test_kaggle_data_set_that_is_not_there(ask: Ask) -> None:
     with serving(kaggle(Reply(500))) as server:
-        told = ask("source", "kaggle:clinic/nothing", KAGGLE=server.address)
-    refusal(told, "kaggle:clinic/nothing", "404", "kaggle.com/datasets/clinic/nothing", "--data.source FILE.csv")
+        result = ask("source", "kaggle:clinic/nothing", KAGGLE=server.address)
+    refusal(result, "kaggle:clinic/nothing", "404", "kaggle.com/datasets/clinic/nothing", "--data.source FILE.csv")
 
 
 @pytest.mark.parametrize("name", ["consultations", "clinic/consultations/versions/last"])
@@ -338,8 +338,8 @@ def test_kaggle_name_that_cannot_be_one(ask: Ask, name: str) -> None:
 
 
 def test_kaggle_unreachable(ask: Ask) -> None:
-    told = ask("source", KAGGLE, KAGGLE=f"http://127.0.0.1:{closed_port()}")
-    refusal(told, f"{KAGGLE}: Kaggle cannot be reached", "--data.source FILE.csv")
+    result = ask("source", KAGGLE, KAGGLE=f"http://127.0.0.1:{closed_port()}")
+    refusal(result, f"{KAGGLE}: Kaggle cannot be reached", "--data.source FILE.csv")
 
 
 def test_kaggle_data_set_once_fetched_is_read_without_kaggle(ask: Ask, tmp_path: Path) -> None:
@@ -357,8 +357,8 @@ def test_kaggle_data_set_once_fetched_is_read_without_kaggle(ask: Ask, tmp_path:
 def test_kaggle_download_that_breaks_off_ends_whole(ask: Ask, ranges: bool) -> None:
     far_away = storage({"/archive.zip": packed({"train.csv": LARGE})}, [CUT], ranges)
     with serving(far_away) as far, serving(kaggle_with(far.address)) as server:
-        told = ask("source", KAGGLE, KAGGLE=server.address)
-    assert told == {"files": {"train.csv": mark_of(LARGE)}}
+        result = ask("source", KAGGLE, KAGGLE=server.address)
+    assert result == {"files": {"train.csv": mark_of(LARGE)}}
     assert [r.headers["range"] for r in far.asked() if "range" in r.headers] == [f"bytes={CUT // 2**20 * 2**20}-"]
 
 
@@ -368,11 +368,11 @@ def test_kaggle_download_that_always_breaks_off(ask: Ask) -> None:
         serving(storage(archive, [CUT, CUT, 0], forever=True)) as far,
         serving(kaggle_with(far.address)) as server,
     ):
-        told = ask("source", KAGGLE, KAGGLE=server.address)
-        refusal(told, KAGGLE, "broke off", "Start again", "--data.source FILE.csv")
+        result = ask("source", KAGGLE, KAGGLE=server.address)
+        refusal(result, KAGGLE, "broke off", "Start again", "--data.source FILE.csv")
     with serving(storage(archive)) as far, serving(kaggle_with(far.address)) as server:
-        told = ask("source", KAGGLE, KAGGLE=server.address)
-    assert told == {"files": {"train.csv": mark_of(LARGE)}}
+        result = ask("source", KAGGLE, KAGGLE=server.address)
+    assert result == {"files": {"train.csv": mark_of(LARGE)}}
     assert f"bytes={CUT // 2**20 * 2**20}-" in [r.headers.get("range") for r in far.asked()]
 
 
@@ -383,7 +383,7 @@ def damaged() -> bytes:
 
 @pytest.mark.parametrize("body", [packed({"dialogues.csv": TABLE * 50})[:-40], b"<html>Sign in</html>", damaged()])
 def test_kaggle_download_that_is_no_archive(ask: Ask, body: bytes) -> None:
-    """What is said is about the download, not about the name; and what came is not the beginning of the next one."""
+    """The message is about the download, not the name, and the next download does not resume from the bad one."""
     with serving(storage({"/archive.zip": body})) as far, serving(kaggle_with(far.address)) as server:
         text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "cannot be used", "FILE.csv")
         assert "is not a data set's name" not in text
@@ -392,13 +392,13 @@ def test_kaggle_download_that_is_no_archive(ask: Ask, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("where", ["GetDataset", "DownloadDataset", "archive.zip"])
-@pytest.mark.parametrize(("status", "said"), [(429, "too many requests"), (503, "on its side")])
-def test_kaggle_that_cannot_just_now(ask: Ask, status: int, said: str, where: str) -> None:
+@pytest.mark.parametrize(("status", "message"), [(429, "too many requests"), (503, "on its side")])
+def test_kaggle_that_cannot_just_now(ask: Ask, status: int, message: str, where: str) -> None:
     page = Reply(status, b"<html>Later</html>", {"Content-Type": "text/html", "Retry-After": "3600"})
     far_away = first([page] * 9, storage({"/archive.zip": packed(FILES)}), "GET", where)
     with serving(far_away) as far, serving(first([page] * 9, kaggle_with(far.address), "POST", where)) as server:
-        told = ask("source", KAGGLE, KAGGLE=server.address)
-    refusal(told, KAGGLE, str(status), said, "later", "--data.source FILE.csv")
+        result = ask("source", KAGGLE, KAGGLE=server.address)
+    refusal(result, KAGGLE, str(status), message, "later", "--data.source FILE.csv")
 
 
 def test_kaggle_behind_a_login_page(ask: Ask) -> None:
@@ -434,9 +434,9 @@ def test_a_terminal_shows_how_far_a_download_is(worker: Worker, tmp_path: Path, 
         serving(kaggle_with(far.address)) as the_kaggle,
     ):
         settings = {"HF_ENDPOINT": the_hub.address, "KAGGLE": the_kaggle.address}
-        told = worker.ask(tmp_path / "home", "source", door, output=os.ttyname(theirs), **settings)
+        result = worker.ask(tmp_path / "home", "source", door, output=os.ttyname(theirs), **settings)
     os.close(theirs)
     reader.join()
     os.close(ours)
-    assert told["files"] == {"train.csv": mark_of(LARGE)}
+    assert result["files"] == {"train.csv": mark_of(LARGE)}
     assert b"100%" in terminal

@@ -1,4 +1,4 @@
-"""The data page: whole in itself, safe with any text, complete, and the same each time."""
+"""The data page: self-contained, safe with any text, complete and reproducible."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from lightning_med.data.cleaning.cleaning_rules import RULES as CLEANING
-from lightning_med.data.report.charts import histogram, stack
-from lightning_med.data.report.html_elements import changed, number, percent, text
-from lightning_med.data.report.html_page import page
-from lightning_med.data.report.html_sections import RULES
+from lightning_med.data.cleaning.cleaning_rules import RULES
+from lightning_med.data.report.charts import make_histogram, stack_segments
+from lightning_med.data.report.html_page import load_environment, render_page
+from lightning_med.data.report.labels import RULE_TITLES
+from lightning_med.data.report.number_format import format_number, format_percent, make_visible
+from lightning_med.data.report.text_diff import mark_changes
 
 SPLITS = ("train", "validation", "test")
 EVIL = (
     "<script>alert('x')</script><img src=https://x.example/a.png onerror=\"x\">&amp;\ud800\x00\u202e${style}$style]]>"
+    "{{ 7 * 7 }}{% include 'page.css' %}"
 )
 
 
@@ -89,7 +91,7 @@ REPORT: dict[str, Any] = {
 
 
 def with_evil(value: Any) -> Any:
-    """The report with every text that a table, a setting or a file name could bring replaced by a hostile one."""
+    """Replaces every text that a table, a setting or a file name can contain by a hostile one."""
     if isinstance(value, dict):
         return {key: with_evil(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -98,7 +100,7 @@ def with_evil(value: Any) -> Any:
 
 
 class Balanced(HTMLParser):
-    """Raises where a tag is not closed in its place; collects attributes and words."""
+    """Raises if tags are not balanced; collects attributes and visible text."""
 
     VOID = frozenset({"meta", "link", "br", "img"})
 
@@ -154,8 +156,8 @@ EMPTY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("report", [REPORT, with_evil(REPORT), *EMPTY.values()], ids=["full", "evil", *EMPTY])
-def test_page_is_whole_in_itself(report: dict[str, Any]) -> None:
-    html = page(report)
+def test_page_is_self_contained(report: dict[str, Any]) -> None:
+    html = render_page(report)
     html.encode()
     parsed = Balanced(html)
     assert html.startswith("<!doctype html>")
@@ -176,14 +178,14 @@ def test_page_is_whole_in_itself(report: dict[str, Any]) -> None:
 
 
 def test_hostile_texts_stay_texts() -> None:
-    html = page(with_evil(REPORT))
+    html = render_page(with_evil(REPORT))
     assert "<script" not in html
     assert "<img" not in html
     assert "\x00" not in html
     assert html.count("<style>") == 1
     shown = Balanced(html).words
     assert "<script>alert('x')</script>" in shown
-    assert "${style}$style]]>" in shown
+    assert "${style}$style]]>{{ 7 * 7 }}{% include 'page.css' %}" in shown
     assert "&amp;" in shown
 
 
@@ -192,7 +194,7 @@ def test_names_of_parts_are_not_trusted_either() -> None:
     for part in ("rules", "effects", "private", "recipe"):
         report[part] = {**report[part], EVIL: "off" if part == "effects" else 1}
     report["examples"][EVIL] = report["examples"]["whitespace"]
-    assert "<script" not in page(report)
+    assert "<script" not in render_page(report)
 
 
 FIGURES = """
@@ -205,16 +207,16 @@ FIGURES = """
 
 
 def test_every_figure_is_there() -> None:
-    shown = " ".join(Balanced(page(REPORT)).words.split())
+    shown = " ".join(Balanced(render_page(REPORT)).words.split())
     numbers = set(re.findall(r"[\d.,]*\d%?", shown))
     assert {figure.rstrip(",") for figure in FIGURES.split()} <= numbers
-    for said in [
+    for text in [
         *REPORT["private"],
         *(opening["text"] for opening in REPORT["openings"]),
         "fever",
         REPORT["fingerprint"],
     ]:
-        assert said in shown
+        assert text in shown
     for row in REPORT["rows"]:
         assert f"{row['source']} , row {row['row']}" in shown
         assert " ".join(row["question"].split()) in shown
@@ -225,50 +227,50 @@ def test_every_figure_is_there() -> None:
 
 
 def test_headline_tells_rows_in_and_out() -> None:
-    shown = " ".join(Balanced(page(REPORT)).words.split())
+    shown = " ".join(Balanced(render_page(REPORT)).words.split())
     assert "109,233 consultations from 112,165 rows" in shown
     assert "32,136 Most often: names of persons." in shown
     assert "Training 92,848 (85.0%)" in shown
 
 
 def test_equal_reports_give_equal_pages() -> None:
-    assert page(REPORT) == page(json.loads(json.dumps(REPORT)))
+    assert render_page(REPORT) == render_page(json.loads(json.dumps(REPORT)))
 
 
-def test_what_is_not_there_is_said_in_words() -> None:
-    shown = Balanced(page(EMPTY["all empty"])).words
+def test_missing_figures_are_explained() -> None:
+    shown = Balanced(render_page(EMPTY["all empty"])).words
     for words in ("No rule was applied", "No row is in any split", "No lengths were measured", "None found", "no file"):
         assert words in shown
     assert "None " not in shown.replace("None found", "")
-    assert "nan" not in Balanced(page(EMPTY["three rows"])).words
+    assert "nan" not in Balanced(render_page(EMPTY["three rows"])).words
 
 
 @pytest.mark.parametrize("searched", [True, False])
 def test_private_data_switched_off_is_not_none_found(searched: bool) -> None:
     report = {**REPORT, "private": {}, "recipe": {"private_data": searched}}
-    shown = Balanced(page(report)).words
+    shown = Balanced(render_page(report)).words
     assert ("none found" in shown, "switched off" in shown) == (searched, not searched)
     assert ("keeps its private data" in shown) != searched
     assert "For research and education" in shown
 
 
 def test_a_rule_without_a_title_goes_by_its_name() -> None:
-    shown = " ".join(Balanced(page(REPORT)).words.split())
+    shown = " ".join(Balanced(render_page(REPORT)).words.split())
     assert "Own rule 7" in shown
     assert "Switched off: markup of web pages" in shown
 
 
 def test_every_cleaning_rule_has_a_title() -> None:
-    assert {rule.name for rule in CLEANING} <= set(RULES)
+    assert {rule.name for rule in RULES} <= set(RULE_TITLES)
 
 
 def test_line_breaks_of_a_consultation_stay() -> None:
-    assert "It hurts.\n\nDoctor: Where?\n\nHere." in page(REPORT)
-    assert "white-space: pre-wrap" in page(REPORT)
+    assert "It hurts.\n\nDoctor: Where?\n\nHere." in render_page(REPORT)
+    assert "white-space: pre-wrap" in render_page(REPORT)
 
 
 def test_pictures_have_a_text_in_their_place() -> None:
-    parsed = Balanced(page(REPORT))
+    parsed = Balanced(render_page(REPORT))
     pictures = parsed.tags("svg")
     assert len([picture for picture in pictures if picture.get("role") == "img"]) == 4
     assert all(picture.get("aria-label") or picture.get("aria-hidden") == "true" for picture in pictures)
@@ -292,7 +294,8 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_colours_can_be_read(scheme: int) -> None:
     blocks = [
-        re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block) for block in re.findall(r":root \{(.*?)\}", page({}), re.S)
+        re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)
+        for block in re.findall(r":root \{(.*?)\}", render_page({}), re.S)
     ]
     colours = dict(blocks[scheme])
     for name in ("ink", "muted", "accent"):
@@ -305,58 +308,82 @@ def test_colours_can_be_read(scheme: int) -> None:
         assert contrast(colours[name], colours["track"]) >= 3
 
 
+def draw(macro: str, *arguments: Any) -> str:
+    """Renders a macro of the charts."""
+    return str(getattr(load_environment().get_template("charts.html.jinja").module, macro)(*arguments))
+
+
+def draw_histogram(lengths: dict[str, Any], limit: int | None = None) -> str:
+    part = {"title": "Whole", "histogram": make_histogram(lengths, limit), "p50": 1, "p90": 2, "p99": 3, "max": 4}
+    return draw("histogram", part, limit)
+
+
 def test_histogram_counts_the_tail_and_marks_the_limit() -> None:
     edges = list(range(0, 1001, 10))
     train = [10] * 20 + [0] * 79 + [1]
     lengths = {"edges": edges, "train": train, "validation": [0] * 100, "test": [0] * 100, "max": 999}
-    picture, beyond = histogram(lengths, "Whole", 250)
-    assert "limit 250" in picture
-    assert beyond == "1 row (0.5%) is longer than 250 tokens."
-    picture, beyond = histogram(lengths, "Whole", 900)
-    assert "limit 900" not in picture
-    assert beyond == "1 row (0.5%) is longer than 200 tokens. The limit, 900 tokens, lies beyond the axis."
+    histogram = make_histogram(lengths, 250)
+    assert histogram is not None
+    assert "limit 250" in draw_histogram(lengths, 250)
+    assert histogram.note == "1 row (0.5%) is longer than 250 tokens."
+    histogram = make_histogram(lengths, 900)
+    assert histogram is not None
+    assert "limit 900" not in draw_histogram(lengths, 900)
+    assert histogram.note == "1 row (0.5%) is longer than 200 tokens. The limit, 900 tokens, lies beyond the axis."
 
 
 def test_histogram_of_nothing_is_nothing() -> None:
     for lengths in ({}, {"edges": [0, 1], "train": [0]}, {"edges": [], "train": []}, {"edges": [0], "train": [3]}):
-        assert histogram(lengths, "Whole", 512) == ("", "")
+        assert make_histogram(lengths, 512) is None
 
 
 def test_histogram_compares_shares() -> None:
     lengths = {"edges": [0, 10, 20], "train": [600, 400], "test": [3, 2], "validation": [0, 0]}
-    outlines = re.findall(r'class="line (\w+)" d="([^"]+)"', histogram(lengths, "Answer")[0])
+    outlines = re.findall(r'class="line (\w+)" d="([^"]+)"', draw_histogram(lengths))
     assert [split for split, _ in outlines] == ["train", "test"]
     assert outlines[0][1] == outlines[1][1]
 
 
 def test_stack_of_nothing() -> None:
-    assert "Training 0 (–)" in stack([("Training", "train", 0)], "Rows")
+    assert list(stack_segments({"train": 0})) == []
+    assert "Training 0 (–)" in draw("stack", {"train": 0}, "Rows")
 
 
 def test_differences_are_marked_and_visible() -> None:
-    assert changed("pain.Take", "pain. Take") == ("pain.Take", "pain.<ins>·</ins>Take")
-    assert changed("a  b", "a b") == ("a <del>·</del>b", "a b")
-    assert changed("pa\u200bin", "pain") == ("<del>pa‹U+200B›in</del>", "<ins>pain</ins>")
-    assert changed("<b>", "") == ("<del>&lt;b&gt;</del>", "")
+    assert mark_changes("pain.Take", "pain. Take") == (
+        [("", "pain."), ("", "Take")],
+        [("", "pain."), ("ins", "·"), ("", "Take")],
+    )
+    assert mark_changes("a  b", "a b") == ([("", "a "), ("del", "·"), ("", "b")], [("", "a "), ("", "b")])
+    assert mark_changes("pa\u200bin", "pain") == ([("del", "pa‹U+200B›in")], [("ins", "pain")])
+    assert mark_changes("<b>", "") == ([("del", "<b>")], [])
+
+
+def test_marked_differences_are_escaped() -> None:
+    report = copy.deepcopy(REPORT)
+    report["examples"]["whitespace"][0] |= {"before": "<b>a  b", "after": "a b"}
+    html = render_page(report)
+    assert '<p dir="auto"><del>&lt;b&gt;</del>a <del>·</del>b</p>' in html
+    assert '<p dir="auto">a b</p>' in html
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "said"),
+    ("part", "whole", "expected"),
     [
         (0, 5, "0.0%"),
-        (1, 100_000, "&lt;0.1%"),
-        (99_999, 100_000, "&gt;99.9%"),
+        (1, 100_000, "<0.1%"),
+        (99_999, 100_000, ">99.9%"),
         (5, 5, "100.0%"),
         (1, 0, "–"),
         (None, 1, "–"),
     ],
 )
-def test_shares(part: float | None, whole: float, said: str) -> None:
-    assert percent(part, whole) == said
+def test_shares(part: float | None, whole: float, expected: str) -> None:
+    assert format_percent(part, whole) == expected
 
 
 def test_figures() -> None:
-    assert [number(value) for value in (1234567, 1.0, 0.0123, None, float("inf"), True)] == [
+    assert [format_number(value) for value in (1234567, 1.0, 0.0123, None, float("inf"), True)] == [
         "1,234,567", "1", "0.0123", "–", "–", "True",
     ]  # fmt: skip
-    assert text("\x1b[31m\ud83d") == "␛[31m?"
+    assert make_visible("\x1b[31m\ud83d") == "␛[31m?"

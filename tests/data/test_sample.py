@@ -28,8 +28,8 @@ def test_sample_is_what_its_script_writes(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_seed_fixes_every_choice() -> None:
-    assert write.consultations(70, 1) == write.consultations(70, 1)
-    assert write.consultations(70, 1) != write.consultations(70, 2)
+    assert write.write_consultations(70, 1) == write.write_consultations(70, 1)
+    assert write.write_consultations(70, 1) != write.write_consultations(70, 2)
 
 
 def test_sample_is_of_a_useful_size(rows: list[dict[str, str]]) -> None:
@@ -50,6 +50,6 @@ def test_sample_needs_no_cleaning(rows: list[dict[str, str]]) -> None:
     for row in rows:
         assert normalize_whitespace(row["input"]) == row["input"] != ""
         assert normalize_whitespace(row["output"]) == row["output"] != ""
-        assert "<" not in row["input"] + row["output"]  # a word that was not filled in
+        assert "<" not in row["input"] + row["output"]  # a placeholder that was not replaced
     keys = WordHashes.of(pa.array([row["input"] for row in rows], pa.large_string())).keys()
     assert len(set(keys.tolist())) == len(rows)

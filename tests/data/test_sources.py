@@ -1,4 +1,4 @@
-"""Tables of every kind are read alike, and a bad one is named with the way to mend it."""
+"""All table formats give the same rows; an error names the file and how to fix it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = [("My tongue hurts, badly.", 'Rinse. "Salt" helps.'), ("NA", "None"), ("I
 
 
 def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str, str] = ("input", "output")) -> Path:
-    """Writes rows in the form that the path's ending says."""
+    """Writes rows in the format of the path's suffix."""
     records = [dict(zip(names, row, strict=True)) for row in rows]
     match path.suffix.lower():
         case ".csv" | ".tsv":
@@ -42,7 +42,7 @@ def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str
 
 
 def frame_of(path: Path | str, question: str = "input", answer: str = "output", **others: str) -> pd.DataFrame:
-    """All rows of a source, as they are read."""
+    """Reads all rows of a source."""
     source, bad = Source(str(path), question, answer, **others), BadRows()
     return pd.concat([frame for file in find_files(source.path) for frame in read_frames(source, file, bad)])
 
@@ -67,7 +67,7 @@ def refused_preparation(source: Path | str, cache: Path) -> InputError:
 
 
 @pytest.mark.parametrize("suffix", table_files.SUFFIXES)
-def test_every_kind_of_table_reads_alike(tmp_path: Path, suffix: str) -> None:
+def test_all_table_formats_give_the_same_rows(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}")
     frame = frame_of(path)
     assert list(frame.columns) == ["question", "answer", "row"]
@@ -134,7 +134,7 @@ def test_null_and_missing_keys_of_json_are_null(tmp_path: Path) -> None:
 
 def test_parquet_dictionary_columns_are_text(tmp_path: Path) -> None:
     columns = {
-        name: pa.array([row[at] for row in ROWS]).dictionary_encode() for at, name in enumerate(("input", "output"))
+        name: pa.array([row[i] for row in ROWS]).dictionary_encode() for i, name in enumerate(("input", "output"))
     }
     pq.write_table(pa.table(columns), tmp_path / "notes.parquet")
     assert texts(tmp_path / "notes.parquet") == ROWS

@@ -1,4 +1,4 @@
-"""No spreadsheet runs what a patient wrote, and nothing of it is lost."""
+"""No spreadsheet runs a text of a consultation, and every text can be restored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.report.data_report import write_report
-from lightning_med.data.report.spreadsheet import disarm, is_armed, write_csv
+from lightning_med.data.report.spreadsheet import escape_formula, unescape_formula, write_csv
 from lightning_med.data.splits.group_split import SPLITS
 from tests.conftest import consultation
 
@@ -25,31 +25,31 @@ TEXTS = st.one_of(st.text(), st.text("'=+-@\t\r\n ,\"a", max_size=8))
 
 
 def cells(written: str) -> list[list[str]]:
-    """What a program reads, strictly."""
+    """The cells that a strict reader finds."""
     return list(csv.reader(io.StringIO(written.removeprefix("\ufeff"), newline=""), strict=True))
 
 
 @given(TEXTS)
 def test_a_text_comes_back_and_begins_with_nothing_that_runs(text: str) -> None:
-    safe = disarm(text)
-    assert is_armed(safe) == text
+    safe = escape_formula(text)
+    assert unescape_formula(safe) == text
     assert safe[:1] not in {"=", "+", "-", "@", "\t", "\r"}
     assert safe in (text, f"'{text}")
 
 
 @given(TEXTS, TEXTS)
 def test_no_two_texts_become_one(one: str, other: str) -> None:
-    assert (disarm(one) == disarm(other)) == (one == other)
+    assert (escape_formula(one) == escape_formula(other)) == (one == other)
 
 
 @pytest.mark.parametrize("text", [*FORMULAS, *(f"'{text}" for text in FORMULAS), "''=1+1"])
-def test_formulas_and_what_looks_like_a_disarmed_one_get_an_apostrophe(text: str) -> None:
-    assert disarm(text) == f"'{text}"
+def test_formulas_and_what_looks_like_an_escaped_one_get_an_apostrophe(text: str) -> None:
+    assert escape_formula(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["", "a=b", "It hurts - badly", "'quoted'", "' =1", "5-7 days", "don't", "1+1=2"])
 def test_other_texts_stay_as_they_are(text: str) -> None:
-    assert disarm(text) == is_armed(text) == text
+    assert escape_formula(text) == unescape_formula(text) == text
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
@@ -58,7 +58,7 @@ def test_a_frame_comes_back_from_its_csv(rows: list[tuple[str, str]]) -> None:
     assert written.startswith("\ufeff")
     header, *found = cells(written)
     assert header == ["question", "answer"]
-    assert [tuple(map(is_armed, row)) for row in found] == rows
+    assert [tuple(map(unescape_formula, row)) for row in found] == rows
     assert not [cell for row in found for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
 
 
@@ -80,7 +80,9 @@ def test_sample_of_a_hostile_table_is_safe_and_whole(cache: Path, tmp_path: Path
     header, *found = cells(written)
     assert len(found) == 60
     assert not [cell for row in found for cell in row if cell[:1] in ("=", "+", "-", "@")]
-    sampled = {tuple(is_armed(row[header.index(name)]) for name in ("source", "question", "answer")) for row in found}
+    sampled = {
+        tuple(unescape_formula(row[header.index(name)]) for name in ("source", "question", "answer")) for row in found
+    }
     kept = [row for split in SPLITS for row in pq.read_table(prepared.folder / f"{split}.parquet").to_pylist()]
     assert sampled == {(row["source"], row["question"], row["answer"]) for row in kept}
     assert sum(cell.startswith("'=1+1") for row in found for cell in row) >= 60

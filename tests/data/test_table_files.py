@@ -1,4 +1,4 @@
-"""Every row comes back as it was written, or is named: nothing is swallowed, guessed at or cut in silence."""
+"""Every row is read as written, or reported: none is lost, guessed or cut silently."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 
 
 def rows_of(path: Path, policy: Any = "error", **columns: str) -> tuple[list[tuple[int, str, str]], BadRows]:
-    """Row, question and answer of all that is read, and what was dropped."""
+    """Reads row, question and answer of all rows, and counts the bad ones."""
     bad = BadRows(policy)
     source = Source(str(path), **{"question_column": "input", "answer_column": "output", **columns})
     frame = pd.concat(
@@ -90,7 +90,7 @@ def test_any_text_comes_back(
 
 
 def test_quote_left_open_is_named_in_the_middle_and_at_the_end(tmp_path: Path) -> None:
-    """Readers that are not strict give back a cell that swallowed the rows behind it."""
+    """A reader that is not strict returns one cell that contains the following rows."""
     path = tmp_path / "a.csv"
     whole = ["input,output", "a,b", "c,d", '"e, e",f', "g,h", '"i, i",j', "k,l"]
     for line in range(1, len(whole)):
@@ -121,11 +121,11 @@ def test_text_behind_a_closing_quote_is_refused(tmp_path: Path) -> None:
     assert f"{path}, line 3: a quote closes here in the middle of a cell" in refusal(path).what
 
 
-# Rows that are bad: each is one of many good ones
+# Bad rows among good ones
 
 
 @pytest.mark.parametrize(("sign", "what"), [("\t", "tabs"), (";", "';'"), ("|", "'|'")])
-def test_cells_separated_by_another_sign(tmp_path: Path, sign: str, what: str) -> None:
+def test_other_separators(tmp_path: Path, sign: str, what: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"input{sign}output\nI cough.{sign}Rest.\n")
     assert f"separated by {what}" in refusal(path).what
@@ -141,14 +141,14 @@ def test_a_space_in_a_columns_name_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["error", "drop"])
 def test_a_record_of_several_lines_is_never_dropped_as_one_row(tmp_path: Path, policy: str) -> None:
-    """A quote left open and closed rows later: what it swallowed may be whole rows."""
+    """A quote that is closed rows later may contain whole rows."""
     path = tmp_path / "a.csv"
     path.write_text('input,output\nq0,a0\n"q1,a1\nq2,a2\nq3",a3,x\nq4,a4\n')
     assert f"{path}, lines 3 to 5 (row 1): 3 cells where the header has 2" in refusal(path, policy).what
 
 
 def test_long_cells_come_in_smaller_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_files, "_LARGE", 1_000)
+    monkeypatch.setattr(table_files, "_MAX_CHARACTERS", 1_000)
     path = tmp_path / "a.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("input", "output"), *[("q" * 300, f"a{row}") for row in range(10)]])
@@ -254,7 +254,7 @@ def test_many_bad_rows_are_counted_and_a_few_named(tmp_path: Path) -> None:
     assert 0 < len(bad.places) < 10
 
 
-def test_what_stands_in_other_columns_does_not_matter(tmp_path: Path) -> None:
+def test_other_columns_do_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"input,note,output\na,caf\xe9\x00,b\n")
     assert rows_of(path)[0] == [(0, "a", "b")]
@@ -285,7 +285,7 @@ def test_another_encoding_is_recognized(tmp_path: Path, name: str, encoding: str
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
     error = refusal(path)
     assert str(path) in error.what
-    if name != "a.json" or encoding != "utf-16-le":  # the one is JSON's to say: a NUL is no sign of it
+    if name != "a.json" or encoding != "utf-16-le":  # valid UTF-8 with NULs, so the JSON parser refuses it
         assert "UTF-8" in error.what
         assert "iconv" in error.hint
 
@@ -334,7 +334,7 @@ def test_file_of_a_folder_with_other_columns_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 but no more", b"input,output\na,b\n"])
 def test_what_is_no_parquet_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.parquet").write_bytes(content)
-    assert f"{tmp_path / 'a.parquet'} is not a whole Parquet file" in refusal(tmp_path / "a.parquet").what
+    assert f"{tmp_path / 'a.parquet'} is damaged or not a Parquet file" in refusal(tmp_path / "a.parquet").what
 
 
 def test_json_that_python_cannot_hold(tmp_path: Path) -> None:

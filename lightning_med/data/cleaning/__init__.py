@@ -1,1 +1,1 @@
-"""Cleans the text of rows, rule by rule."""
+"""Cleaning of consultations, rule by rule."""

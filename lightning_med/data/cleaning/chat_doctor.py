@@ -1,7 +1,7 @@
-"""The placeholder "Chat Doctor" of HealthCareMagic's copies: it stands where "Dr" or a name stood, and ate words.
+"""The placeholder "Chat Doctor" in copies of HealthCareMagic: it replaced "Dr" or a name, and words after it.
 
-Where it stands in a greeting, an introduction or a signature nothing is lost but a name, and the phrase is mended. In
-mid-sentence ("anti-inflammatory Chat Doctor. ") words are gone that nobody can know; such a text stays as it is.
+In a greeting, an introduction or a signature only a name is lost, and the phrase is repaired. In mid-sentence
+("anti-inflammatory Chat Doctor. ") the lost words cannot be known, and the text stays as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 CHAT_DOCTOR = "Chat Doctor"
-_LOOK = 110  # characters before it that can belong to the same phrase
+_MAX_PHRASE = 110  # characters of a phrase before the placeholder
 _TOWARDS = (
     r"(?:to|on|in|at|from|with|by|through|using|calling|contacting"
     r"|for (?:using|calling|choosing|contacting|consulting))"
@@ -21,7 +21,7 @@ _WELCOME = re.compile(
 )
 _SITE = re.compile(r"\s?\.?\s?com\b|\s+(?:forum|virtual clinic|website|site|team|family|platform|services?)\b", re.I)
 _SELF = re.compile(r"\b(?:(?P<i>I(?:'m| am) )|[Tt]his is |[Mm]yself )$")
-_SELF_GOES_ON = re.compile(
+_SELF_AND = re.compile(
     r"\s*,?\s*and\s+(?:I\s+|(?!(?:you|he|she|it|we|they|there|this|that|these|those|the|an?|my|our|your|his|her|its)\b))"
     r"(?=[a-z])"
 )
@@ -39,46 +39,48 @@ _NOTHING_FOLLOWS = re.compile(r"\s*[.,!]*\s*$")
 
 
 def repair_chat_doctor(text: str) -> str:
-    """The text without the placeholder where that loses nothing."""
-    done, rest = "", text
-    while (at := rest.find(CHAT_DOCTOR)) >= 0:
-        before, after = done + rest[:at], rest[at + len(CHAT_DOCTOR) :]
-        done, rest = _repair(before, after) or (before + CHAT_DOCTOR, after)
-    return done + rest
+    """Removes the placeholder where only a name was lost."""
+    repaired, rest = "", text
+    while CHAT_DOCTOR in rest:
+        head, _, after = rest.partition(CHAT_DOCTOR)
+        before = repaired + head
+        repaired, rest = _repair(before, after) or (before + CHAT_DOCTOR, after)
+    return repaired + rest
 
 
 def _repair(before: str, after: str) -> tuple[str, str] | None:
-    """What stands before and after a placeholder once it is gone, or `None` where it has to stay."""
-    near = before[-_LOOK:]
+    """Returns the repaired text before and after a placeholder; `None` where it has to stay."""
+    near = before[-_MAX_PHRASE:]
     if _NOTHING_FOLLOWS.match(after):
-        if found := _SIGNING.search(near):
-            return _cut(before, near, found) + ".", ""
-        if found := _SENTENCE_ENDS.search(near):
-            return _cut(before, near, found), ""
-    if found := _WELCOME.search(near):
-        return _cut(before, near, found), _sentence(after[len(_locate(_SITE, after)) :])
-    if found := _SELF.search(near):
-        head = before[: len(before) - len(near) + found.start()]
-        if found["i"] and (goes_on := _locate(_SELF_GOES_ON, after)):
-            return f"{head}I ", after[len(goes_on) :]
-        if found["i"] and (doing := _locate(_SELF_DOING, after)):
-            return f"{head}I am ", after[len(doing) :]
-        if ends := _locate(_SELF_ENDS, after):
-            return head, after[len(ends) :]
+        if match := _SIGNING.search(near):
+            return _cut(before, near, match) + ".", ""
+        if match := _SENTENCE_ENDS.search(near):
+            return _cut(before, near, match), ""
+    if match := _WELCOME.search(near):
+        return _cut(before, near, match), _continue_sentence(after[len(_match_start(_SITE, after)) :])
+    if match := _SELF.search(near):
+        head = before[: len(before) - len(near) + match.start()]
+        if match["i"] and (link := _match_start(_SELF_AND, after)):
+            return f"{head}I ", after[len(link) :]
+        if match["i"] and (link := _match_start(_SELF_DOING, after)):
+            return f"{head}I am ", after[len(link) :]
+        if end := _match_start(_SELF_ENDS, after):
+            return head, after[len(end) :]
     return None
 
 
-def _locate(pattern: re.Pattern[str], text: str) -> str:
+def _match_start(pattern: re.Pattern[str], text: str) -> str:
     match = pattern.match(text)
     return match.group() if match else ""
 
 
-def _cut(before: str, near: str, found: re.Match[str]) -> str:
-    return before[: len(before) - len(near) + found.start("cut")]
+def _cut(before: str, near: str, match: re.Match[str]) -> str:
+    """Removes the group `cut` of a match at the end of `near`, the last characters of `before`."""
+    return before[: len(before) - len(near) + match.start("cut")]
 
 
-def _sentence(after: str) -> str:
-    """What follows a greeting, with the mark that the placeholder ate where a sentence begins without one."""
+def _continue_sentence(after: str) -> str:
+    """Returns the text after a greeting, with the full stop that the placeholder replaced."""
     bare = after.lstrip()
     if not bare:
         return "."

@@ -1,4 +1,4 @@
-"""A frame of consultations, cleaned: the rules in their order, then private data; with a count and examples of each."""
+"""Cleans a frame of consultations: rules in their order, then private data, with counts and examples of each."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from lightning_med.data.cleaning.cleaning_rules import COLUMNS, DUPLICATE, RULES, Rule, find_matching, repair_column
+from lightning_med.data.cleaning.cleaning_rules import DUPLICATE, RULES
+from lightning_med.data.cleaning.rule import COLUMNS, Rule, find_matching, repair_column
 from lightning_med.privacy import mask as private
 from lightning_med.utils.errors import InputError
 
-ALWAYS = ("missing", "blank")  # without a question and an answer there is nothing to learn
+ALWAYS = ("missing", "blank")  # rules that cannot be switched off
 EXAMPLES = 3  # kept of each rule
-_AROUND = 60  # characters shown on either side of a change
+_CONTEXT = 60  # characters shown on either side of a change
 
 Example = dict[str, object]
 
 
 def resolve_rules(settings: dict[str, bool]) -> dict[str, bool]:
-    """Every rule and whether it is on: the defaults, changed by the settings.
+    """Returns every rule and whether it is on: the defaults, changed by the settings.
 
     Raises:
-        InputError: A rule is unknown, or is not one to switch off.
+        InputError: A rule is unknown or cannot be switched off, or a setting is not a boolean.
     """
     rules = {**{rule.name: rule.default for rule in RULES}, DUPLICATE: True}
     for name, on in settings.items():
@@ -41,13 +42,13 @@ def resolve_rules(settings: dict[str, bool]) -> dict[str, bool]:
 
 @dataclass
 class Cleaned:
-    """What became of the frames of one source.
+    """A cleaned frame, and what was done to it.
 
     Attributes:
         frame: The rows that are left.
-        counts: Rows each rule dropped or mended, or would have dropped.
+        counts: By rule, the rows it dropped or repaired, or would have dropped.
         private: Private data replaced, by kind.
-        examples: By rule, a few places and what stood there; private data masked.
+        examples: By rule, places and texts of a few changes, without private data.
         shortened: Conversations that end before an exchange that a rule dropped.
     """
 
@@ -59,94 +60,102 @@ class Cleaned:
 
 
 def clean(frame: pd.DataFrame, rules: dict[str, bool], mask: bool) -> Cleaned:
-    """Cleans a frame with columns `question`, `answer`, `row` and, for conversations, `turn`.
+    """Cleans a frame.
 
     Args:
-        frame: As read.
+        frame: Has columns `question`, `answer`, `row` and, for conversations, `turn`.
         rules: Every rule, and whether it is on.
         mask: Whether private data is replaced.
     """
-    done = Cleaned(frame)
-    _apply_drop(done, RULES[0], True)
+    cleaned = Cleaned(frame)
+    _apply_drop(cleaned, RULES[0], True)
     for rule in RULES[1:]:
         if rule.effect == "repairs" and rules[rule.name]:
-            _apply_repair(done, rule)
+            _apply_repair(cleaned, rule)
     if mask:
-        _mask_columns(done)
+        _mask_columns(cleaned)
     for rule in RULES[1:]:
         if rule.effect == "drops":
-            _apply_drop(done, rule, rules[rule.name])
-    return done
+            _apply_drop(cleaned, rule, rules[rule.name])
+    return cleaned
 
 
-def _apply_repair(done: Cleaned, rule: Rule) -> None:
-    touched = np.zeros(len(done.frame), dtype=bool)
+def _apply_repair(cleaned: Cleaned, rule: Rule) -> None:
+    changed_rows = np.zeros(len(cleaned.frame), dtype=bool)
     for column in COLUMNS:
-        before = done.frame[column]
+        before = cleaned.frame[column]
         after, changed = repair_column(before, rule)
-        for place in np.flatnonzero(changed)[:EXAMPLES]:
-            _keep_example(done, rule.name, int(place), column, before.iloc[place], after.iloc[place])
-        touched |= changed
-        done.frame = done.frame.assign(**{column: after})
-    done.counts[rule.name] += int(touched.sum())
+        for position in np.flatnonzero(changed)[:EXAMPLES]:
+            _keep_example(cleaned, rule.name, int(position), column, before.iloc[position], after.iloc[position])
+        changed_rows |= changed
+        cleaned.frame = cleaned.frame.assign(**{column: after})
+    cleaned.counts[rule.name] += int(changed_rows.sum())
 
 
 def mask_column(texts: pd.Series, answer: bool) -> tuple[pd.Series, Counter[str]]:
-    """A column without private data, and what was replaced; see `private.mask`."""
+    """Masks private data in a column.
+
+    Args:
+        texts: Questions or answers.
+        answer: See `privacy.mask.mask`.
+
+    Returns:
+        The masked texts, and how much was replaced by kind.
+    """
     counts: Counter[str] = Counter()
-    places = np.flatnonzero(find_matching(texts, private.SUSPECT))
-    if not len(places):
+    positions = np.flatnonzero(find_matching(texts, private.SUSPECT))
+    if not len(positions):
         return texts, counts
     values = texts.to_numpy(dtype=object, copy=True)
-    for place in places:
-        values[place], found = private.mask(values[place], answer)
-        counts += found
+    for position in positions:
+        values[position], replaced = private.mask(values[position], answer)
+        counts += replaced
     return pd.Series(values, index=texts.index, dtype=texts.dtype), counts
 
 
-def _mask_columns(done: Cleaned) -> None:
+def _mask_columns(cleaned: Cleaned) -> None:
     for column in COLUMNS:
-        texts, found = mask_column(done.frame[column], answer=column == "answer")
-        done.private += found
-        done.frame = done.frame.assign(**{column: texts})
+        texts, replaced = mask_column(cleaned.frame[column], answer=column == "answer")
+        cleaned.private += replaced
+        cleaned.frame = cleaned.frame.assign(**{column: texts})
 
 
-def _apply_drop(done: Cleaned, rule: Rule, on: bool) -> None:
-    condemned = rule.condemn(done.frame)
-    if on and "turn" in done.frame:  # an exchange cannot be taken out of the middle: the conversation ends before it
-        first = (done.frame["turn"] == 0).to_numpy(dtype=bool)
+def _apply_drop(cleaned: Cleaned, rule: Rule, on: bool) -> None:
+    """Drops the rule's rows, or only counts them; a dropped exchange ends its conversation."""
+    dropped = rule.find_rows(cleaned.frame)
+    if on and "turn" in cleaned.frame:
+        first = (cleaned.frame["turn"] == 0).to_numpy(dtype=bool)
         conversation = np.cumsum(first)
-        ended = pd.Series(condemned).groupby(conversation).cummax().to_numpy(dtype=bool)
-        done.counts[rule.name] += int((ended & first).sum())
-        done.shortened += len(set(conversation[ended])) - int((ended & first).sum())
-        condemned = ended
+        dropped = pd.Series(dropped).groupby(conversation).cummax().to_numpy(dtype=bool)
+        whole = int((dropped & first).sum())
+        cleaned.counts[rule.name] += whole
+        cleaned.shortened += len(set(conversation[dropped])) - whole
     else:
-        done.counts[rule.name] += int(condemned.sum())
-    for place in np.flatnonzero(condemned)[:EXAMPLES]:
-        text = done.frame["answer"].iloc[place]
-        _keep_example(done, rule.name, int(place), "answer", "" if pd.isna(text) else text, None)
+        cleaned.counts[rule.name] += int(dropped.sum())
+    for position in np.flatnonzero(dropped)[:EXAMPLES]:
+        text = cleaned.frame["answer"].iloc[position]
+        _keep_example(cleaned, rule.name, int(position), "answer", "" if pd.isna(text) else text, None)
     if on:
-        done.frame = done.frame[~condemned]
+        cleaned.frame = cleaned.frame[~dropped]
 
 
-def _keep_example(done: Cleaned, rule: str, place: int, column: str, before: str, after: str | None) -> None:
-    """Notes the surroundings of a change, or an answer's end, as they are without private data."""
-    if len(done.examples.setdefault(rule, [])) >= EXAMPLES:
+def _keep_example(cleaned: Cleaned, rule: str, position: int, column: str, before: str, after: str | None) -> None:
+    """Keeps the surroundings of a change, or the end of an answer, unless the text has private data."""
+    examples = cleaned.examples.setdefault(rule, [])
+    if len(examples) >= EXAMPLES:
         return
-    if private.find_private(before) or private.find_private(
-        _repair_all(before)
-    ):  # a sign within it may have kept some from a mask
+    # The repaired text too: a character or a tag within private data can hide it.
+    if private.find_private(before) or private.find_private(_repair_all(before)):
         return
-    shown: dict[str, str | None] = {"before": before[-2 * _AROUND :], "after": None}
+    shown: dict[str, str | None] = {"before": before[-2 * _CONTEXT :], "after": None}
     if after is not None:
-        same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(after))
-        window = slice(max(same - _AROUND, 0), same + _AROUND)
+        change = next((i for i, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), len(after))
+        window = slice(max(change - _CONTEXT, 0), change + _CONTEXT)
         shown = {"before": before[window], "after": after[window]}
-    done.examples[rule].append({"row": int(done.frame["row"].iloc[place]), "column": column, **shown})
+    examples.append({"row": int(cleaned.frame["row"].iloc[position]), "column": column, **shown})
 
 
 def _repair_all(text: str) -> str:
-    """A text after all rules that mend."""
     for rule in RULES:
         text = rule.repair(text)
     return text

@@ -91,7 +91,11 @@ _PACKAGE = Path(__file__).parents[2]
 SHAPING_CODE = (
     "data/sources/bad_rows.py",
     "data/sources/conversations.py",
+    "data/sources/csv_reader.py",
+    "data/sources/json_reader.py",
+    "data/sources/parquet_reader.py",
     "data/sources/source.py",
+    "data/sources/table_columns.py",
     "data/sources/table_files.py",
     "data/cleaning/*.py",
     "data/splits/*.py",

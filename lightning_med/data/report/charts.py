@@ -1,157 +1,131 @@
-"""Pictures of the data page: inline SVG whose colours the style sheet chooses, for light, dark and paper."""
+"""Geometry of the data page's charts; the templates draw them as inline SVG, the style sheet colours them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from statistics import median_high
 from typing import Any
 
-from lightning_med.data.report.html_elements import SPLIT_NAMES, number, percent, row_count, text
+from lightning_med.data.report.labels import SPLIT_TITLES
+from lightning_med.data.report.number_format import format_number, format_percent, format_quantity
 
-_WIDTH, _HEIGHT = 360, 200  # about its size on the page, so that a label keeps the size it has here
-_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 30, 24
-_TAIL = 0.995  # rows that the axis of a histogram has to hold; the rest is counted in words
-_FAR = 1.6  # times that length: a limit farther out is not worth the empty space
-
-
-def bar(part: float, longest: float, kind: str = "plain") -> str:
-    """A bar below a figure that stands in the same row, hence hidden from a reader of the screen."""
-    width = max(100 * part / longest, 0.5) if longest and part else 0
-    return (
-        '<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="track" width="100" height="1"/><rect class="{kind}" width="{width:.2f}" height="1"/></svg>'
-    )
+WIDTH, HEIGHT = 360, 200  # about its size on the page in CSS pixels, so that labels are not scaled
+LEFT, RIGHT, TOP, BOTTOM = 38, 10, 30, 24  # margins
+_AXIS_SHARE = 0.995  # of the rows; the axis ends where this share is reached, the rest is counted in a note
+_LIMIT_REACH = 1.6  # the axis is extended to the limit if that makes it at most this many times as long
 
 
-def stack(parts: Sequence[tuple[str, str, int]], label: str) -> str:
-    """Parts of a whole in one bar.
+@dataclass(frozen=True)
+class Histogram:
+    """A histogram of text lengths, in SVG units.
 
-    Args:
-        parts: Name, kind (a colour) and size of each.
-        label: What the whole is, for the text in place of the picture.
+    Attributes:
+        x_ticks, y_ticks: Positions and labels.
+        outlines: By split, the path of its outline.
+        bin_width: Tokens that a share is counted over.
+        limit_x: Where the limit is marked; `None` without one on the axis.
+        note: What lies beyond the axis.
     """
-    whole = sum(size for _, _, size in parts)
-    spoken = ", ".join(f"{name} {number(size)} ({percent(size, whole)})" for name, _, size in parts)
-    pieces, start = [], 0.0
-    for _, kind, size in parts:
-        width = 1000 * size / whole if whole else 0
-        if size:
-            gap = 3 if start else 0
-            pieces.append(f'<rect class="{kind}" x="{start + gap:.1f}" width="{max(width - gap, 2):.1f}" height="1"/>')
-        start += width
-    return (
-        '<svg class="stack" viewBox="0 0 1000 1" preserveAspectRatio="none" role="img"'
-        f' aria-label="{text(label)}: {spoken}"><rect class="track" width="1000" height="1"/>{"".join(pieces)}</svg>'
-    )
+
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    outlines: dict[str, str]
+    bin_width: float
+    limit_x: float | None
+    note: str
 
 
-def swatch(split: str) -> str:
-    """The sign of a split in a legend, drawn as its line is in the histograms."""
-    return (
-        '<svg class="swatch" viewBox="0 0 22 12" aria-hidden="true">'
-        f'<path class="area {split}" d="M1 6H21V12H1Z"/><path class="line {split}" d="M1 6H21"/></svg>'
-    )
-
-
-def histogram(lengths: dict[str, Any], name: str, limit: int | None = None) -> tuple[str, str]:
-    """How long the texts of each split are: shares of its rows, so that splits of unlike size compare.
+def make_histogram(lengths: dict[str, Any], limit: int | None = None) -> Histogram | None:
+    """Lays out the lengths of each split as shares of its rows, so that splits of different sizes compare.
 
     Args:
         lengths: `edges`, and counts for each split.
-        name: What is counted.
-        limit: A length to be marked.
+        limit: A length to mark.
 
     Returns:
-        The picture and a sentence about what lies beyond its axis; both empty where no row is.
+        The layout; `None` without rows.
     """
     edges = [float(edge) for edge in lengths.get("edges") or []]
-    counts = {split: lengths[split] for split in SPLIT_NAMES if sum(lengths.get(split) or [])}
+    counts = {split: lengths[split] for split in SPLIT_TITLES if sum(lengths.get(split) or [])}
     pooled = [sum(bins) for bins in zip(*counts.values(), strict=False)][: max(len(edges) - 1, 0)]
     rows = sum(sum(bins) for bins in counts.values())
     if not sum(pooled):
-        return "", ""
-    shown = _shown(edges, pooled, limit)
-    end = edges[shown]
-    if limit and end < limit <= _FAR * end:
+        return None
+    shown = _count_shown_bins(edges, pooled, limit)
+    start, end = edges[0], edges[shown]
+    if limit and end < limit <= _LIMIT_REACH * end:
         end = limit * 1.02
-    width = sorted(right - left for left, right in pairwise(edges[: shown + 1]))[shown // 2] or 1.0
-    heights = {
-        split: [
-            count / sum(bins) * width / ((right - left) or width)
-            for count, left, right in zip(bins[:shown], edges, edges[1:], strict=False)
-        ]
-        for split, bins in counts.items()
-    }
-    picture = _frame(name, lengths, _drawn(heights, edges, end, width, limit))
-    return picture, _beyond(rows - sum(pooled[:shown]), rows, edges[shown], limit, end)
+    bin_width = median_high(right - left for left, right in pairwise(edges[: shown + 1])) or 1.0
+    shares = {split: _compute_shares(bins, edges, bin_width)[:shown] for split, bins in counts.items()}
+    peak = max(map(max, shares.values())) * 1.05 or 1.0
+
+    def x(value: float) -> float:
+        return round(LEFT + (value - start) / ((end - start) or 1) * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(share: float) -> float:
+        return round(HEIGHT - BOTTOM - share / peak * (HEIGHT - TOP - BOTTOM), 1)
+
+    outlines = {}
+    for split, bins in shares.items():
+        steps = "".join(f"V{y(share)}H{x(edge)}" for share, edge in zip(bins, edges[1:], strict=False))
+        outlines[split] = f"M{x(start)} {y(0)}{steps}V{y(0)}"
+    return Histogram(
+        x_ticks=[(x(tick), format_number(tick)) for tick in _place_ticks(start, end, 5)],
+        y_ticks=[(y(tick), f"{tick * 100:.3g}%") for tick in _place_ticks(0, peak, 4)],
+        outlines=outlines,
+        bin_width=bin_width,
+        limit_x=x(limit) if limit and start < limit <= end else None,
+        note=_describe_tail(rows - sum(pooled[:shown]), rows, edges[shown], limit, end),
+    )
 
 
-def _shown(edges: list[float], pooled: list[int], limit: int | None) -> int:
-    """How many bins the axis holds: nearly all rows, and up to the limit if that is not far."""
-    shown, reached = 0, 0
-    while shown < len(pooled) and (reached < _TAIL * sum(pooled) or not reached):
-        reached += pooled[shown]
-        shown += 1
-    near = _FAR * edges[shown]
-    while limit and limit <= near and shown < len(pooled) and edges[shown] < limit:
+def _compute_shares(bins: list[int], edges: list[float], bin_width: float) -> list[float]:
+    """Returns the share of rows in each bin, scaled as if all bins had the same width."""
+    widths = [(right - left) or bin_width for left, right in pairwise(edges)]
+    return [count / sum(bins) * bin_width / width for count, width in zip(bins, widths, strict=False)]
+
+
+def _count_shown_bins(edges: list[float], pooled: list[int], limit: int | None) -> int:
+    """Returns how many bins the axis holds: nearly all rows, and up to the limit if that is near."""
+    reached = accumulate(pooled)
+    shown = next(i for i, rows in enumerate(reached, 1) if rows and rows >= _AXIS_SHARE * sum(pooled))
+    reach = _LIMIT_REACH * edges[shown]
+    while limit and limit <= reach and shown < len(pooled) and edges[shown] < limit:
         shown += 1
     return shown
 
 
-def _beyond(tail: int, rows: int, end: float, limit: int | None, axis: float) -> str:
-    are = "is" if tail == 1 else "are"
-    said = [f"{row_count(tail)} ({percent(tail, rows)}) {are} longer than {number(end)} tokens."] if tail > 0 else []
-    if limit and limit > axis:
-        said.append(f"The limit, {number(limit)} tokens, lies beyond the axis.")
-    return " ".join(said)
+def _describe_tail(tail: int, rows: int, end: float, limit: int | None, axis_end: float) -> str:
+    verb = "is" if tail == 1 else "are"
+    share = format_percent(tail, rows)
+    notes = [f"{format_quantity(tail, 'row')} ({share}) {verb} longer than {format_number(end)} tokens."] * (tail > 0)
+    if limit and limit > axis_end:
+        notes.append(f"The limit, {format_number(limit)} tokens, lies beyond the axis.")
+    return " ".join(notes)
 
 
-def _drawn(
-    heights: dict[str, list[float]], edges: list[float], end: float, width: float, limit: int | None
-) -> Iterable[str]:
-    start = edges[0]
-    peak = max(max(bins) for bins in heights.values()) * 1.05 or 1.0
-
-    def x(value: float) -> float:
-        return _LEFT + (value - start) / ((end - start) or 1) * (_WIDTH - _LEFT - _RIGHT)
-
-    def y(share: float) -> float:
-        return _HEIGHT - _BOTTOM - share / peak * (_HEIGHT - _TOP - _BOTTOM)
-
-    for tick in _ticks(0, peak, 4):
-        yield f'<path class="grid" d="M{_LEFT} {y(tick):.1f}H{_WIDTH - _RIGHT}"/>'
-        yield f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick * 100:.3g}%</text>'
-    for tick in _ticks(start, end, 5):
-        yield f'<text x="{x(tick):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{number(tick)}</text>'
-    yield f'<text x="0" y="12">rows per {number(width)} tokens</text>'
-    for split, bins in heights.items():
-        outline = "".join(f"V{y(share):.1f}H{x(edge):.1f}" for share, edge in zip(bins, edges[1:], strict=False))
-        outline = f"M{x(start):.1f} {y(0):.1f}{outline}V{y(0):.1f}"
-        yield f'<path class="area {split}" d="{outline}Z"/><path class="line {split}" d="{outline}"/>'
-    if limit and start < limit <= end:
-        at = x(limit)
-        yield f'<path class="limit" d="M{at:.1f} {_TOP - 10}V{y(0):.1f}"/>'
-        side = "end" if at > _WIDTH / 2 else "start"
-        yield (
-            f'<text class="limit" x="{at + (-6 if side == "end" else 6):.1f}" y="{_TOP}"'
-            f' text-anchor="{side}">limit {number(limit)}</text>'
-        )
-
-
-def _ticks(start: float, end: float, most: int) -> list[float]:
-    """Round numbers from `start` to `end`."""
-    rough = (end - start) / most or 1.0
+def _place_ticks(start: float, end: float, count: int) -> list[float]:
+    """Returns at most about `count` round numbers from `start` to `end`."""
+    rough = (end - start) / count or 1.0
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
-    first = math.ceil(start / step)
-    return [step * index for index in range(first, math.floor(end / step * 1.0001) + 1)]
+    return [step * i for i in range(math.ceil(start / step), math.floor(end / step * 1.0001) + 1)]
 
 
-def _frame(name: str, lengths: dict[str, Any], drawn: Iterable[str]) -> str:
-    said = {"p50": "half of the rows have at most", "p90": "nine of ten at most", "p99": "99 of 100 at most"}
-    spoken = ", ".join(f"{words} {number(lengths.get(key))}" for key, words in said.items())
-    return (
-        f'<svg class="histogram" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(name)} in tokens:'
-        f' {spoken}; the longest has {number(lengths.get("max"))}.">{"".join(drawn)}</svg>'
-    )
+def measure_bar(part: float, longest: float) -> str:
+    """Returns a bar's width in percent of the longest one; a part above zero stays visible."""
+    return f"{max(100 * part / longest, 0.5) if longest and part else 0:.2f}"
+
+
+def stack_segments(sizes: dict[str, int]) -> Iterator[tuple[str, float, float]]:
+    """Yields name, position and width, in thousandths, of the parts of a whole that are not empty."""
+    whole, start = sum(sizes.values()), 0.0
+    for name, size in sizes.items():
+        width = 1000 * size / whole if whole else 0
+        if size:
+            gap = 3 if start else 0
+            yield name, round(start + gap, 1), round(max(width - gap, 2), 1)
+        start += width

@@ -1,7 +1,7 @@
-"""Tables that people open in a spreadsheet: a cell that reads as a formula is disarmed, and can be armed again.
+"""CSV files for spreadsheets, in which no text is read as a formula.
 
-A spreadsheet runs what begins with `=`, `+`, `-` or `@`, also in full width or behind a tab or a line's end (OWASP, CSV
-Injection); an apostrophe before it makes it text.
+A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@`, also as a full-width character or after a tab or a line
+break (OWASP, CSV Injection). An apostrophe before it makes it text.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import re
 
 import pandas as pd
 
-_ARMED = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
-def disarm(text: str) -> str:
-    """A text that a spreadsheet takes for a text; `armed` gives back the original."""
-    return f"'{text}" if _ARMED.match(text) else text
+def escape_formula(text: str) -> str:
+    """Returns a text that a spreadsheet does not run; `unescape_formula` restores the original."""
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
-def is_armed(text: str) -> str:
-    """The original of a text of `disarmed`."""
-    return text[1:] if text.startswith("'") and _ARMED.match(text[1:]) else text
+def unescape_formula(text: str) -> str:
+    """Returns the original of a text that `escape_formula` returned."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
 def write_csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV for people: every text disarmed, with the mark by which spreadsheets know UTF-8."""
-    safe = frame.map(lambda cell: disarm(cell) if isinstance(cell, str) else cell)
-    return "\ufeff" + safe.to_csv(index=False, lineterminator="\r\n")
+    """Returns a frame as CSV with escaped formulas and the byte order mark by which spreadsheets recognise UTF-8."""
+    escaped = frame.map(lambda cell: escape_formula(cell) if isinstance(cell, str) else cell)
+    return "\ufeff" + escaped.to_csv(index=False, lineterminator="\r\n")

@@ -1,1 +1,1 @@
-"""Reads rows from table files, folders, the Hugging Face Hub and Kaggle."""
+"""Sources of consultations: table files, folders, the Hugging Face Hub, Kaggle."""

@@ -1,54 +1,56 @@
-"""Conversations of several turns: lists of messages with roles, the chat format of today's data sets."""
+"""Conversations of several turns: lists of messages with roles, as chat data sets have them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lightning_med.data.sources.bad_rows import BadRows, find_fault
-from lightning_med.data.sources.table_files import describe_place
+from lightning_med.data.sources.bad_rows import BadRows, describe_place, find_fault
 
-_PATIENT = {"user", "human", "patient"}
-_DOCTOR = {"assistant", "gpt", "doctor", "model"}
-_LEFT_OUT = {"system", "developer"}  # the system prompt is a setting of ours
+_PATIENT_ROLES = {"user", "human", "patient"}
+_DOCTOR_ROLES = {"assistant", "gpt", "doctor", "model"}
+_IGNORED_ROLES = {"system", "developer"}  # the system prompt is a setting
 _EXPECTED = 'Expected: [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}, …]'
 
 
-def split_exchanges(frame: pd.DataFrame, column: str, path: Any, bad: BadRows) -> pd.DataFrame:
-    """One row an exchange, a patient's turn and the doctor's reply to it, numbered by `turn` within a conversation.
+def split_exchanges(frame: pd.DataFrame, column: str, path: Path, bad: BadRows) -> pd.DataFrame:
+    """Splits each conversation into exchanges, a patient's turn and the doctor's reply, one per row.
 
-    What a doctor says before the patient has spoken, and what a patient says last without a reply, are left out;
-    messages of one side that follow each other become one. A conversation without an exchange gives one row of nulls.
+    Consecutive messages of one side are joined. Messages of the doctor before the first question, and of the patient
+    after the last reply, are left out. A conversation without an exchange gives one row of nulls.
 
     Args:
-        frame: With a column of messages: lists of mappings with `role` and `content` (or `from` and `value`), or such
-            a list as JSON text; `row` and `line`.
-        column: Its name.
-        path: The file, for messages.
-        bad: What to do with a conversation that cannot be read.
+        frame: Has a column of messages, which are lists of mappings with `role` and `content` (or `from` and `value`)
+            or such lists as JSON text, and columns `row` and `line`.
+        column: The name of the column of messages.
+        path: The file, for messages to the user.
+        bad: Takes conversations that cannot be read.
+
+    Returns:
+        A frame with `question`, `answer`, `turn` (0-based within a conversation) and the other columns of `frame`.
     """
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     others = [name for name in frame.columns if name != column]
     for cell, rest in zip(frame[column], frame[others].itertuples(index=False, name=None), strict=True):
-        where = describe_place(path, rest[others.index("row")], rest[others.index("line")])
+        place = describe_place(path, rest[others.index("row")], rest[others.index("line")])
         try:
-            found = list(_pair_turns(_read_turns(cell)))
+            exchanges = list(_pair_turns(_read_messages(cell)))
         except ValueError as error:
-            bad.add(where, str(error), _EXPECTED)
+            bad.add(place, str(error), _EXPECTED)
             continue
-        wrong = find_fault(text for pair in found for text in pair)
-        if wrong:
-            bad.add(where, *wrong)
+        if fault := find_fault(text for exchange in exchanges for text in exchange):
+            bad.add(place, *fault)
             continue
-        rows += [(question, answer, turn, *rest) for turn, (question, answer) in enumerate(found or [(None, None)])]
+        rows += [(*exchange, turn, *rest) for turn, exchange in enumerate(exchanges or [(None, None)])]
     return pd.DataFrame(rows, columns=["question", "answer", "turn", *others], dtype=object)
 
 
-def _read_turns(cell: Any) -> Iterator[tuple[bool, str]]:
-    """Whether the doctor speaks, and what is said."""
+def _read_messages(cell: Any) -> Iterator[tuple[bool, str]]:
+    """Yields for each message whether the doctor wrote it, and its text."""
     if cell is None:
         return
     if isinstance(cell, str):
@@ -63,22 +65,23 @@ def _read_turns(cell: Any) -> Iterator[tuple[bool, str]]:
             raise ValueError("a message is not an object")
         role = str(message.get("role") or message.get("from") or "").lower()
         content = message.get("content", message.get("value"))
-        if role in _LEFT_OUT:
+        if role in _IGNORED_ROLES:
             continue
-        if role not in _PATIENT | _DOCTOR:
-            raise ValueError("a message has a role that is neither user nor assistant")  # it may be a person's name
+        if role not in _PATIENT_ROLES | _DOCTOR_ROLES:
+            # Without the role: it may be a person's name.
+            raise ValueError("a message has a role that is neither user nor assistant")
         if not isinstance(content, str):
             raise ValueError("a message's content is not text")
-        yield role in _DOCTOR, content
+        yield role in _DOCTOR_ROLES, content
 
 
-def _pair_turns(turns: Iterator[tuple[bool, str]]) -> Iterator[tuple[str, str]]:
+def _pair_turns(messages: Iterator[tuple[bool, str]]) -> Iterator[tuple[str, str]]:
     question: list[str] = []
     answer: list[str] = []
-    for doctor, text in turns:
-        if doctor and question:
+    for by_doctor, text in messages:
+        if by_doctor and question:
             answer.append(text)
-        elif not doctor:
+        elif not by_doctor:
             if answer:
                 yield "\n".join(question), "\n".join(answer)
                 question, answer = [], []

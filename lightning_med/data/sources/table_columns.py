@@ -1,0 +1,65 @@
+"""The columns of a table that are read, and what to tell a user whose table lacks one."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from lightning_med.utils.errors import InputError
+
+Columns = dict[str, str]  # the option that names a column -> the column's name
+Record = tuple[int, int, list[Any]]  # row, line (0 where a file has none), cells in the order of `Columns`
+
+_MAX_LISTED = 12  # columns that a message names
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+
+
+def check_columns(path: Path, columns: Columns, header: list[str]) -> None:
+    """Checks that a table has each column exactly once.
+
+    Args:
+        path: The file, for messages.
+        columns: The columns to read.
+        header: The names of the table's columns.
+
+    Raises:
+        InputError: A column is missing or occurs twice.
+    """
+    for option, name in columns.items():
+        count = header.count(name)
+        if count > 1:
+            raise InputError(f"{path} has {count} columns named {name!r}.", "Rename all but one.")
+        if not count:
+            raise _explain_separator(path, header) or _explain_missing(path, columns, option, header)
+
+
+def _explain_separator(path: Path, header: list[str]) -> InputError | None:
+    """Returns the error for a table with another separator than its file name says."""
+    separator = next((char for char in _SEPARATORS if len(header) == 1 and char in header[0]), None)
+    if separator is None:
+        return None
+    hint = "Name it .tsv." if separator == "\t" else "Save it with commas, or as TSV."
+    return InputError(f"{path}: its cells seem to be separated by {_SEPARATORS[separator]}.", hint)
+
+
+def _explain_missing(path: Path, columns: Columns, option: str, header: list[str]) -> InputError:
+    if path.suffix.lower() in (".csv", ".tsv") and any("@" in name or name.count(" ") > 5 for name in header):
+        return InputError(
+            f"{path}: its first line looks like a row, not like a header.",
+            f"Write a line before it: {','.join(columns.values())}",
+        )
+    name = columns[option]
+    close = difflib.get_close_matches(name.lower(), [column.lower() for column in header], n=1)
+    guess = next((column for column in header if close and column.lower() == close[0]), "NAME")
+    shown = [_quote_spaces(str(column))[:60] for column in header[:_MAX_LISTED]]
+    more = f", … ({len(header):,} in all)" if len(header) > _MAX_LISTED else ""
+    return InputError(
+        f"{path} has no column {name!r}. It has: {', '.join(shown) or 'none'}{more}.",
+        f"Name yours: --data.{option} {_quote_spaces(guess)}",
+    )
+
+
+def _quote_spaces(name: str) -> str:
+    """Returns a column's name, quoted where a space at its start or end would not be seen."""
+    return name if name == name.strip() else repr(name)
