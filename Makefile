@@ -1,19 +1,30 @@
 # make quickstart   fine-tune on the embedded consultations and answer a question
-# make test         all that the tests need, then the tests
+# make test         install what the tests need, then run the tests, but for the slow ones
+# make test-slow    the tests that are slow by nature, minutes each
 # make check        lint, types, imports, sizes
+# make verify       what takes longest, by hand: faults done to real runs, exactness at full size
 PYTHON ?= python3
 BIN := .venv/bin
 # On Linux the index offers a build with CUDA; TORCH_INDEX=https://download.pytorch.org/whl/cpu gives the smaller one.
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(INDEX)
+# One worker a core, one thread each: the networks are tiny, and threads that wait for each other cost more than they bring.
+PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: quickstart test check clean
+.PHONY: quickstart test test-slow check verify clean
 
 quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-slow: .venv/installed-dev
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
+
+verify: .venv/installed-dev
+	$(BIN)/python scripts/torture.py
+	$(BIN)/python scripts/check_exactness.py
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if PARALLEL:  # read by OpenMP when torch is imported, here and in the processes that tests start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by huggingface_hub when it is imported
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -23,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("head", "left ear", "lower back", "right knee", "stomach", "throat", "chest", "tongue", "wrist", "big toe")
 SINCE = ("yesterday", "last week", "a month ago", "my last birthday", "the weekend", "a long flight")
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if PARALLEL else 2)
 settings.register_profile(
     "lightning_med", deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck)
 )

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "torture.py"
 
 
+@pytest.mark.slow
 def test_what_is_done_to_runs_holds(tmp_path: Path) -> None:
     report = tmp_path / "reliability.md"
     command = [sys.executable, str(SCRIPT), "--quick", "--report", str(report)]
