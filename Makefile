@@ -20,7 +20,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) -m slow
+	$(BIN)/python -m pytest -m slow
 
 verify: .venv/installed-dev
 	$(BIN)/python scripts/torture.py
