@@ -86,7 +86,7 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, tell: Any) -
     settings = card["settings"].get("model", {})
     decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
     tokenizer = restore_tokenizer(card["tokenizer"])
-    tokenizer.chat_template = Prompt(card["system_prompt"]).chat_template()
+    tokenizer.chat_template = Prompt(card["system_prompt"]).make_chat_template()
     tokenizer.model_max_length = get_context_length(network)
     network.generation_config = decoding.config(tokenizer)
     network.save_pretrained(folder)

@@ -67,7 +67,7 @@ class Encoder:
     def __init__(self, tokenizer: Rules, prompt: Prompt, max_length: int, swift: FastBPE | None = None) -> None:
         self.tokenizer: Any = tokenizer
         self.prompt, self.max_length, self._swift = prompt, max_length, swift
-        framing = [prompt.opening, prompt.handover, prompt.following]
+        framing = [prompt.opening, prompt.answer_prefix, prompt.question_prefix]
         self._opening, self._handover, self._following = map(np.array, self._ids(framing))
         self._end = np.array([tokenizer.eos_token_id])
         self.room = max_length - self.frame
