@@ -32,7 +32,7 @@ from lightning_med.utils.files import write_text
 
 LENGTH = 512  # tokens a row, of the notebook's way and of its steps in ours
 WAYS = ("notebook", "same_steps", "cold", "cached")
-_PACKAGES = ("pandas", "pyarrow", "datasets", "transformers", "tokenizers", "tiktoken")
+_PACKAGES = ("pandas", "pyarrow", "datasets", "transformers", "tokenizers")
 
 
 def notebook(data: str, tokenizer: str, folder: Path) -> Callable[[], int]:

@@ -96,8 +96,8 @@ def generate_answers(
     """
     context = get_context_length(network)
     # An answer may be set longer than the context: then it shares it with its question.
-    longest = max(min(decoding.max_new_tokens, context // 2, context - encoder.frame - 1), 1)
-    room = context - longest - encoder.frame
+    longest = max(min(decoding.max_new_tokens, context // 2, context - encoder.prompt_length - 1), 1)
+    room = context - longest - encoder.prompt_length
     prompts = [encoder.encode_question(question, room) for question in questions]
     tokenizer, width = encoder.tokenizer, max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id, device=network.device)
