@@ -88,7 +88,7 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, tell: Any) -
     tokenizer = restore_tokenizer(card["tokenizer"])
     tokenizer.chat_template = Prompt(card["system_prompt"]).make_chat_template()
     tokenizer.model_max_length = get_context_length(network)
-    network.generation_config = decoding.config(tokenizer)
+    network.generation_config = decoding.make_generation_config(tokenizer)
     network.save_pretrained(folder)
     tell("tokenizer and card", 0, 0)
     tokenizer.save_pretrained(folder)

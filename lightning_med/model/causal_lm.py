@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 from lightning_med.model import attention
 from lightning_med.model.fast_layers import replace_layers
 from lightning_med.model.loss import compute_answer_nll
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.hub import download, explain_hub_errors
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 _ATTENTION_DROPOUT = ("attn_pdrop", "attention_dropout")  # configuration fields: of GPT-2, of most other models
 

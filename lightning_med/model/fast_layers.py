@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.activations import NewGELUActivation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _LEVELS = 1 << 16  # 16 random bits per element: the probability is rounded by at most 8e-6
 _LOWEST = -(1 << 15)  # of int16

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +62,8 @@ def read_tokenizer_text(name: str, cache: Path) -> str:
     Raises:
         InputError: See `load_tokenizer`.
     """
+    from importlib.metadata import version
+
     folder = download(name, _OPTION, _FILES)
     digest = sha256(version("transformers").encode())
     for file in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _SUFFIXES):

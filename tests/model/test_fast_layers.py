@@ -22,10 +22,10 @@ def small() -> GPT2LMHeadModel:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_share_dropped_and_scale_of_the_rest(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(1)
-    dropped_out = FastDropout(p)(torch.ones(1000, 1000, dtype=dtype))
-    share = float((dropped_out == 0).double().mean())
+    output = FastDropout(p)(torch.ones(1000, 1000, dtype=dtype))
+    share = float((output == 0).double().mean())
     assert abs(share - p) < 5 * (p * (1 - p) / 1e6) ** 0.5  # five standard deviations
-    (value,) = dropped_out[dropped_out != 0].unique().tolist()
+    (value,) = output[output != 0].unique().tolist()
     assert value == pytest.approx(1 / (1 - p), rel=1e-3 if dtype == torch.float32 else 1e-2)
 
 
@@ -40,10 +40,10 @@ def test_elements_drop_independently() -> None:
 
 def test_the_gradient_is_dropped_and_scaled_alike() -> None:
     values = torch.randn(50, 7, requires_grad=True)
-    dropped_out = FastDropout(0.3)(values)
-    dropped_out.backward(torch.full_like(dropped_out, 2.0))
+    output = FastDropout(0.3)(values)
+    output.backward(torch.full_like(output, 2.0))
     assert values.grad is not None
-    assert torch.allclose(values.grad * values, 2 * dropped_out)
+    assert torch.allclose(values.grad * values, 2 * output)
 
 
 def test_torchs_seed_decides() -> None:

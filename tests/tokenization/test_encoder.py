@@ -1,4 +1,4 @@
-"""Text becomes ids segment by segment, each with what it is for, and no text can become a control token."""
+"""Consultations are encoded segment by segment, each token with its part, and no text becomes a control token."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_conversation_too_long_keeps_whole_exchanges(
     assert cut.cut == (len(whole.input_ids) > max_length)
     assert cut.uncut_counts == whole.uncut_counts == (*cut.uncut_counts[:2], len(whole.input_ids))
     kept = len(cut.runs) // 4
-    if kept > 1 or not cut.cut:  # of the first alone, what fits is kept
+    if kept > 1 or not cut.cut:  # a first exchange that is too long is cut
         assert cut.runs == whole.runs[: len(cut.runs)]
         assert np.array_equal(cut.input_ids, whole.input_ids[: len(cut.input_ids)])
         assert cut.input_ids[-1] == tokenizer.eos_token_id
@@ -194,12 +194,12 @@ def test_any_consultation_keeps_the_layout(
 
 
 def test_bytes_of_a_cut_answer_are_those_of_its_tokens_to_a_character(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Bits per byte count what is learned; a cut inside a character may count as much as a whole one."""
+    """Bits per byte count the bytes in the loss; a character that is cut in the middle may count in full."""
     for max_length in range(70, 78):
         encoded = encode(tokenizer, "Why?", "\N{PILL}" * 100, max_length)
         # A byte-level token spells each of its bytes as one character.
         spelled = "".join(tokenizer.convert_ids_to_tokens(encoded.input_ids[encoded.parts == ANSWER].tolist()))
-        learned = len(spelled) - 1  # the space before the answer is not the answer's
+        learned = len(spelled) - 1  # the space before the answer is not part of it
         assert learned - 3 <= encoded.answer_bytes <= learned + 3
 
 
@@ -224,7 +224,7 @@ def test_text_never_becomes_a_control_token(
 
 
 def test_encoder_and_its_tokenizer_do_not_disturb_each_other(tokenizer: PreTrainedTokenizerFast) -> None:
-    """The encoder splits special tokens that are spelled; the tokenizer that is exported reads them, in any order."""
+    """The encoder splits special tokens in a text, the exported tokenizer reads them, in any order of calls."""
     encoder = Encoder(tokenizer, PLAIN, 128)
     before = encoder.encode([f"a{END}b"], ["c"])[0].input_ids.tolist()
     assert tokenizer(END)["input_ids"] == [tokenizer.eos_token_id]
