@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import apart, corpus, machine
+from measurement import describe_machine, run_measured, write_corpus
 from training.picture import draw
 from training.setting import Clock, Setting, held_back_loss
 
@@ -85,7 +85,7 @@ def _gpu() -> str:
 def race(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Prepares the rows, runs all contenders and returns the figures by name."""
     with show_progress("Training") as tell:
-        data, given.rows = corpus(given.data, given.rows, given.tokenizer, folder, tell)
+        data, given.rows = write_corpus(given.data, given.rows, given.tokenizer, folder, tell)
         tell("preparing the rows", 0, 0)
         shape = {"layers": given.layers, "width": given.width, "heads": given.heads}
         prompt = SYSTEM_PROMPT if given.prompt else ""
@@ -100,12 +100,12 @@ def race(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             start = turn % len(given.only)
             name = [_PEAK, *given.only[start:], *given.only[:start]][place]
             tell(f"round {turn + 1}, {name}", number, total)
-            found, memory = apart(name, [__file__, "--contender", name, "--folder", folder])
+            found, memory = run_measured(name, [__file__, "--contender", name, "--folder", folder])
             rounds[name].append({**found, "memory_bytes": memory})
     peak = max(float(found["flops"]) for found in rounds[_PEAK])
     gpu = {"gpu": rounds[_PEAK][0]["gpu"]} if rounds[_PEAK][0]["gpu"] else {}
     return {
-        "machine": {**machine(_PACKAGES), **gpu},
+        "machine": {**describe_machine(_PACKAGES), **gpu},
         "rows": given.rows,
         "synthetic": given.data is None,
         "updates": given.updates,

@@ -1,8 +1,8 @@
 """Measures a prepared synthetic corpus against what was planted in it.
 
-How much private data is gone, whether a clean row was touched, whether questions that are alike share a side and a
-group; and, whatever the truth file says, an exact search for questions that are alike on two sides. The exit status is
-1 where alike questions stand on two sides.
+Reports how much private data was removed, whether clean rows were changed, and whether similar questions share a split
+and a group. Independently of the truth file, it searches exactly for similar questions in different splits. The exit
+status is 1 if there are any.
 
 python scripts/measure_corpus.py --truth truth.jsonl --prepared FOLDER --json measured.json
 """
@@ -22,7 +22,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from synthetic.dirt import MAKERS
-from synthetic.search import ALIKE, alike_across
+from synthetic.search import SIMILAR, find_similar_across
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.data.splits.group_split import SPLITS
@@ -41,10 +41,10 @@ Line = dict[str, Any]
 
 
 def read_prepared(folder: Path) -> pd.DataFrame:
-    """The rows of all sides, by their row in the table, with the `side` they stand on.
+    """Reads the rows of all splits, indexed by their row in the table, with the index of their split as `side`.
 
     Raises:
-        InputError: A side is not there, or has not the columns.
+        InputError: The file of a split is missing or lacks a column, or a row occurs twice.
     """
     frames = []
     columns = ["row", "group", "question", "answer"]
@@ -53,38 +53,43 @@ def read_prepared(folder: Path) -> pd.DataFrame:
         try:
             frames.append(pd.read_parquet(path, columns=columns).assign(side=side))
         except FileNotFoundError as error:
-            raise InputError(f"{path} is not there.", "--prepared names a folder with one file a split.") from error
+            raise InputError(
+                f"{path} does not exist.", "--prepared takes a folder with one Parquet file per split."
+            ) from error
         except (ValueError, KeyError, OSError) as error:
-            raise InputError(f"{path} is no Parquet file with the columns {', '.join(columns)}.") from error
+            raise InputError(f"{path} is not a Parquet file with the columns {', '.join(columns)}.") from error
     frame = pd.concat(frames, ignore_index=True)
     if frame["row"].duplicated().any():
-        raise InputError(f"{folder}: a row stands there more than once.", "One table with one turn a row is measured.")
+        raise InputError(f"{folder}: a row occurs more than once.", "Prepare one table with one exchange per row.")
     return frame.set_index("row")
 
 
 def read_truth(path: Path) -> Iterator[Line]:
-    """The lines of a truth file.
+    """Reads the lines of a truth file.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read, or is not a truth file.
     """
     try:
         with path.open(encoding="utf-8") as file:
             for number, text in enumerate(file, 1):
                 line = json.loads(text)
                 if not {"row", "column", "kind", "text"} <= line.keys():
-                    raise InputError(f"{path}, line {number}: no truth about a row.", "make_corpus.py writes the file.")
+                    raise InputError(
+                        f"{path}, line {number}: not a line of a truth file.",
+                        "Give the file that make_corpus.py wrote.",
+                    )
                 yield line
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read: {error.strerror}.", "--truth names what make_corpus.py wrote."
+            f"{path} cannot be read: {error.strerror}.", "--truth takes the file that make_corpus.py wrote."
         ) from error
     except ValueError as error:
         raise InputError(f"{path} cannot be read as a truth file: {error}.") from error
 
 
-def still_there(kind: str, text: str, cell: str) -> bool:
-    """Whether a planted thing is left in a cell. A planted name stands nowhere else in its cell, so any other is it."""
+def is_left(kind: str, text: str, cell: str) -> bool:
+    """Whether a planted item is still in a cell. A planted name occurs once in its cell, so any match is that name."""
     if kind.startswith("name"):
         return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", cell, re.IGNORECASE) is not None
     if kind in ("missing", "blank", "short"):
@@ -94,76 +99,105 @@ def still_there(kind: str, text: str, cell: str) -> bool:
     return cell.rstrip().endswith(text) if kind == "cut" else text in cell
 
 
-def partly_there(kind: str, text: str, cell: str) -> bool:
-    """Whether a word of a planted name is left."""
-    return kind.startswith("name") and any(still_there(kind, word, cell) for word in text.split())
+def is_partly_left(kind: str, text: str, cell: str) -> bool:
+    """Whether a word of a planted name is still in a cell."""
+    return kind.startswith("name") and any(is_left(kind, word, cell) for word in text.split())
 
 
-def measure(truth: Iterator[Line], prepared: pd.DataFrame) -> Line:
-    """All that is told of the prepared rows by the lines of the truth file."""
-    cells = {column: dict(zip(prepared.index, prepared[name], strict=True)) for column, name in COLUMNS.items()}
-    sides = dict(zip(prepared.index, prepared["side"], strict=True))
-    groups = dict(zip(prepared.index, prepared["group"], strict=True))
-    spans: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    pairs: dict[str, Counter[str]] = defaultdict(Counter)
-    clean: Counter[str] = Counter(lines=0, measured=0, altered=0, numbers_altered=0)
-    leaks: dict[str, list[Line]] = defaultdict(list)
-    for line in truth:
-        row, kind, there = line["row"], line["kind"], line["row"] in sides
-        if kind == "clean":
-            clean["lines"] += 1
-            if there:
-                clean.update(_altered(line["text"], cells[line["column"]][row]))
-                clean["measured"] += 1
-        elif kind in PAIRS:
-            pairs[kind]["planted"] += 1
-            if there and line["of"] in sides:
-                pairs[kind]["measured"] += 1
-                pairs[kind]["two_sides"] += sides[row] != sides[line["of"]]
-                pairs[kind]["joined" if groups[row] == groups[line["of"]] else "no_shared_group"] += 1
+class PlantedItems:
+    """Counts what became of the planted items.
+
+    Args:
+        prepared: As of `read_prepared`.
+    """
+
+    def __init__(self, prepared: pd.DataFrame) -> None:
+        self._cells = {name: dict(zip(prepared.index, prepared[COLUMNS[name]], strict=True)) for name in COLUMNS}
+        self._sides = dict(zip(prepared.index, prepared["side"], strict=True))
+        self._groups = dict(zip(prepared.index, prepared["group"], strict=True))
+        self._spans: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._pairs: dict[str, Counter[str]] = defaultdict(Counter)
+        self._clean: Counter[str] = Counter(lines=0, measured=0, altered=0, numbers_altered=0)
+        self._left: dict[str, list[Line]] = defaultdict(list)
+
+    def add(self, line: Line) -> None:
+        """Adds a line of the truth file."""
+        if line["kind"] == "clean":
+            self._add_clean_cell(line)
+        elif line["kind"] in PAIRS:
+            self._add_pair(line)
         else:
-            count, cell = spans[kind, line["column"]], cells[line["column"]].get(row, "")
-            left = there and still_there(kind, line["text"], cell)
-            count.update(planted=1, measured=there, found=there and not left)
-            count["partly_left"] += there and not left and partly_there(kind, line["text"], cell)
-            if left and len(leaks[kind]) < _EXAMPLES:
-                leaks[kind].append({"row": row, "column": line["column"], "text": line["text"]})
-    told: list[Line] = [{"kind": kind, "column": column, **count} for (kind, column), count in sorted(spans.items())]
-    for entry in told:
-        entry["recall"] = entry["found"] / entry["measured"] if entry["measured"] else None
-    return {
-        "private": [entry for entry in told if entry["kind"] not in DIRT],
-        "dirt": [entry for entry in told if entry["kind"] in DIRT],
-        "clean": dict(clean),
-        "pairs": {kind: dict(count) for kind, count in sorted(pairs.items())},
-        "left": dict(leaks),
-    }
+            self._add_span(line)
+
+    def summarize(self) -> Line:
+        """Returns the counts, for the JSON file."""
+        entries: list[Line] = [
+            {"kind": kind, "column": column, **count} for (kind, column), count in sorted(self._spans.items())
+        ]
+        for entry in entries:
+            entry["recall"] = entry["found"] / entry["measured"] if entry["measured"] else None
+        return {
+            "private": [entry for entry in entries if entry["kind"] not in DIRT],
+            "dirt": [entry for entry in entries if entry["kind"] in DIRT],
+            "clean": dict(self._clean),
+            "pairs": {kind: dict(count) for kind, count in sorted(self._pairs.items())},
+            "left": dict(self._left),
+        }
+
+    def _add_clean_cell(self, line: Line) -> None:
+        self._clean["lines"] += 1
+        if line["row"] in self._sides:
+            before, after = line["text"], self._cells[line["column"]][line["row"]]
+            self._clean["measured"] += 1
+            self._clean["altered"] += before != after
+            self._clean["numbers_altered"] += _NUMBER.findall(before) != _NUMBER.findall(after)
+
+    def _add_pair(self, line: Line) -> None:
+        row, of, count = line["row"], line["of"], self._pairs[line["kind"]]
+        count["planted"] += 1
+        if row in self._sides and of in self._sides:
+            count["measured"] += 1
+            count["two_sides"] += self._sides[row] != self._sides[of]
+            count["joined" if self._groups[row] == self._groups[of] else "no_shared_group"] += 1
+
+    def _add_span(self, line: Line) -> None:
+        row, kind, column, text = line["row"], line["kind"], line["column"], line["text"]
+        count, cell, kept = self._spans[kind, column], self._cells[column].get(row, ""), row in self._sides
+        left = kept and is_left(kind, text, cell)
+        count.update(planted=1, measured=kept, found=kept and not left)
+        count["partly_left"] += kept and not left and is_partly_left(kind, text, cell)
+        if left and len(self._left[kind]) < _EXAMPLES:
+            self._left[kind].append({"row": row, "column": column, "text": text})
 
 
-def _altered(before: str, after: str) -> dict[str, int]:
-    return {"altered": before != after, "numbers_altered": _NUMBER.findall(before) != _NUMBER.findall(after)}
+def measure_planted(truth: Iterator[Line], prepared: pd.DataFrame) -> Line:
+    """Returns the counts of all planted items of a truth file."""
+    items = PlantedItems(prepared)
+    for line in truth:
+        items.add(line)
+    return items.summarize()
 
 
-def across(prepared: pd.DataFrame) -> Line:
-    """The search over all sides, with the shares of the sides."""
-    found = alike_across(prepared["question"].tolist(), prepared["side"].to_numpy())
+def search_splits(prepared: pd.DataFrame) -> Line:
+    """Searches for similar questions in different splits; returns their number, examples and the splits' shares."""
+    similar = find_similar_across(prepared["question"].tolist(), prepared["side"].to_numpy())
     rows = prepared.index
     shares = {name: float((prepared["side"] == side).mean()) if len(rows) else 0.0 for side, name in enumerate(SPLITS)}
-    examples = [{"rows": [int(rows[a]), int(rows[b])], "jaccard": alike} for a, b, alike in found[:_EXAMPLES]]
-    return {"rows": len(rows), "shares": shares, "alike_on_two_sides": len(found), "alike_examples": examples}
+    examples = [{"rows": [int(rows[a]), int(rows[b])], "jaccard": jaccard} for a, b, jaccard in similar[:_EXAMPLES]]
+    return {"rows": len(rows), "shares": shares, "alike_on_two_sides": len(similar), "alike_examples": examples}
 
 
-def report(result: Line, console: Console) -> None:
-    """Prints tables for people."""
+def print_tables(result: Line, console: Console) -> None:
+    """Prints the result as tables."""
     for part in ("private", "dirt"):
         columns = ("kind", "column", "planted", "measured", "found", "partly_left")
-        table = Table(*columns, "recall", title=f"{part}: what is planted and no longer there")
+        table = Table(*columns, "recall", title=f"{part}: planted and removed")
         for entry in result[part]:
             recall = "–" if entry["recall"] is None else f"{entry['recall']:.4f}"
             table.add_row(*(str(entry[column]) for column in columns), recall)
         console.print(table)
     counted = ("planted", "measured", "joined", "no_shared_group", "two_sides")
-    table = Table("pairs", *counted, title="questions planted alike (below: nothing need join them)")
+    table = Table("pairs", *counted, title="similar questions (below: not similar enough to be joined)")
     for kind, count in result["pairs"].items():
         table.add_row(kind, *(str(count.get(key, 0)) for key in counted))
     console.print(table)
@@ -172,43 +206,49 @@ def report(result: Line, console: Console) -> None:
         f"clean cells: {clean['measured']:,} of {clean['lines']:,} kept, {clean['altered']:,} altered,"
         f" {clean['numbers_altered']:,} in a number or unit",
         f"rows: {result['rows']:,}; " + ", ".join(f"{name} {share:.4f}" for name, share in shares.items()),
-        f"questions with a Jaccard index of {ALIKE} or more on two sides: {result['alike_on_two_sides']:,}",
+        f"pairs of questions in different splits with a Jaccard index of {SIMILAR} or more:"
+        f" {result['alike_on_two_sides']:,}",
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def main(argv: list[str]) -> int:
-    """Returns the exit status: 1 where questions that are alike stand on two sides, 2 for wrong input."""
+    """Runs the command and returns its exit status: 1 for similar questions in different splits, 2 for wrong input."""
     try:
-        given = _arguments(argv)
+        options = parse_options(argv)
         with show_progress("Measuring") as progress:
-            progress("what is planted", 0, 0)
-            prepared = read_prepared(given.prepared)
-            result = measure(read_truth(given.truth), prepared)
-            progress("questions on two sides", 0, 0)
-            result |= across(prepared)
-        report(result, Console())
-        if given.json:
-            write_text(given.json, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+            progress("planted items", 0, 0)
+            prepared = read_prepared(options.prepared)
+            result = measure_planted(read_truth(options.truth), prepared)
+            progress("similar questions", 0, 0)
+            result |= search_splits(prepared)
+        print_tables(result, Console())
+        if options.json:
+            write_text(options.json, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    torn = sum(count.get("two_sides", 0) for kind, count in result["pairs"].items() if kind != "below")
-    return int(torn > 0 or result["alike_on_two_sides"] > 0)
+    separated = sum(count.get("two_sides", 0) for kind, count in result["pairs"].items() if kind != "below")
+    return int(separated > 0 or result["alike_on_two_sides"] > 0)
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
+def parse_options(argv: list[str]) -> argparse.Namespace:
+    """Parses and checks the options."""
     parser = Parser("measure_corpus", "Measure a prepared synthetic corpus against what was planted in it.")
-    parser.add_argument("--truth", type=Path, required=True, metavar="FILE.jsonl", help="what make_corpus.py planted")
-    parser.add_argument("--prepared", type=Path, required=True, metavar="DIR", help="one Parquet file a split")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what is measured there, too")
-    given = parser.parse_args(argv)
-    if given.json:
-        if given.json.is_dir():
-            raise InputError(f"--json {given.json} is a folder.", "Name a file in it.")
-        make_writable_folder(given.json.parent, "--json FILE")
-    return given
+    parser.add_argument(
+        "--truth", type=Path, required=True, metavar="FILE.jsonl", help="the truth file of make_corpus.py"
+    )
+    parser.add_argument(
+        "--prepared", type=Path, required=True, metavar="DIR", help="a folder with one Parquet file per split"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the result")
+    options = parser.parse_args(argv)
+    if options.json:
+        if options.json.is_dir():
+            raise InputError(f"--json {options.json} is a folder.", "Name a file in it.")
+        make_writable_folder(options.json.parent, "--json FILE")
+    return options
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from measuring import machine
+from measurement import describe_machine
 from train_triage import HOME, load
 from triage.intervals import clopper_pearson
 
@@ -225,7 +225,7 @@ def page(
     for name, (hits, total) in figures.items():
         before = share(*first[name]) if name in first else "–"
         lines.append(f"| {name} | {share(hits, total)} of {total} | {before} |")
-    known = machine(("numpy",))
+    known = describe_machine(("numpy",))
     where = f"{known['cores']} cores of {known['cpu']}, Python {known['python']}"
     told = (
         f"Triage and guard together, over {sum(name == 'ordinary' for name, _, _ in found)} ordinary messages on"

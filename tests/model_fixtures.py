@@ -1,4 +1,4 @@
-"""One prepared table for all tests of the model."""
+"""Fixtures of all tests that need a network: one prepared table, one seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests import tiny
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    """Every test starts from one seed and leaves the environment as it was."""
+    """Seeds every test alike and restores the environment and the random state after it."""
     before = dict(os.environ)
     with torch.random.fork_rng():
         seed_everything(7, verbose=False)
@@ -27,7 +27,7 @@ def seeded() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the table and its cache."""
+    """Folder of the table and its cache."""
     return tmp_path_factory.mktemp("model")
 
 

@@ -54,10 +54,10 @@ def test_loss_and_gradients_in_bfloat16_are_those_of_float32(folder: Path) -> No
 
 
 def test_the_varlen_kernel_is_used_where_the_card_has_it(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    if torch.cuda.get_device_capability() < (8, 0) or attention.find_varlen() is None:
+    if torch.cuda.get_device_capability() < (8, 0) or attention.find_varlen_kernel() is None:
         pytest.skip("this card or this torch has no such kernel")
-    calls, real = [], attention.find_varlen()
-    monkeypatch.setattr(attention, "find_varlen", lambda: lambda *args: calls.append(1) or real(*args))
+    calls, real = [], attention.find_varlen_kernel()
+    monkeypatch.setattr(attention, "find_varlen_kernel", lambda: lambda *args: calls.append(1) or real(*args))
     fit(folder, tmp_path, "bf16-mixed", max_steps=2)
     assert len(calls) == 2 * tiny.NETWORK["n_layer"]
 

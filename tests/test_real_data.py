@@ -76,7 +76,7 @@ def test_the_chat_template_gives_the_ids_of_training(shared: Path, tokenizer_fol
     frame = frame.set_axis(["question", "answer"], axis=1).assign(row=range(len(frame)))
     frame = clean(frame, resolve_rules({}), mask=True).frame
     prompt, tokenizer = Prompt(), load_tokenizer(tokenizer_folder)
-    tokenizer.chat_template = prompt.chat_template()
+    tokenizer.chat_template = prompt.make_chat_template()
     encoder = Encoder(tokenizer, prompt, max_length=1_000_000)
     encoded = encoder.encode(frame["question"].tolist(), frame["answer"].tolist())
     assert len(frame) > 400

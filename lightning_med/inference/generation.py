@@ -1,4 +1,7 @@
-"""Answers from a model: batched, left-padded, cached. The one generator of predict, sample answers and Responder."""
+"""Generates answers with a network: batched, left-padded, with a key-value cache.
+
+Prediction, sample answers and `Responder` all generate through `generate_answers`.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,32 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast, StoppingCriteria
+from transformers import GenerationConfig, StoppingCriteria
 
 from lightning_med.model.causal_lm import get_context_length
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import PATIENT, cut_to_first_turn
 from lightning_med.utils.errors import check_range
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
 
 @dataclass(frozen=True)
 class Decoding:
-    """How an answer is chosen, word by word.
+    """Decoding settings of an answer.
 
     Args:
-        max_new_tokens: Tokens an answer may have.
-        temperature: 0 takes the likeliest token each time, so that equal questions get equal answers; above 0 samples.
-        top_p: Samples among the likeliest tokens that together have this probability (Holtzman et al., 2020).
-        no_repeat_ngram_size: No run of so many tokens stands twice; small models otherwise go in circles. 0 for off.
+        max_new_tokens: Maximal tokens of an answer.
+        temperature: 0 for greedy decoding, which is deterministic; above 0 for sampling.
+        top_p: Nucleus sampling: samples from the most likely tokens that together have this probability (Holtzman et
+            al., 2020, arXiv:1904.09751). Has no effect at temperature 0.
+        no_repeat_ngram_size: No sequence of this many tokens occurs twice, which keeps small models from repeating
+            themselves; 0 for off.
     """
 
     max_new_tokens: int = 200
@@ -40,8 +48,8 @@ class Decoding:
         check_range("top_p", self.top_p, 0, 1)
         check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
 
-    def config(self, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
-        """The same, as a Hugging Face folder carries it."""
+    def make_generation_config(self, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
+        """Returns these settings as a configuration of transformers, with the tokenizer's special tokens."""
         sampling: dict[str, Any] = {"do_sample": False}
         if self.temperature > 0:
             sampling = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p, "top_k": 0}
@@ -56,13 +64,13 @@ class Decoding:
 
 
 class GenerationSpeed:
-    """Tokens of answers a second, over all that was timed."""
+    """Measures generated tokens per second over all calls of `measure`."""
 
     def __init__(self) -> None:
         self._tokens, self._seconds = 0, 0.0
 
-    def timed(self, tokenizer: PreTrainedTokenizerFast, generate: Callable[[], list[str]]) -> list[str]:
-        """Generates answers and counts what they say."""
+    def measure(self, tokenizer: PreTrainedTokenizerFast, generate: Callable[[], list[str]]) -> list[str]:
+        """Calls `generate`, adds its time and the tokens of its answers, and returns the answers."""
         start = time.perf_counter()
         answers = generate()
         self._seconds += time.perf_counter() - start
@@ -80,32 +88,32 @@ def generate_answers(
     decoding: Decoding,
     max_seconds: float | None = None,
 ) -> list[str]:
-    """Answers questions side by side.
+    """Generates the answers of a batch of questions.
 
-    A question too long for the model's context is cut, so that its beginning and a whole answer fit.
+    A question that is too long for the network's context loses its end, so that a whole answer fits.
 
     Args:
         network: In evaluation mode.
-        encoder: Of the prompt and the tokenizer that the network was trained with.
+        encoder: With the prompt and the tokenizer that the network was trained with.
         questions: At least one.
-        decoding: How words are chosen.
-        max_seconds: Stops after this time, with what is there by then.
+        decoding: Decoding settings.
+        max_seconds: Time limit; answers that are not complete by then are returned as they are.
 
     Returns:
-        The answers, without the prompt and without end token; each ends where a new turn would begin.
+        One answer per question, without prompt and end token, cut where it starts a new turn.
     """
     context = get_context_length(network)
-    # An answer may be set longer than the context: then it shares it with its question.
-    longest = max(min(decoding.max_new_tokens, context // 2, context - encoder.frame - 1), 1)
-    room = context - longest - encoder.frame
-    prompts = [encoder.encode_question(question, room) for question in questions]
+    # `max_new_tokens` may exceed the context: the answer then gets at most half of it.
+    max_new_tokens = max(min(decoding.max_new_tokens, context // 2, context - encoder.prompt_length - 1), 1)
+    question_tokens = context - max_new_tokens - encoder.prompt_length
+    prompts = [encoder.encode_question(question, question_tokens) for question in questions]
     tokenizer, width = encoder.tokenizer, max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id, device=network.device)
     mask = torch.zeros_like(ids)
     for line, prompt in enumerate(prompts):
         ids[line, width - len(prompt) :] = torch.tensor(prompt, device=ids.device)
         mask[line, width - len(prompt) :] = 1
-    config = replace(decoding, max_new_tokens=longest).config(tokenizer)
+    config = replace(decoding, max_new_tokens=max_new_tokens).make_generation_config(tokenizer)
     config.max_time = max_seconds
     output = network.generate(  # type: ignore[operator]
         ids,
@@ -118,19 +126,24 @@ def generate_answers(
 
 
 def _remove_control_characters(text: str) -> str:
-    """Without control characters, which an untrained model may write and a terminal would obey."""
+    """Removes control characters: an untrained network may generate them, and a terminal would execute them."""
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
 class _StopAtNewTurn(StoppingCriteria):
-    """Ends an answer that begins to speak for the patient."""
+    """Stops an answer that ends with the marker of the patient's next turn.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, prompt: int) -> None:
-        self._turn = torch.tensor(tokenizer.encode(f"\n\n{PATIENT}", add_special_tokens=False))
-        self._prompt = prompt
+    Args:
+        tokenizer: Encodes the marker.
+        prompt_length: Tokens of the padded prompts, which are not searched.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, prompt_length: int) -> None:
+        self._marker = torch.tensor(tokenizer.encode(f"\n\n{PATIENT}", add_special_tokens=False))
+        self._prompt_length = prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        size = len(self._turn)
-        if input_ids.shape[1] - self._prompt < size:
+        size = len(self._marker)
+        if input_ids.shape[1] - self._prompt_length < size:
             return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        return (input_ids[:, -size:] == self._turn.to(input_ids.device)).all(dim=1)
+        return (input_ids[:, -size:] == self._marker.to(input_ids.device)).all(dim=1)

@@ -1,1 +1,1 @@
-"""Networks only: loading, attention, loss. No Lightning, no pandas."""
+"""The network: building it, attention, loss and perplexity. Imports neither Lightning nor pandas."""

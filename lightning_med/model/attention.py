@@ -1,4 +1,4 @@
-"""Attention inside each consultation of a flat batch, as an attention function of transformers."""
+"""Causal attention within each consultation of a flat batch, registered as an attention function of transformers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "lightning_med"
-_VARLEN_TYPES = (torch.float16, torch.bfloat16)
-_AMPERE = (8, 0)  # the first cards with the varlen kernel
-_WIDEST_HEAD = 256
+ATTENTION_NAME = "lightning_med"  # for the `attn_implementation` of transformers
+_VARLEN_DTYPES = (torch.float16, torch.bfloat16)
+_AMPERE = (8, 0)  # lowest compute capability with the varlen kernel
+_MAX_VARLEN_HEAD = 256
 
 
 @dataclass(frozen=True)
 class DocumentBounds:
-    """Where the consultations of a flat batch lie.
+    """Positions of the documents of a flat batch; each consultation is one document.
 
     Attributes:
-        boundaries: Tokens before each consultation and after the last.
-        offsets: `[consultations + 1]`, int32, the same on the batch's device: a kernel reads them without a wait.
+        boundaries: Start of each document in tokens, then the end of the last: `documents + 1` numbers.
+        offsets: `[documents + 1]`, int32, the same on the batch's device, so that a kernel reads them without a
+            synchronization.
     """
 
     boundaries: list[int]
@@ -36,7 +37,7 @@ class DocumentBounds:
 
     @property
     def sizes(self) -> list[int]:
-        """Tokens of each consultation."""
+        """Length of each document in tokens."""
         return [after - before for before, after in pairwise(self.boundaries)]
 
 
@@ -51,18 +52,20 @@ def attend(
     documents: DocumentBounds | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention that never looks across a boundary; without documents, that of transformers.
+    """Computes causal attention within each document; without `documents`, the SDPA attention of transformers.
 
     Args:
-        module: The model's attention layer.
-        query: `[1, heads, tokens, size]`; `key` and `value` may have fewer heads.
-        attention_mask: Ignored where `documents` are given.
-        dropout: Probability on the attention's weights.
-        scaling: Factor on the scores; `size ** -0.5` where `None`.
-        documents: Of a flat batch.
+        module: The attention layer of the network.
+        query: `[1, heads, tokens, head_size]`.
+        key: `[1, key_heads, tokens, head_size]`; `key_heads` divides `heads`.
+        value: As `key`.
+        attention_mask: Ignored if `documents` are given.
+        dropout: Dropout probability of the attention weights.
+        scaling: Factor of the scores; `None` for `head_size ** -0.5`.
+        documents: Documents of a flat batch.
 
     Returns:
-        `[1, tokens, heads, size]`, and `None` where transformers allows the weights.
+        The output, `[1, tokens, heads, head_size]`, and `None` for the attention weights, as transformers expects.
     """
     if documents is None:
         return sdpa_attention_forward(
@@ -71,7 +74,7 @@ def attend(
     return _attend_within(query, key, value, dropout, scaling or query.shape[-1] ** -0.5, documents), None
 
 
-@torch.compiler.disable  # what lies inside changes with every batch; a compiled network would be compiled anew
+@torch.compiler.disable  # shapes inside change with every batch and would trigger a recompilation each time
 def _attend_within(
     query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float, documents: DocumentBounds
 ) -> Tensor:
@@ -79,12 +82,12 @@ def _attend_within(
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     if _is_on_cpu(query) and not dropout:
         return _CausalAttention.apply(query, key, value, documents.boundaries, scaling).transpose(1, 2)  # type: ignore[no-any-return]
-    kernel = find_varlen()
-    if kernel is not None and not dropout and varlen_supports(query):
+    varlen = find_varlen_kernel()
+    if varlen is not None and not dropout and is_varlen_supported(query):
         q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-        return kernel(q, k, v, documents.offsets, max(documents.sizes), scaling)[None]
+        return varlen(q, k, v, documents.offsets, max(documents.sizes), scaling)[None]
     sizes = documents.sizes
-    # One split a tensor, not one slice a consultation: its backward writes each gradient once.
+    # One split per tensor instead of one slice per document: its backward pass writes each gradient once.
     parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
     outputs = [scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scaling) for q, k, v in parts]
     return torch.cat(outputs, dim=2).transpose(1, 2)
@@ -94,35 +97,37 @@ def _is_on_cpu(query: Tensor) -> bool:
     return query.device.type == "cpu"
 
 
-def varlen_supports(query: Tensor) -> bool:
-    """Whether torch's kernel for documents of any length takes this: its card, precision and size."""
+def is_varlen_supported(query: Tensor) -> bool:
+    """Whether torch's variable-length kernel supports the device, dtype and head size of a query."""
     return (
         query.device.type == "cuda"
-        and query.dtype in _VARLEN_TYPES
-        and query.shape[-1] <= _WIDEST_HEAD
+        and query.dtype in _VARLEN_DTYPES
+        and query.shape[-1] <= _MAX_VARLEN_HEAD
         and torch.version.hip is None
         and torch.cuda.get_device_capability(query.device) >= _AMPERE
     )
 
 
 @lru_cache(maxsize=1)
-def find_varlen() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor] | None:
-    """`torch.nn.attention.varlen`, causal, called alike in all releases; `None` where this torch has none.
+def find_varlen_kernel() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor] | None:
+    """Returns the causal variable-length attention of torch with one signature for all releases.
 
-    It takes `[tokens, heads, size]`, the offsets, the longest document and the factor on the scores.
+    Returns:
+        A function of query, key and value, `[tokens, heads, head_size]`, the offsets, `[documents + 1]`, the longest
+        document in tokens and the factor of the scores; `None` if this torch has no such kernel.
     """
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
-    known = inspect.signature(varlen_attn).parameters
-    # 2.10 says `is_causal`; later releases say how far to the left and right a token looks.
-    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
+    parameters = inspect.signature(varlen_attn).parameters
+    # torch 2.10 has `is_causal`; later releases have a window to the left and to the right (-1: unlimited).
+    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
 
     def call(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scaling: float) -> Tensor:
-        if "scale" in known:
+        if "scale" in parameters:
             scale: dict[str, Any] = {"scale": scaling}
-        else:  # its own factor is size ** -0.5
+        else:  # the kernel always scales by head_size ** -0.5
             query, scale = query * (scaling * query.shape[-1] ** 0.5), {}
         return varlen_attn(query, key, value, offsets, offsets, longest, longest, **causal, **scale)  # type: ignore[return-value]
 
@@ -130,47 +135,48 @@ def find_varlen() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tens
 
 
 class _CausalAttention(torch.autograd.Function):
-    """Causal attention of each consultation with its probabilities kept.
+    """Causal attention of each document by plain matrix products; keeps the attention probabilities for backward.
 
-    At the length of consultations (a few hundred tokens) three plain products forward and backward take half of the
-    time of the processor's flash kernel, which computes the scores twice; the probabilities are small.
+    At a few hundred tokens per document, plain products take half the time of the CPU's flash kernel, which computes
+    the scores a second time in the backward pass, and the stored probabilities are small.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, boundaries: list[int], scaling: float) -> Tensor:
         ctx.spans, ctx.scaling = list(pairwise(boundaries)), scaling
         output = torch.empty_like(query)
-        kept = []
+        stored = []
         for start, end in ctx.spans:
             span = slice(start, end)
             scores = query[0, :, span] @ key[0, :, span].transpose(1, 2)
-            later = torch.ones(end - start, end - start, dtype=torch.bool).triu_(1)
-            chances = scores.mul_(scaling).masked_fill_(later, float("-inf")).softmax(-1)
-            output[0, :, span] = chances @ value[0, :, span]
-            kept.append(chances)
+            future = torch.ones(end - start, end - start, dtype=torch.bool).triu_(1)
+            probabilities = scores.mul_(scaling).masked_fill_(future, float("-inf")).softmax(-1)
+            output[0, :, span] = probabilities @ value[0, :, span]
+            stored.append(probabilities)
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(query, key, value, *kept)
+            ctx.save_for_backward(query, key, value, *stored)
         return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *kept = ctx.saved_tensors
-        gradients = [torch.empty_like(tensor) for tensor in (query, key, value)]
-        for (start, end), chances in zip(ctx.spans, kept, strict=True):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, *stored = ctx.saved_tensors
+        grad_query, grad_key, grad_value = (torch.empty_like(tensor) for tensor in (query, key, value))
+        for (start, end), probabilities in zip(ctx.spans, stored, strict=True):
             span = slice(start, end)
-            own = gradient[0, :, span]
-            gradients[2][0, :, span] = chances.transpose(1, 2) @ own
-            scores = torch._softmax_backward_data(own @ value[0, :, span].transpose(1, 2), chances, -1, chances.dtype)
-            scores.mul_(ctx.scaling)
-            gradients[0][0, :, span] = scores @ key[0, :, span]
-            gradients[1][0, :, span] = scores.transpose(1, 2) @ query[0, :, span]
-        return *gradients, None, None
+            grad_span = grad_output[0, :, span]
+            grad_value[0, :, span] = probabilities.transpose(1, 2) @ grad_span
+            grad_probabilities = grad_span @ value[0, :, span].transpose(1, 2)
+            grad_scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, probabilities.dtype)
+            grad_scores.mul_(ctx.scaling)
+            grad_query[0, :, span] = grad_scores @ key[0, :, span]
+            grad_key[0, :, span] = grad_scores.transpose(1, 2) @ query[0, :, span]
+        return grad_query, grad_key, grad_value, None, None
 
 
 def make_flat_mask() -> Tensor:
-    """A four-dimensional mask: transformers takes it as made and builds none of `[tokens, tokens]`."""
+    """Returns a four-dimensional dummy mask: transformers passes it on instead of building one `[tokens, tokens]`."""
     return torch.empty(1, 1, 1, 1)
 
 
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionInterface.register(ATTENTION_NAME, attend)
+AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)

@@ -1,4 +1,4 @@
-"""Perplexity weighted by token, and bits per byte."""
+"""Token-level perplexity and bits per byte of the answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torchmetrics import Metric
 
 
 class AnswerLikelihood(Metric):
-    """How well the answers are predicted, exact under any batch size and any number of ranks.
+    """Token-level loss, perplexity and bits per byte of the answers, independent of batch size and number of ranks.
 
-    Sums are kept and reduced as sums: the likelihood in float64, the counts in int64. A mean of batch means weighs
-    short batches too much, and a float32 count of tokens stops at 2 ** 24.
+    It accumulates sums and reduces them over ranks by summation: negative log-likelihood in float64, counts in int64.
+    A mean of batch means would overweight short batches, and a float32 count of tokens stops at 2 ** 24.
     """
 
     nll: Tensor
@@ -24,16 +24,16 @@ class AnswerLikelihood(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        wide = torch.float32 if torch.backends.mps.is_available() else torch.float64  # Apple's GPUs have no float64
-        self.add_state("nll", torch.zeros((), dtype=wide), dist_reduce_fx="sum")
+        dtype = torch.float32 if torch.backends.mps.is_available() else torch.float64  # Apple's GPUs have no float64
+        self.add_state("nll", torch.zeros((), dtype=dtype), dist_reduce_fx="sum")
         self.add_state("tokens", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("bytes", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, nll: Tensor, answer_bytes: int) -> None:
-        """Takes in a batch.
+        """Adds a batch.
 
         Args:
-            nll: `[answers]`, nats of each learned token of the answers, their ends included.
+            nll: `[answers]`, negative log-likelihood of each answer token in nats, end tokens included.
             answer_bytes: UTF-8 bytes of those answers.
         """
         self.nll += nll.to(self.nll.dtype).sum()
@@ -41,7 +41,10 @@ class AnswerLikelihood(Metric):
         self.bytes += answer_bytes
 
     def compute(self) -> dict[str, float]:
-        """`loss` in nats a token, `perplexity` = exp(loss), `bits_per_byte`, and `tokens`, over the answers' tokens."""
+        """Returns `loss` (nats per token), `perplexity` (exp of the loss), `bits_per_byte` and `tokens` (their number).
+
+        Without tokens the loss, the perplexity and the bits per byte are NaN.
+        """
         tokens, total = int(self.tokens), float(self.nll)
         loss = total / tokens if tokens else math.nan
         return {
@@ -52,19 +55,19 @@ class AnswerLikelihood(Metric):
         }
 
     def _apply(self, fn: Any, exclude_state: Sequence[str] = "") -> AnswerLikelihood:
-        """Moves the sums to another device and keeps their precision, also where a trainer casts the whole module."""
-        wide = self.nll.dtype
+        """Moves the sums to another device but keeps their dtypes, also if a trainer casts the whole module."""
+        dtype = self.nll.dtype
         super()._apply(fn, exclude_state)
-        self.nll, self._defaults["nll"] = self.nll.to(wide), self._defaults["nll"].to(wide)  # type: ignore[union-attr]
+        self.nll, self._defaults["nll"] = self.nll.to(dtype), self._defaults["nll"].to(dtype)  # type: ignore[union-attr]
         return self
 
-    def sums(self) -> dict[str, float]:
-        """What has been summed up so far, over all ranks; every rank must ask."""
+    def get_sums(self) -> dict[str, float]:
+        """Returns the sums over all ranks so far; a collective operation that every rank must call."""
         with self.sync_context(should_unsync=True):
             return {"nll": float(self.nll), "tokens": int(self.tokens), "bytes": int(self.bytes)}
 
-    def restore(self, sums: dict[str, float]) -> None:
-        """Goes on from sums of an earlier process."""
+    def restore_sums(self, sums: dict[str, float]) -> None:
+        """Sets the sums to those that `get_sums` returned in an earlier process."""
         for name, value in sums.items():
             getattr(self, name).fill_(value)
         self._update_count = 1

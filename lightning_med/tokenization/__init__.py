@@ -1,1 +1,1 @@
-"""Prompts, tokenizers, and consultations as token ids."""
+"""Prompts, tokenizers, and the encoding of consultations as token ids."""

@@ -1,4 +1,4 @@
-"""How a consultation reads: system prompt, roles, end. The one place, for training and for answering.
+"""The text around a consultation: system prompt, role markers and separators, for training and generation alike.
 
     You are a caring doctor. …
 
@@ -6,86 +6,72 @@
 
     Doctor: I am sorry to hear that. …<|endoftext|>
 
-Each segment begins with its own space or line break and ends with neither. GPT-2's pre-tokenizer never joins across
-such a seam, so encoding the segments one by one and encoding the whole text give the same ids.
+Each segment starts with its own space or line break and ends with neither. GPT-2's pre-tokenizer merges nothing across
+such a boundary, so encoding the segments one by one gives the same ids as encoding the whole text.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 SYSTEM_PROMPT = (
     "You are a caring doctor. Answer with empathy and clear, safe advice, and say when to seek care in person."
 )
 PATIENT, DOCTOR = "Patient:", "Doctor:"
-QUOTED = "> "  # stands before a role's marker that a person typed at a line's start, so that it opens no turn
+QUOTE = "> "  # is put before a role marker that a user typed at the start of a line, so that it opens no turn
 _TURN = re.compile(rf"\n\s*(?:{PATIENT}|{DOCTOR})")
 _MARKER = re.compile(rf"(?<=\n)([^\S\n]*)(?={PATIENT}|{DOCTOR})")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The text around a question and an answer.
+    """The fixed text around the questions and answers of a consultation.
 
     Args:
-        system: What the model is told about its part; every row pays for its tokens. Empty for none.
+        system: System prompt before the first question; empty for none. Its tokens are part of every row.
     """
 
     system: str = SYSTEM_PROMPT
 
     @property
     def opening(self) -> str:
-        """All that stands before the first question."""
+        """Text before the first question."""
         system = self.system.strip()
         return f"{system}\n\n{PATIENT}" if system else PATIENT
 
     @property
-    def handover(self) -> str:
-        """All that stands between a question and its answer."""
+    def answer_prefix(self) -> str:
+        """Text between a question and its answer."""
         return f"\n\n{DOCTOR}"
 
     @property
-    def following(self) -> str:
-        """All that stands between an answer's end and the next question of a conversation."""
+    def question_prefix(self) -> str:
+        """Text between the end of an answer and the next question of a conversation."""
         return f"\n\n{PATIENT}"
 
-    def chat_template(self) -> str:
-        """A Jinja template that renders chat messages exactly as training saw them.
+    def make_chat_template(self) -> str:
+        """Returns a self-contained Jinja chat template that renders messages exactly as in training.
 
-        A first message of role `system` replaces the system prompt; `user` speaks as the patient, `assistant` as the
-        doctor.
+        The roles are `system` (first message only; replaces the system prompt), `user` (the patient) and `assistant`
+        (the doctor). `chat_template.jinja` is the template; its variables are set in front of it.
         """
-        system = self.system.strip().replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
-        opens = " or ".join(f"words.startswith('{marker}')" for marker in (PATIENT, DOCTOR))
-        quoted = f"line[:line | length - words | length] ~ '{QUOTED}' ~ words"
-        return (
-            # As `without_roles`: no line of a person's text opens a role.
-            "{%- macro outside(text) %}{%- for line in (text | trim).split('\\n') %}{%- set words = line.lstrip() %}"
-            "{{- '' if loop.first else '\\n' }}"
-            f"{{{{- {quoted} if not loop.first and ({opens}) else line }}}}"
-            "{%- endfor %}{%- endmacro %}"
-            "{%- if messages and messages[0].role == 'system' %}"
-            "{%- set system = messages[0].content | trim %}{%- set turns = messages[1:] %}"
-            f"{{%- else %}}{{%- set system = '{system}' %}}{{%- set turns = messages %}}{{%- endif %}}"
-            "{{- system }}"
-            "{%- for turn in turns %}"
-            "{%- if system or not loop.first %}{{- '\\n\\n' }}{%- endif %}"
-            f"{{%- if turn.role == 'user' %}}{{{{- '{PATIENT} ' + outside(turn.content) }}}}"
-            f"{{%- elif turn.role == 'assistant' %}}{{{{- '{DOCTOR} ' + outside(turn.content) + eos_token }}}}"
-            "{%- else %}{{- raise_exception('Roles are system (first), user and assistant.') }}{%- endif %}"
-            "{%- endfor %}"
-            f"{{%- if add_generation_prompt %}}{{{{- '\\n\\n{DOCTOR}' }}}}{{%- endif %}}"
-        )
+        variables = {"patient": PATIENT, "doctor": DOCTOR, "quote": QUOTE, "default_system": self.system.strip()}
+        # Every JSON string that keeps non-ASCII characters is a Jinja string literal of the same value.
+        settings = [f"{{%- set {key} = {json.dumps(value, ensure_ascii=False)} %}}" for key, value in variables.items()]
+        template = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+        return "\n".join([*settings, template.strip()])
 
 
 def quote_roles(text: str) -> str:
-    """A text from outside in which no line opens a role: such a marker is quoted."""
+    """Quotes role markers at the start of a line (the first line excepted), so that untrusted text opens no turn."""
     if PATIENT not in text and DOCTOR not in text:
         return text
-    return _MARKER.sub(rf"\g<1>{QUOTED}", text)
+    return _MARKER.sub(rf"\g<1>{QUOTE}", text)
 
 
 def cut_to_first_turn(text: str) -> str:
-    """A generated answer up to where it would begin to speak for the patient, or a second time for the doctor."""
+    """Cuts a generated answer where it starts a new turn, the patient's or the doctor's own."""
     return _TURN.split("\n" + text, maxsplit=1)[0].strip()

@@ -1,21 +1,21 @@
-"""What every text passes through, at training and at answering alike."""
+"""Text normalization, the same for training and generation."""
 
 from __future__ import annotations
 
 import re
 
-_HALVES = re.compile("[\ud800-\udfff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def replace_half_surrogates(text: str) -> str:
-    """Half of a surrogate pair, which UTF-8 cannot hold, becomes the replacement character."""
-    return _HALVES.sub("\ufffd", text)
+    """Replaces lone surrogates, which UTF-8 cannot encode, with the replacement character."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def normalize_whitespace(text: str) -> str:
-    """One space between words, one line break between lines, none at the ends.
+    """Normalizes whitespace to one space between words and one line break between lines, with none at the ends.
 
-    It leaves no empty line inside a text, so the empty line between two turns of a consultation is unambiguous.
+    No empty line is left in a text, so the empty line between two turns of a consultation is unambiguous.
     """
     lines = (" ".join(line.split()) for line in replace_half_surrogates(text).splitlines())
     return "\n".join(line for line in lines if line)

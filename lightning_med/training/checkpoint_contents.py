@@ -61,7 +61,7 @@ def make_contents(module: Trained) -> dict[str, Any]:
         "measured_at": module.measured_at,
         "identity": make_identity(module),
         "finished": is_fit_done(module.trainer),
-        "train": module.likelihood("train").sums(),
+        "train": module.likelihood("train").get_sums(),
         "numbers": module.loss_monitor.state(),
         "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
     }
@@ -92,7 +92,7 @@ def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
     data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # settles `auto` before it is compared
     check_identity(contents.get("identity", {}), make_identity(module), module.resume_anyway)
     if module.trainer.is_global_zero and "train" in contents:
-        module.likelihood("train").restore(contents["train"])
+        module.likelihood("train").restore_sums(contents["train"])
     if "numbers" in contents:
         module.loss_monitor.restore(contents["numbers"])
 

@@ -84,5 +84,5 @@ class EvaluatedModule(L.LightningModule):
     def predict_step(self, batch: list[dict[str, Any]], batch_idx: int) -> list[dict[str, Any]]:
         encoder, questions = self._data.encoder, [str(row["question"]) for row in batch]
         generate = lambda: generate_answers(self.network, encoder, questions, self.decoding)  # noqa: E731
-        answers = self.speed.timed(encoder.tokenizer, generate)
+        answers = self.speed.measure(encoder.tokenizer, generate)
         return [make_prediction(row, text) for row, text in zip(batch, answers, strict=True)]

@@ -1,4 +1,4 @@
-"""Synthetic consultations for measurements: any number, with what is wrong in real ones planted and written down.
+"""A synthetic corpus of consultations of any size, for measurements, with known defects planted and recorded.
 
-Nothing here is real: names, numbers and addresses are invented, and medically the text means nothing.
+Nothing here is real: names, numbers and addresses are invented, and the text means nothing medically.
 """

@@ -1,46 +1,64 @@
-"""A question changed in a few words, to a likeness that is measured."""
+"""Changes a question in a few words, to a measured similarity."""
 
 from __future__ import annotations
 
 from random import Random
 
-from synthetic.shingles import jaccard, shingles
+from synthetic.shingles import compute_jaccard, make_shingles
 
-NEAR, BELOW = (0.80, 0.95), (0.60, 0.78)
+NEAR, BELOW = (0.80, 0.95), (0.60, 0.78)  # bounds of the Jaccard index: of near-duplicates, of pairs that are none
 _TRIES = 30
 
 
-def likeness(left: str, right: str) -> tuple[float, float]:
-    """The Jaccard index with a space and with nothing in the place of punctuation; near a border both must agree."""
-    spaced, bare = (jaccard(shingles(left, between), shingles(right, between)) for between in (" ", ""))
-    return spaced, bare
+def compute_similarities(left: str, right: str) -> tuple[float, float]:
+    """Returns the Jaccard index with punctuation replaced by spaces, and with punctuation removed.
+
+    Both must lie within the bounds, so that a pair near a bound does not depend on how punctuation is handled.
+    """
+    spaced, removed = (
+        compute_jaccard(make_shingles(left, replacement), make_shingles(right, replacement))
+        for replacement in (" ", "")
+    )
+    return spaced, removed
 
 
-def altered(question: str, bounds: tuple[float, float], words: list[str], random: Random) -> tuple[str, float] | None:
-    """The question with words changed, added, lost or swapped, and its likeness; None if no try falls within bounds."""
+def alter_question(
+    question: str, bounds: tuple[float, float], words: list[str], random: Random
+) -> tuple[str, float] | None:
+    """Replaces, inserts or removes words of a question.
+
+    Args:
+        question: The text.
+        bounds: Lowest and highest Jaccard index of the result with the question.
+        words: Words to insert.
+        random: Source of random numbers.
+
+    Returns:
+        The changed question and its Jaccard index; `None` if no try is within the bounds.
+    """
     low, high = bounds
-    size = len(shingles(question))
+    size = len(make_shingles(question))
     for _ in range(_TRIES):
-        aim = low + (high - low) * (0.1 + 0.8 * random.random())
+        target = low + (high - low) * (0.1 + 0.8 * random.random())
         changed = question.split(" ")
-        for _ in range(max(round(size * (1 - aim) / (1 + aim) / 3), 1)):
-            _change(changed, words, random)
+        for _ in range(max(round(size * (1 - target) / (1 + target) / 3), 1)):
+            _change_word(changed, words, random)
         text = " ".join(changed)
-        alike = likeness(question, text)
-        if all(low + 0.005 < value < high - 0.005 for value in alike):
-            return text, alike[0]
+        similarities = compute_similarities(question, text)
+        if all(low + 0.005 < value < high - 0.005 for value in similarities):
+            return text, similarities[0]
     return None
 
 
-def _change(text: list[str], words: list[str], random: Random) -> None:
-    """One word of a text changes, in place; signs of punctuation stay where they were."""
-    at = random.randrange(len(text))
+def _change_word(text: list[str], words: list[str], random: Random) -> None:
+    """Changes, inserts or removes one word in place; punctuation is kept."""
+    place = random.randrange(len(text))
     kind = random.random()
-    if text[at].isdigit():
-        text[at] = str(int(text[at]) + random.randint(1, 9))
-    elif not text[at].isalpha() or kind < 0.2:
-        text.insert(at, random.choice(words))
+    if text[place].isdigit():
+        text[place] = str(int(text[place]) + random.randint(1, 9))
+    elif not text[place].isalpha() or kind < 0.2:
+        text.insert(place, random.choice(words))
     elif kind < 0.4 and len(text) > 12:
-        del text[at]
+        del text[place]
     else:
-        text[at] = random.choice(words)
+        text[place] = random.choice(words)

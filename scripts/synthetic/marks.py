@@ -1,4 +1,4 @@
-"""Marks around what is planted in a text, so that its place is known however the text around it grows."""
+"""Marks around what is planted in a text, so that its position can be read off the finished text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MARKED = re.compile("\ue000(\\w+)\ue001([^\ue002]*)\ue002")
 
 @dataclass(frozen=True)
 class Span:
-    """What is planted in a cell: `text == cell[start:end]`, in characters."""
+    """Something planted in a cell: `text == cell[start:end]`, in characters."""
 
     kind: str
     start: int
@@ -19,18 +19,18 @@ class Span:
 
 
 def mark(kind: str, text: str) -> str:
-    """The text between signs that occur in no text, for `reveal`."""
+    """Encloses a text in private-use characters that occur in no other text, for `reveal`."""
     return f"\ue000{kind}\ue001{text}\ue002"
 
 
 def reveal(marked: str) -> tuple[str, list[Span]]:
-    """The text without its marks, and where they were."""
+    """Returns the text without its marks, and the spans that were marked."""
     pieces: list[str] = []
     spans: list[Span] = []
-    at = length = 0
-    for found in _MARKED.finditer(marked):
-        pieces += [marked[at : found.start()], found[2]]
-        length += found.start() - at + len(found[2])
-        spans.append(Span(found[1], length - len(found[2]), length, found[2]))
-        at = found.end()
-    return "".join([*pieces, marked[at:]]), spans
+    position = length = 0
+    for match in _MARKED.finditer(marked):
+        pieces += [marked[position : match.start()], match[2]]
+        length += match.start() - position + len(match[2])
+        spans.append(Span(match[1], length - len(match[2]), length, match[2]))
+        position = match.end()
+    return "".join([*pieces, marked[position:]]), spans

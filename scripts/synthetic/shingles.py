@@ -1,4 +1,4 @@
-"""How alike two questions are: the Jaccard index of their runs of three words."""
+"""Similarity of two questions: the Jaccard index of their shingles of three words."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 
 
-def words(text: str, between: str = " ") -> list[str]:
-    """The words of a text in lower case; `between` stands for a sign of punctuation."""
-    return _PUNCTUATION.sub(between, text.lower()).split()
+def split_words(text: str, replacement: str = " ") -> list[str]:
+    """Splits a text into lower-case words; each punctuation character is replaced first."""
+    return _PUNCTUATION.sub(replacement, text.lower()).split()
 
 
-def shingles(text: str, between: str = " ") -> set[tuple[str, ...]]:
-    """The runs of three words; of a text with fewer, all its words as one."""
-    found = words(text, between)
-    return set(zip(found, found[1:], found[2:], strict=False)) or {tuple(found)}
+def make_shingles(text: str, replacement: str = " ") -> set[tuple[str, ...]]:
+    """Returns all runs of three words of a text; if it has fewer words, one shingle of them all."""
+    words = split_words(text, replacement)
+    return set(zip(words, words[1:], words[2:], strict=False)) or {tuple(words)}
 
 
-def jaccard(left: set[tuple[str, ...]], right: set[tuple[str, ...]]) -> float:
-    """The share that both have of what either has."""
+def compute_jaccard(left: set[tuple[str, ...]], right: set[tuple[str, ...]]) -> float:
+    """Returns the size of the intersection over that of the union, 0 to 1."""
     return len(left & right) / len(left | right)

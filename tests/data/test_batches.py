@@ -38,7 +38,7 @@ def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
     pairs = [consultation(number) for number in range(ROWS)]
     pairs = [(question, answer * (1 + number % 3)) for number, (question, answer) in enumerate(pairs)]
     pairs[-1] = (pairs[-1][0] * 9, pairs[-1][1] * 9)
-    coding = Coding(store_tokenizer(tokenizer), False, len(tokenizer), "Be kind.", (LENGTH,))
+    coding = Coding(store_tokenizer(tokenizer), len(tokenizer), "Be kind.", (LENGTH,))
     folder = tmp_path_factory.mktemp("store")
     with TokenWriter(folder, "train", len(tokenizer)) as writer:
         for first, last in ((0, 9), (9, ROWS)):

@@ -1,4 +1,4 @@
-"""Answers: the same alone and side by side, over at the end token, never in the patient's name."""
+"""Answers do not depend on the batch, stop at the end token and contain no turn of the patient."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def encoder(data: DialogueDataModule) -> Encoder:
 
 @pytest.fixture
 def network(encoder: Encoder) -> Any:
-    """Of random weights, spread enough that no two tokens are equally likely."""
+    """A network with random weights, of a variance at which no two tokens are equally likely."""
     fields = {**tiny.NETWORK, "initializer_range": 0.3}
     return build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
 
 
-def speak(network: Any, script: Callable[[int], list[int]]) -> list[int]:
-    """Makes the network write given tokens: `script(step)` names one a row. Returns a list that counts the steps."""
+def force_tokens(network: Any, script: Callable[[int], list[int]]) -> list[int]:
+    """Makes the network generate given tokens, `script(step)` per row. Returns a list whose item counts the steps."""
     forward, steps = network.forward, [0]
 
     @functools.wraps(forward)
@@ -54,8 +54,8 @@ def speak(network: Any, script: Callable[[int], list[int]]) -> list[int]:
     return steps
 
 
-def says(encoder: Encoder, texts: list[str], end: bool = True) -> Callable[[int], list[int]]:
-    """A script that writes one text a row, then the end token."""
+def make_script(encoder: Encoder, texts: list[str], end: bool = True) -> Callable[[int], list[int]]:
+    """A script that generates one text per row, then the end token."""
     eos = encoder.tokenizer.eos_token_id
     rows = [encoder.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     filler = encoder.tokenizer(" a", add_special_tokens=False)["input_ids"][0]
@@ -66,7 +66,7 @@ def test_answers_side_by_side_are_those_given_one_by_one(network: Any, encoder: 
     decoding = Decoding(max_new_tokens=16)
     together = generate_answers(network, encoder, QUESTIONS, decoding)
     assert together == [generate_answers(network, encoder, [question], decoding)[0] for question in QUESTIONS]
-    assert len(set(together)) > 1  # else the comparison says nothing
+    assert len(set(together)) > 1  # otherwise the comparison is meaningless
 
 
 def test_the_same_question_gets_the_same_answer(network: Any, encoder: Encoder) -> None:
@@ -82,21 +82,21 @@ def test_a_temperature_samples(network: Any, encoder: Encoder) -> None:
 
 
 def test_an_answer_is_over_at_the_end_token(network: Any, encoder: Encoder) -> None:
-    steps = speak(network, says(encoder, [" Drink warm tea.", " See a doctor, and rest your voice."]))
+    steps = force_tokens(network, make_script(encoder, [" Drink warm tea.", " See a doctor, and rest your voice."]))
     answers = generate_answers(network, encoder, ["Why?", "How?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
     assert answers == ["Drink warm tea.", "See a doctor, and rest your voice."]
     assert steps[0] < 40
 
 
 def test_an_answer_without_end_is_cut_at_max_new_tokens(network: Any, encoder: Encoder) -> None:
-    steps = speak(network, says(encoder, [" Rest"], end=False))
+    steps = force_tokens(network, make_script(encoder, [" Rest"], end=False))
     (given_answer,) = generate_answers(network, encoder, ["Why?"], Decoding(max_new_tokens=10, no_repeat_ngram_size=0))
     assert steps[0] == 10
     assert given_answer.startswith("Rest")
 
 
 def test_generation_stops_when_it_would_speak_for_the_patient(network: Any, encoder: Encoder) -> None:
-    steps = speak(network, says(encoder, [" Rest.\n\nPatient: Thank you doctor"], end=False))
+    steps = force_tokens(network, make_script(encoder, [" Rest.\n\nPatient: Thank you doctor"], end=False))
     answers = generate_answers(network, encoder, ["Why?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
     assert answers == ["Rest."]
     assert steps[0] < 40
@@ -110,7 +110,7 @@ PIECES = st.sampled_from([" Rest.", "\n", "\n\n", " ", "\t", "Patient:", "Doctor
 def test_no_line_of_an_answer_speaks_for_the_patient(network: Any, encoder: Encoder, texts: list[str]) -> None:
     forward = network.forward
     try:
-        speak(network, says(encoder, texts))
+        force_tokens(network, make_script(encoder, texts))
         decoding = Decoding(max_new_tokens=60, no_repeat_ngram_size=0)
         answers = generate_answers(network, encoder, ["Why?"] * len(texts), decoding)
     finally:
@@ -124,10 +124,10 @@ def test_no_line_of_an_answer_speaks_for_the_patient(network: Any, encoder: Enco
 def test_a_very_long_question_leaves_room_inside_the_context(
     network: Any, encoder: Encoder, max_new_tokens: int
 ) -> None:
-    """Also where the answer alone could fill the context."""
+    """Also if the answer alone could fill the context."""
     widest = []
     network.transformer.wpe.register_forward_pre_hook(lambda module, args: widest.append(int(args[0].max())))
-    speak(network, says(encoder, [" Rest", " Rest"], end=False))
+    force_tokens(network, make_script(encoder, [" Rest", " Rest"], end=False))
     decoding = Decoding(max_new_tokens=max_new_tokens, no_repeat_ngram_size=0)
     answers = generate_answers(network, encoder, ["My tongue is sore. " * 200, "Why?"], decoding)
     assert max(widest) < get_context_length(network)

@@ -1,4 +1,4 @@
-"""Attention inside each consultation, by each of its ways."""
+"""Attention within each document, by every implementation."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def tensors(key_heads: int = HEADS) -> list[Tensor]:
     return [torch.randn(1, heads, BOUNDARIES[-1], SIZE, requires_grad=True) for heads in (HEADS, key_heads, key_heads)]
 
 
-def apart(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    """Each consultation in a call of its own; `[1, tokens, heads, size]`."""
+def attend_separately(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """One SDPA call per document; `[1, tokens, heads, head_size]`."""
     repeat = query.shape[1] // key.shape[1]
     key, value = (tensor.repeat_interleave(repeat, 1) for tensor in (key, value))
     parts = [
@@ -46,7 +46,7 @@ def gradients(output: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def check(output: Tensor, inputs: list[Tensor], scaling: float | None = None) -> None:
-    expected = apart(*inputs, scaling)
+    expected = attend_separately(*inputs, scaling)
     torch.testing.assert_close(output, expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(gradients(output, inputs), gradients(expected, inputs), atol=1e-6, rtol=1e-5)
 
@@ -63,14 +63,14 @@ def test_with_dropout_the_output_is_right_on_average() -> None:
     outputs = [attend(torch.nn.Module(), *inputs, None, 0.2, documents=documents())[0] for _ in range(3000)]
     mean = torch.stack(outputs).mean(0)
     assert not torch.equal(outputs[0], outputs[1])
-    torch.testing.assert_close(mean, apart(*inputs, None), atol=0.15, rtol=0)
+    torch.testing.assert_close(mean, attend_separately(*inputs, None), atol=0.15, rtol=0)
 
 
 def kernel(calls: list[dict[str, Any]], release: str) -> Any:
-    """A stand-in for torch's kernel, which needs a card: the arguments as a release has them, the result by SDPA."""
+    """A substitute for torch's kernel, which needs a GPU: the signature of a release, the result by SDPA."""
 
-    def compute(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float | None, **said: Any) -> Tensor:
-        calls.append(said)
+    def compute(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, scale: float | None, **options: Any) -> Tensor:
+        calls.append(options)
         assert starts.dtype == torch.int32
         parts = [
             scaled_dot_product_attention(
@@ -108,9 +108,9 @@ def test_the_varlen_kernel_is_given_what_it_needs(
     module, calls = ModuleType("varlen"), []  # type: ignore[var-annotated]
     module.varlen_attn = kernel(calls, release)  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "torch.nn.attention.varlen", module)
-    monkeypatch.setattr(attention, "varlen_supports", lambda query: True)
+    monkeypatch.setattr(attention, "is_varlen_supported", lambda query: True)
     monkeypatch.setattr(attention, "_is_on_cpu", lambda query: False)
-    attention.find_varlen.cache_clear()
+    attention.find_varlen_kernel.cache_clear()
     try:
         inputs = tensors(2)
         output = attend(torch.nn.Module(), *inputs, None, scaling=scaling, documents=documents())[0]
@@ -119,7 +119,7 @@ def test_the_varlen_kernel_is_given_what_it_needs(
         attend(torch.nn.Module(), *inputs, None, 0.1, documents=documents())  # it has no dropout
         assert len(calls) == 1
     finally:
-        attention.find_varlen.cache_clear()
+        attention.find_varlen_kernel.cache_clear()
 
 
 def test_the_varlen_kernel_of_this_torch_has_known_arguments() -> None:
@@ -127,10 +127,10 @@ def test_the_varlen_kernel_of_this_torch_has_known_arguments() -> None:
 
     from torch.nn.attention.varlen import varlen_attn
 
-    known = list(inspect.signature(varlen_attn).parameters)
-    assert known[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
-    assert {"window_size", "is_causal"} & set(known)
+    parameters = list(inspect.signature(varlen_attn).parameters)
+    assert parameters[:7] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
+    assert {"window_size", "is_causal"} & set(parameters)
 
 
 def test_a_processor_is_not_served_by_the_varlen_kernel() -> None:
-    assert not attention.varlen_supports(torch.empty(1, 1, 1, SIZE, dtype=torch.bfloat16))
+    assert not attention.is_varlen_supported(torch.empty(1, 1, 1, SIZE, dtype=torch.bfloat16))

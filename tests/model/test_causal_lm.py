@@ -1,4 +1,4 @@
-"""The network inside: from scratch, from a folder, from its own description."""
+"""Networks are built from scratch, from a folder and from their own description."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def scratch(seed: int = 1, attention_dropout: float = 0.0, **fields: Any) -> Any
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A small pretrained GPT-2 in a folder, its dropout as GPT-2 has it."""
+    """A small pretrained GPT-2 in a folder, with GPT-2's default dropout."""
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, n_positions=64, vocab_size=300)).save_pretrained(
         tmp_path
     )

@@ -78,9 +78,9 @@ def plain_loss(model: Any, data: DialogueDataModule, rows: list[int], question_w
         marks[line, : len(ids)] = torch.tensor(mark)
     logits = model(input_ids, attention_mask=mask).logits[:, :-1]
     nll = cross_entropy(logits.flatten(0, 1), input_ids[:, 1:].flatten(), reduction="none")
-    importance = torch.where(marks[:, 1:].flatten() > 0, 1.0, 0.0)
-    importance[marks[:, 1:].flatten() < 0] = question_weight
-    return (nll * importance).sum()
+    loss_weights = torch.where(marks[:, 1:].flatten() > 0, 1.0, 0.0)
+    loss_weights[marks[:, 1:].flatten() < 0] = question_weight
+    return (nll * loss_weights).sum()
 
 
 def some_rows(data: DialogueDataModule, seed: int, count: int = 5) -> np.ndarray:

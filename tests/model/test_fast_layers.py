@@ -1,4 +1,4 @@
-"""Layers that are faster compute what transformers' own compute; dropout drops what it should."""
+"""The fast layers compute what the layers of transformers compute; dropout has the right probability."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def small() -> GPT2LMHeadModel:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_share_dropped_and_scale_of_the_rest(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(1)
-    found = FastDropout(p)(torch.ones(1000, 1000, dtype=dtype))
-    share = float((found == 0).double().mean())
+    output = FastDropout(p)(torch.ones(1000, 1000, dtype=dtype))
+    share = float((output == 0).double().mean())
     assert abs(share - p) < 5 * (p * (1 - p) / 1e6) ** 0.5  # five standard deviations
-    (value,) = found[found != 0].unique().tolist()
+    (value,) = output[output != 0].unique().tolist()
     assert value == pytest.approx(1 / (1 - p), rel=1e-3 if dtype == torch.float32 else 1e-2)
 
 
 def test_elements_drop_independently() -> None:
-    """Neighbours share a draw of 64 bits: no two of its four parts may go together."""
+    """Four neighbours share one draw of 64 bits: their decisions must be uncorrelated."""
     torch.manual_seed(2)
     dropped = (FastDropout(0.5)(torch.ones(4_000_000)) == 0).double().view(-1, 4)
     agreement = torch.corrcoef(dropped.T)
@@ -40,10 +40,10 @@ def test_elements_drop_independently() -> None:
 
 def test_the_gradient_is_dropped_and_scaled_alike() -> None:
     values = torch.randn(50, 7, requires_grad=True)
-    found = FastDropout(0.3)(values)
-    found.backward(torch.full_like(found, 2.0))
+    output = FastDropout(0.3)(values)
+    output.backward(torch.full_like(output, 2.0))
     assert values.grad is not None
-    assert torch.allclose(values.grad * values, 2 * found)
+    assert torch.allclose(values.grad * values, 2 * output)
 
 
 def test_torchs_seed_decides() -> None:

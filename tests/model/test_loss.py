@@ -1,4 +1,4 @@
-"""answer_nll is cross-entropy: its value and its gradients, whatever the chunk and the precision."""
+"""The answers' loss equals cross-entropy in value and gradients, for any chunk size and precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POSITIONS, WIDTH, VOCABULARY = 70, 16, 50
 
 
 def inputs(dtype: torch.dtype = torch.float32, positions: int = POSITIONS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Hidden states, output layer, targets and importance weights."""
+    """Hidden states, output layer, targets and loss weights."""
     generator = torch.Generator().manual_seed(positions)
     hidden = torch.randn(positions, WIDTH, generator=generator).to(dtype).requires_grad_()
     weight = torch.randn(VOCABULARY, WIDTH, generator=generator).to(dtype).requires_grad_()
@@ -22,13 +22,13 @@ def inputs(dtype: torch.dtype = torch.float32, positions: int = POSITIONS) -> tu
     return hidden, weight, targets, torch.rand(positions, generator=generator)
 
 
-def reference(hidden: Tensor, weight: Tensor, targets: Tensor, importance: Tensor | None) -> Tensor:
-    """The same in float64, all logits at once."""
+def reference(hidden: Tensor, weight: Tensor, targets: Tensor, loss_weights: Tensor | None) -> Tensor:
+    """The same sum in float64, with all logits at once."""
     nll = cross_entropy(hidden.double() @ weight.double().T, targets, reduction="none")
-    return nll.sum() if importance is None else (nll * importance.double()).sum()
+    return nll.sum() if loss_weights is None else (nll * loss_weights.double()).sum()
 
 
-def apart(ours: Tensor, theirs: Tensor) -> float:
+def relative_difference(ours: Tensor, theirs: Tensor) -> float:
     ours, theirs = ours.detach().double(), theirs.detach().double()
     return float((ours - theirs).norm() / theirs.norm())
 
@@ -36,34 +36,34 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_value_and_gradients_are_those_of_cross_entropy(chunk: int, weighted: bool) -> None:
-    hidden, weight, targets, importance = inputs()
-    given = importance if weighted else None
-    expected = torch.autograd.grad(reference(hidden, weight, targets, given), (hidden, weight))
+    hidden, weight, targets, loss_weights = inputs()
+    used = loss_weights if weighted else None
+    expected = torch.autograd.grad(reference(hidden, weight, targets, used), (hidden, weight))
 
-    total, each = compute_answer_nll(hidden, weight, targets, given, chunk=chunk)
+    total, each = compute_answer_nll(hidden, weight, targets, used, chunk=chunk)
     total.backward()
 
-    torch.testing.assert_close(total.double(), reference(hidden, weight, targets, given), rtol=1e-6, atol=0)
+    torch.testing.assert_close(total.double(), reference(hidden, weight, targets, used), rtol=1e-6, atol=0)
     torch.testing.assert_close(each, cross_entropy(hidden @ weight.T, targets, reduction="none").detach())
-    assert apart(hidden.grad, expected[0]) < 1e-6
-    assert apart(weight.grad, expected[1]) < 1e-6
+    assert relative_difference(hidden.grad, expected[0]) < 1e-6
+    assert relative_difference(weight.grad, expected[1]) < 1e-6
     assert total.dtype == each.dtype == torch.float32
     assert not each.requires_grad
 
 
 def test_gradients_follow_what_is_done_with_the_sum() -> None:
-    hidden, weight, targets, importance = inputs()
-    expected = torch.autograd.grad(reference(hidden, weight, targets, importance) * -0.25, (hidden, weight))
+    hidden, weight, targets, loss_weights = inputs()
+    expected = torch.autograd.grad(reference(hidden, weight, targets, loss_weights) * -0.25, (hidden, weight))
 
-    (compute_answer_nll(hidden, weight, targets, importance)[0] * -0.25).backward()
+    (compute_answer_nll(hidden, weight, targets, loss_weights)[0] * -0.25).backward()
 
-    assert apart(hidden.grad, expected[0]) < 1e-6
-    assert apart(weight.grad, expected[1]) < 1e-6
+    assert relative_difference(hidden.grad, expected[0]) < 1e-6
+    assert relative_difference(weight.grad, expected[1]) < 1e-6
 
 
 def test_gradient_is_the_slope_of_the_loss_in_float64() -> None:
-    hidden, weight, targets, importance = inputs(torch.float64, positions=5)
-    compute_answer_nll(hidden, weight, targets, importance)[0].backward()
+    hidden, weight, targets, loss_weights = inputs(torch.float64, positions=5)
+    compute_answer_nll(hidden, weight, targets, loss_weights)[0].backward()
     with torch.no_grad():
         for tensor in (hidden, weight):
             slope = torch.empty_like(tensor)
@@ -71,11 +71,11 @@ def test_gradient_is_the_slope_of_the_loss_in_float64() -> None:
                 values = []
                 for step in (1e-5, -1e-5):
                     tensor.view(-1)[place] += step
-                    values.append(reference(hidden, weight, targets, importance))
+                    values.append(reference(hidden, weight, targets, loss_weights))
                     tensor.view(-1)[place] -= step
                 slope.view(-1)[place] = (values[0] - values[1]) / 2e-5
             assert tensor.grad is not None
-            assert apart(tensor.grad, slope) < 1e-6
+            assert relative_difference(tensor.grad, slope) < 1e-6
 
 
 def test_a_second_backward_is_refused_rather_than_wrong() -> None:
@@ -88,37 +88,37 @@ def test_a_second_backward_is_refused_rather_than_wrong() -> None:
 
 def test_float16_keeps_gradients_that_would_vanish_without_the_scale() -> None:
     """The gradient of a loss divided by many tokens lies below float16's range; a scaler lifts it back."""
-    hidden, weight, targets, importance = inputs()
+    hidden, weight, targets, loss_weights = inputs()
     hidden, weight = (t.detach().mul(0.3).half().requires_grad_() for t in (hidden, weight))
     tokens, scale = 2.0**24, 2.0**22
     wide = [t.detach().double().requires_grad_() for t in (hidden, weight)]
-    expected = torch.autograd.grad(reference(*wide, targets, importance) / tokens, wide)
+    expected = torch.autograd.grad(reference(*wide, targets, loss_weights) / tokens, wide)
     assert expected[0].half().eq(0).float().mean() > 0.5  # the premise: unscaled, most of it is lost
 
-    (compute_answer_nll(hidden, weight, targets, importance, chunk=16)[0] / tokens * scale).backward()
+    (compute_answer_nll(hidden, weight, targets, loss_weights, chunk=16)[0] / tokens * scale).backward()
 
     assert hidden.grad.dtype == torch.float16
-    assert apart(hidden.grad.double() / scale, expected[0]) < 5e-3
-    assert apart(weight.grad.double() / scale, expected[1]) < 5e-3
+    assert relative_difference(hidden.grad.double() / scale, expected[0]) < 5e-3
+    assert relative_difference(weight.grad.double() / scale, expected[1]) < 5e-3
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_half_precisions_are_close_to_float32(dtype: torch.dtype, tolerance: float, autocast: bool) -> None:
-    hidden, weight, targets, importance = inputs()
-    expected = torch.autograd.grad(reference(hidden, weight, targets, importance), (hidden, weight))
+    hidden, weight, targets, loss_weights = inputs()
+    expected = torch.autograd.grad(reference(hidden, weight, targets, loss_weights), (hidden, weight))
     ours = [t.detach().clone() if autocast else t.detach().to(dtype) for t in (hidden, weight)]
     ours = [t.requires_grad_() for t in ours]
 
     with torch.autocast("cpu", dtype, enabled=autocast):
-        total, _ = compute_answer_nll(*ours, targets, importance, chunk=16)
+        total, _ = compute_answer_nll(*ours, targets, loss_weights, chunk=16)
     total.backward()
 
     assert total.dtype == torch.float32
-    assert apart(total, reference(hidden, weight, targets, importance)) < tolerance
+    assert relative_difference(total, reference(hidden, weight, targets, loss_weights)) < tolerance
     for tensor, gradient in zip(ours, expected, strict=True):
         assert tensor.grad.dtype == tensor.dtype
-        assert apart(tensor.grad, gradient) < tolerance
+        assert relative_difference(tensor.grad, gradient) < tolerance
 
 
 def test_lengths_that_differ_are_refused() -> None:

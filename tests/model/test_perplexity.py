@@ -1,4 +1,4 @@
-"""AnswerLikelihood: sums over tokens, whatever the batches."""
+"""AnswerLikelihood sums over tokens, so that the batching does not matter."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def check(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
     decoded = tokenizer.decode(written[:-1].tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
     assert decoded == f" {quote_roles(text)}" * 2
     rendered = tokenizer.decode(chat, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert rendered == f"{encoder.prompt.opening} {quote_roles(text)}{encoder.prompt.handover}"
+    assert rendered == f"{encoder.prompt.opening} {quote_roles(text)}{encoder.prompt.answer_prefix}"
     lines = rendered.split("\n")
     assert sum(line.strip().startswith(PATIENT) for line in lines) == 1
     assert sum(line.strip().startswith(DOCTOR) for line in lines) == 1

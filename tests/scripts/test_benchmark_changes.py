@@ -1,4 +1,4 @@
-"""Changes of the training step, taken back one by one; and growth, by one row of its plan."""
+"""The benchmark of changes to the training step, and one row of the benchmark of growth."""
 
 from __future__ import annotations
 

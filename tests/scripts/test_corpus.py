@@ -1,4 +1,4 @@
-"""The synthetic corpus is what its truth file says, and what leaks from it is noticed."""
+"""The synthetic corpus is reproducible and contains exactly what its truth file says."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def test_questions_that_are_alike_are_as_alike_as_is_said(corpus: Corpus, script
             continue
         low, high = (0.80, 0.95) if line["kind"] == "near_duplicate" else (0.60, 0.78)
         assert low < line["jaccard"] < high
-        assert tool.jaccard(tool.shingles(question), tool.shingles(of["input"])) == pytest.approx(
+        assert tool.compute_jaccard(tool.make_shingles(question), tool.make_shingles(of["input"])) == pytest.approx(
             line["jaccard"], abs=1e-6
         )
-        assert low < tool.jaccard(tool.shingles(question, ""), tool.shingles(of["input"], "")) < high
+        assert low < tool.compute_jaccard(tool.make_shingles(question, ""), tool.make_shingles(of["input"], "")) < high
         chained += line["of"] in near
     assert chained
 
@@ -86,7 +86,9 @@ def test_no_questions_are_alike_but_those_planted(corpus: Corpus, script: Callab
         return first(of[row]) if row in of else row
 
     kept = [number for number, row in enumerate(rows) if row["input"].strip()]
-    found = script("synthetic.search").alike_across([rows[at]["input"] for at in kept], np.arange(len(kept)), 0.6)
+    found = script("synthetic.search").find_similar_across(
+        [rows[at]["input"] for at in kept], np.arange(len(kept)), 0.6
+    )
     assert len(found) > 50
     assert all(first(kept[one]) == first(kept[other]) for one, other, _ in found)
 

@@ -1,4 +1,4 @@
-"""What a preparation leaves in a corpus is noticed, and a right one is found right."""
+"""measure_corpus reports what a preparation leaves in a corpus, and finds nothing in a correct one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.scripts.conftest import ROWS, Corpus, Line, read
 
 
 def prepare(corpus: Corpus, folder: Path, private: bool = True, grouped: bool = True, values: bool = True) -> Path:
-    """A stand-in for the preparer that is right by looking at the truth; each switch makes it wrong in one way."""
+    """Prepares a corpus correctly by reading the truth file; each switch introduces one kind of error."""
     rows, truth = read(corpus)
     cells = {number: {"question": row["input"], "answer": row["output"]} for number, row in enumerate(rows)}
     names, group = {"input": "question", "output": "answer"}, list(range(len(rows)))
@@ -45,7 +45,7 @@ def prepare(corpus: Corpus, folder: Path, private: bool = True, grouped: bool = 
 
 @pytest.fixture
 def measured(script: Callable[[str], ModuleType], corpus: Corpus, tmp_path: Path) -> Callable[..., tuple[int, Line]]:
-    """Measures what a stand-in prepared: the exit status and the JSON file."""
+    """Measures a corpus that `prepare` prepared: the exit status and the JSON file."""
 
     def run(**wrong: bool) -> tuple[int, Line]:
         prepared, file = prepare(corpus, tmp_path / "prepared", **wrong), tmp_path / "measured.json"
@@ -60,7 +60,7 @@ def test_a_right_preparation_is_found_right(
 ) -> None:
     status, result = measured()
     assert status == 0
-    assert {entry["kind"] for entry in result["private"]} == set(script("synthetic.private").KINDS)
+    assert {entry["kind"] for entry in result["private"]} == set(script("synthetic.private_data").KINDS)
     assert all(entry["recall"] == 1.0 for entry in result["private"])
     assert result["left"] == {}
     assert result["clean"]["measured"] == result["clean"]["lines"] > ROWS
@@ -105,9 +105,9 @@ def test_the_search_finds_what_comparing_all_finds(script: Callable[[str], Modul
             (one, other)
             for one, other in combinations(range(len(texts)), 2)
             if sides[one] != sides[other]
-            and tool.jaccard(tool.shingles(texts[one]), tool.shingles(texts[other])) >= least
+            and tool.compute_jaccard(tool.make_shingles(texts[one]), tool.make_shingles(texts[other])) >= least
         }
-        assert {(a, b) for a, b, _ in script("synthetic.search").alike_across(texts, sides, least)} == alike
+        assert {(a, b) for a, b, _ in script("synthetic.search").find_similar_across(texts, sides, least)} == alike
 
 
 def test_a_folder_that_is_not_prepared_is_told(
@@ -115,6 +115,6 @@ def test_a_folder_that_is_not_prepared_is_told(
 ) -> None:
     tool = script("measure_corpus")
     assert tool.main(["--truth", str(corpus[1]), "--prepared", str(tmp_path)]) == 2
-    assert "train.parquet is not there" in capsys.readouterr().err
+    assert "train.parquet does not exist" in capsys.readouterr().err
     assert tool.main(["--truth", str(corpus[0]), "--prepared", str(prepare(corpus, tmp_path / "prepared"))]) == 2
     assert "cannot be read as a truth file" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Text becomes ids segment by segment, each with what it is for, and no text can become a control token."""
+"""Consultations are encoded segment by segment, each token with its part, and no text becomes a control token."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from lightning_med.tokenization.encoder import ANSWER, MIN_QUESTION, PROMPT, QUESTION, Encoded, Encoder
+from lightning_med.tokenization.encoder import ANSWER, MIN_QUESTION, PROMPT, QUESTION, EncodedConsultation, Encoder
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import (
     END,
-    is_fast_bpe_exact,
+    StoredTokenizer,
     load_tokenizer,
     restore_tokenizer,
     store_tokenizer,
@@ -28,12 +28,14 @@ WORDS = "My knee hurts badly since the weekend and it is red and warm. "
 TEXTS = ["I cough, it's 3 days.", "¿Qué? \N{PILL} Ünïcode", "a\nb\n- c", "  x", "", "<|endoftext|>", "…" * 5]
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, question: str, answer: str, max_length: int = 512) -> Encoded:
+def encode(
+    tokenizer: PreTrainedTokenizerFast, question: str, answer: str, max_length: int = 512
+) -> EncodedConsultation:
     (encoded,) = Encoder(tokenizer, PLAIN, max_length).encode([question], [answer])
     return encoded
 
 
-def part(tokenizer: PreTrainedTokenizerFast, encoded: Encoded, wanted: int) -> str:
+def part(tokenizer: PreTrainedTokenizerFast, encoded: EncodedConsultation, wanted: int) -> str:
     return tokenizer.decode(encoded.input_ids[encoded.parts == wanted])
 
 
@@ -52,7 +54,7 @@ def test_layout(tokenizer: PreTrainedTokenizerFast) -> None:
     assert encoded.answer_bytes == len("Rest it.")
     assert np.issubdtype(encoded.input_ids.dtype, np.integer)
     assert encoded.parts.dtype == np.uint8
-    assert sum(encoded.runs) == len(encoded.input_ids) == encoded.whole[2]
+    assert sum(encoded.runs) == len(encoded.input_ids) == encoded.uncut_counts[2]
 
 
 def test_many_at_once_are_as_one_by_one(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -79,7 +81,7 @@ def test_conversation_is_laid_out_turn_by_turn(tokenizer: PreTrainedTokenizerFas
     assert part(tokenizer, encoded, ANSWER) == f" Where?{END} Rest it.{END}"
     assert part(tokenizer, encoded, QUESTION) == " It hurts. My knee."
     assert encoded.answer_bytes == len("Where?Rest it.")
-    assert encoded.whole == (
+    assert encoded.uncut_counts == (
         (encoded.parts == QUESTION).sum(),
         (encoded.parts == ANSWER).sum(),
         len(encoded.input_ids),
@@ -95,7 +97,7 @@ def test_conversations_and_single_exchanges_in_one_batch(tokenizer: PreTrainedTo
         (alone,) = encoder.encode(questions[at : at + count], answers[at : at + count], [count])
         assert np.array_equal(row.input_ids, alone.input_ids)
         assert row.runs == alone.runs
-        assert (row.answer_bytes, row.cut, row.whole) == (alone.answer_bytes, alone.cut, alone.whole)
+        assert (row.answer_bytes, row.cut, row.uncut_counts) == (alone.answer_bytes, alone.cut, alone.uncut_counts)
         at += count
 
 
@@ -108,9 +110,9 @@ def test_conversation_too_long_keeps_whole_exchanges(
     (cut,) = Encoder(tokenizer, PLAIN, max_length).encode(questions, answers, [turns])
     assert len(cut.input_ids) <= max_length
     assert cut.cut == (len(whole.input_ids) > max_length)
-    assert cut.whole == whole.whole == (*cut.whole[:2], len(whole.input_ids))
+    assert cut.uncut_counts == whole.uncut_counts == (*cut.uncut_counts[:2], len(whole.input_ids))
     kept = len(cut.runs) // 4
-    if kept > 1 or not cut.cut:  # of the first alone, what fits is kept
+    if kept > 1 or not cut.cut:  # a first exchange that is too long is cut
         assert cut.runs == whole.runs[: len(cut.runs)]
         assert np.array_equal(cut.input_ids, whole.input_ids[: len(cut.input_ids)])
         assert cut.input_ids[-1] == tokenizer.eos_token_id
@@ -119,15 +121,13 @@ def test_conversation_too_long_keeps_whole_exchanges(
         assert len(cut.input_ids) + sum(whole.runs[4 * kept : 4 * kept + 4]) > max_length  # no further one fits
 
 
-def test_stored_rules_encode_like_the_tokenizer(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert is_fast_bpe_exact(tokenizer.backend_tokenizer.to_str())
-    for swift in (False, True):
-        stored = Encoder.stored(store_tokenizer(tokenizer), PLAIN, 128, swift)
-        for text in TEXTS:
-            ours, theirs = stored.encode([text * 9], [text])[0], encode(tokenizer, text * 9, text, 128)
-            assert ours.input_ids.tolist() == theirs.input_ids.tolist()
-            assert (ours.runs, ours.answer_bytes) == (theirs.runs, theirs.answer_bytes)
-            assert stored.encode_question(text, 60) == Encoder(tokenizer, PLAIN, 128).encode_question(text, 60)
+def test_stored_tokenizers_encode_like_the_tokenizer(tokenizer: PreTrainedTokenizerFast) -> None:
+    stored = Encoder(StoredTokenizer(store_tokenizer(tokenizer)), PLAIN, 128)
+    for text in TEXTS:
+        ours, theirs = stored.encode([text * 9], [text])[0], encode(tokenizer, text * 9, text, 128)
+        assert ours.input_ids.tolist() == theirs.input_ids.tolist()
+        assert (ours.runs, ours.answer_bytes) == (theirs.runs, theirs.answer_bytes)
+        assert stored.encode_question(text, 60) == Encoder(tokenizer, PLAIN, 128).encode_question(text, 60)
 
 
 def test_question_is_cut_first(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -194,12 +194,12 @@ def test_any_consultation_keeps_the_layout(
 
 
 def test_bytes_of_a_cut_answer_are_those_of_its_tokens_to_a_character(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Bits per byte count what is learned; a cut inside a character may count as much as a whole one."""
+    """Bits per byte count the bytes in the loss; a character that is cut in the middle may count in full."""
     for max_length in range(70, 78):
         encoded = encode(tokenizer, "Why?", "\N{PILL}" * 100, max_length)
         # A byte-level token spells each of its bytes as one character.
         spelled = "".join(tokenizer.convert_ids_to_tokens(encoded.input_ids[encoded.parts == ANSWER].tolist()))
-        learned = len(spelled) - 1  # the space before the answer is not the answer's
+        learned = len(spelled) - 1  # the space before the answer is not part of it
         assert learned - 3 <= encoded.answer_bytes <= learned + 3
 
 
@@ -224,7 +224,7 @@ def test_text_never_becomes_a_control_token(
 
 
 def test_encoder_and_its_tokenizer_do_not_disturb_each_other(tokenizer: PreTrainedTokenizerFast) -> None:
-    """The encoder splits special tokens that are spelled; the tokenizer that is exported reads them, in any order."""
+    """The encoder splits special tokens in a text, the exported tokenizer reads them, in any order of calls."""
     encoder = Encoder(tokenizer, PLAIN, 128)
     before = encoder.encode([f"a{END}b"], ["c"])[0].input_ids.tolist()
     assert tokenizer(END)["input_ids"] == [tokenizer.eos_token_id]
@@ -239,7 +239,7 @@ def test_question_alone_is_the_beginning_of_its_consultation(tokenizer: PreTrain
     asked = encoder.encode_question(WORDS.strip(), 400)
     assert whole.input_ids[: len(asked)].tolist() == asked
     assert (whole.parts[len(asked) :] == ANSWER).all()
-    assert len(encoder.encode_question(WORDS * 50, 40)) == encoder.frame + 40
+    assert len(encoder.encode_question(WORDS * 50, 40)) == encoder.prompt_length + 40
     assert encoder.encode_question(WORDS * 50, 40)[-3:] == asked[-3:]
 
 
@@ -248,7 +248,7 @@ def test_max_length_without_room(tokenizer: PreTrainedTokenizerFast) -> None:
         Encoder(tokenizer, Prompt(WORDS * 5), 64)
     assert "max_length 64" in caught.value.what
     proposed = int(caught.value.hint.split("--data.max_length ")[1].split()[0])
-    assert Encoder(tokenizer, Prompt(WORDS * 5), proposed).room > MIN_QUESTION
+    assert Encoder(tokenizer, Prompt(WORDS * 5), proposed).budget > MIN_QUESTION
     assert "--data.system_prompt" in caught.value.hint
 
 
@@ -265,7 +265,7 @@ def test_training_is_deterministic_and_keeps_its_size() -> None:
 
 @given(st.text())
 def test_trained_tokenizer_loses_nothing(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
-    ids = Encoder(tokenizer, PLAIN, 4096)._ids([text])[0]
+    ids = Encoder(tokenizer, PLAIN, 4096)._encode_texts([text])[0]
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
 
 

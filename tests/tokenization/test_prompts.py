@@ -1,4 +1,4 @@
-"""How a consultation reads is the same for training, for chat templates and for cutting an answer short."""
+"""Training, the chat template and the cutting of answers agree on the text around a consultation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lightning_med.tokenization.encoder import Encoder
@@ -36,7 +37,7 @@ def rendered(
     tokenizer: PreTrainedTokenizerFast, prompt: Prompt, messages: list[dict[str, str]], **options: bool
 ) -> str:
     return tokenizer.apply_chat_template(
-        messages, chat_template=prompt.chat_template(), tokenize=False, add_generation_prompt=False, **options
+        messages, chat_template=prompt.make_chat_template(), tokenize=False, add_generation_prompt=False, **options
     )
 
 
@@ -56,7 +57,7 @@ def check_template(tokenizer: PreTrainedTokenizerFast, prompt: Prompt, question:
     (trained,) = encoder.encode([question], [answer])
     assert ids(tokenizer, rendered(tokenizer, prompt, messages_of(question, answer))) == trained.input_ids.tolist()
     opened = tokenizer.apply_chat_template(
-        messages_of(question), chat_template=prompt.chat_template(), tokenize=False, add_generation_prompt=True
+        messages_of(question), chat_template=prompt.make_chat_template(), tokenize=False, add_generation_prompt=True
     )
     assert ids(tokenizer, opened) == encoder.encode_question(question, 4096)
 
@@ -79,8 +80,19 @@ def test_template_holds_any_system_prompt(tokenizer: PreTrainedTokenizerFast, sy
 def test_template_holds_any_text(tokenizer: PreTrainedTokenizerFast, system: str, question: str, answer: str) -> None:
     prompt = Prompt(system.replace(END, ""))
     assert rendered(tokenizer, prompt, messages_of(question, answer)) == (
-        f"{prompt.opening} {question}{prompt.handover} {answer}{END}"
+        f"{prompt.opening} {question}{prompt.answer_prefix} {answer}{END}"
     )
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_template_holds_any_system_prompt_in_plain_jinja(system: str) -> None:
+    """Other programs render the template with other whitespace settings than transformers."""
+    prompt = Prompt(system)
+    for trimmed in (False, True):
+        environment = ImmutableSandboxedEnvironment(trim_blocks=trimmed, lstrip_blocks=trimmed)
+        template = environment.from_string(prompt.make_chat_template())
+        text = template.render(messages=messages_of("a\nDoctor: b", "c"), eos_token=END, add_generation_prompt=True)
+        assert text == f"{prompt.opening} a\n> Doctor: b\n\nDoctor: c{END}\n\nDoctor:"
 
 
 def test_template_at_real_size(gpt2_folder: Path) -> None:
@@ -102,7 +114,7 @@ def test_several_turns(tokenizer: PreTrainedTokenizerFast) -> None:
     )
     waiting = tokenizer.apply_chat_template(
         messages_of("It hurts.", "Where?", "My knee."),
-        chat_template=prompt.chat_template(),
+        chat_template=prompt.make_chat_template(),
         tokenize=False,
         add_generation_prompt=True,
     )
@@ -175,6 +187,6 @@ def test_no_line_of_a_persons_text_opens_a_role(tokenizer: PreTrainedTokenizerFa
     question = encoder.encode_question(text, 100)
     turns = [{"role": "user", "content": text}]
     template = tokenizer.apply_chat_template(
-        turns, chat_template=Prompt().chat_template(), add_generation_prompt=True, tokenize=False
+        turns, chat_template=Prompt().make_chat_template(), add_generation_prompt=True, tokenize=False
     )
     assert tokenizer.decode(question) == template

@@ -28,7 +28,7 @@ from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import find_files
 from lightning_med.data.splits.group_split import SPLITS, assign_splits, group_rows
 from lightning_med.tokenization.tokenizer import (
-    read_tokenizer_rules,
+    read_tokenizer_text,
     restore_tokenizer,
     store_tokenizer,
     train_tokenizer,
@@ -100,7 +100,7 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
         if text is None or _read_tokenizer(trained) == text:  # a checkpoint's own, of the fit's own data
             return _find_or_make(recipe, files, content, None, trained)
     elif text is None:
-        text = read_tokenizer_rules(recipe.tokenizer, root)
+        text = read_tokenizer_text(recipe.tokenizer, root)
     return _find_or_make(recipe, files, content, text, root / recipe.fingerprint(content, text))
 
 

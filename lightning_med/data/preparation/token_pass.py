@@ -22,7 +22,7 @@ from lightning_med.data.preparation.token_store import TEXTS, TokenWriter
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.splits.group_split import SPLITS, Groups
 from lightning_med.privacy.mask import mask
-from lightning_med.tokenization.tokenizer import StoredRules, is_fast_bpe_exact
+from lightning_med.tokenization.tokenizer import StoredTokenizer
 from lightning_med.utils.allocator import release_freed_memory
 
 _SHOWN = 10  # rows in the report, drawn at random
@@ -86,13 +86,13 @@ def encode_splits(
     Returns:
         What the report says of the tokens, and a few rows.
     """
-    rules = StoredRules(tokenizer)
-    read, statistics, done = plan.read, TokenStatistics(rules.vocabulary), 0
+    stored = StoredTokenizer(tokenizer)
+    read, statistics, done = plan.read, TokenStatistics(stored.vocab_size), 0
     random = np.random.default_rng(recipe.seed % 2**32)
     drawn = random.choice(np.flatnonzero(plan.sides >= 0), min(_SHOWN, plan.kept), replace=False)
     shown: list[dict[str, Any]] = []
     lengths = (recipe.max_length, recipe.eval_max_length, recipe.eval_max_length)
-    coding = Coding(tokenizer, is_fast_bpe_exact(rules.text), rules.vocabulary, recipe.system_prompt, lengths)
+    coding = Coding(tokenizer, stored.vocab_size, recipe.system_prompt, lengths)
     release_freed_memory()
     source = np.array(read.owners)
     waiting: deque[tuple[pa.RecordBatch, int, int]] = deque()
@@ -103,7 +103,7 @@ def encode_splits(
             yield batch, read.turns[first:after], plan.sides[first:after]
 
     with ExitStack() as stack:
-        writers = [stack.enter_context(TokenWriter(folder, split, rules.vocabulary)) for split in SPLITS]
+        writers = [stack.enter_context(TokenWriter(folder, split, stored.vocab_size)) for split in SPLITS]
         for shards in pool.ordered(partial(encode_batch, coding=coding), tasks()):
             batch, first, after = waiting.popleft()
             for side, (split, shard) in enumerate(zip(SPLITS, shards, strict=True)):
@@ -116,7 +116,7 @@ def encode_splits(
     return {
         "tokens": statistics.tokens(),
         "lengths": statistics.lengths(),
-        "vocabulary": statistics.vocabulary(rules.backend_tokenizer),
+        "vocabulary": statistics.vocabulary(stored.backend_tokenizer),
         "rows": shown,
     }
 

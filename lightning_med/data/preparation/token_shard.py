@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.tokenizer import StoredTokenizer
 from lightning_med.utils.allocator import release_freed_memory
 
 
@@ -18,15 +19,13 @@ class Coding:
     """How text becomes tokens.
 
     Attributes:
-        tokenizer: As text; see `tokens.store_tokenizer`.
-        swift: See `tokens.is_swift`.
+        tokenizer: As text; see `tokenizer.store_tokenizer`.
         vocabulary: Every id is below it.
         system_prompt: What stands before every conversation.
         lengths: By split, the tokens that a conversation may have.
     """
 
     tokenizer: str
-    swift: bool
     vocabulary: int
     system_prompt: str
     lengths: tuple[int, ...]
@@ -39,7 +38,7 @@ class Shard:
     Attributes:
         input_ids: All ids end to end, uint16 or int32.
         lengths: `[conversations]`, ids of each.
-        runs: All stretches' lengths end to end, int32; see `tokens.CYCLE`.
+        runs: All stretches' lengths end to end, int32; see `encoder.CYCLE`.
         stretches: `[conversations]`, stretches of each.
         answer_bytes: `[conversations]`, int32.
         whole: `[conversations, 3]`, int32, tokens of questions, answers and all before anything was cut.
@@ -90,7 +89,7 @@ def _make_shard(
         runs,
         np.array([len(row.runs) for row in rows], dtype=np.int64),
         np.array([row.answer_bytes for row in rows], dtype=np.int32),
-        np.array([row.whole for row in rows], dtype=np.int32).reshape(-1, 3),
+        np.array([row.uncut_counts for row in rows], dtype=np.int32).reshape(-1, 3),
         sum(row.cut for row in rows),
         np.bincount(ids[said], minlength=vocabulary),
     )
@@ -99,6 +98,6 @@ def _make_shard(
 @lru_cache(maxsize=1)
 def _make_encoders(coding: Coding) -> list[Encoder]:
     """One a split, kept from batch to batch."""
-    first = Encoder.stored(coding.tokenizer, Prompt(coding.system_prompt), coding.lengths[0], coding.swift)
+    first = Encoder(StoredTokenizer(coding.tokenizer), Prompt(coding.system_prompt), coding.lengths[0])
     release_freed_memory()  # of the rules as text, several times what is made of them
-    return [first, *(first.of_length(length) for length in coding.lengths[1:])]
+    return [first, *(first.with_max_length(length) for length in coding.lengths[1:])]

@@ -135,7 +135,7 @@ class TokenStore:
         return self._ids[row]
 
     def parts(self, row: int) -> np.ndarray:
-        """`[length]`, uint8; see `Encoded.parts`."""
+        """`[length]`, uint8; see `EncodedConsultation.parts`."""
         return expand_runs(self._runs[row])
 
     def texts(self, row: int) -> dict[str, Any]:

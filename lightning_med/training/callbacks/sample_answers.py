@@ -51,7 +51,7 @@ class SampleAnswers(L.Callback):
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
             decoding = Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size)
             questions, speed = [str(text["question"]) for text in texts], GenerationSpeed()
-            answers = speed.timed(
+            answers = speed.measure(
                 data.encoder.tokenizer,
                 lambda: generate_answers(pl_module.network, data.encoder, questions, decoding, self.max_seconds),
             )
