@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -119,16 +120,24 @@ class Responder:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return cls(network.to(device or "cpu"), encoder, decoding, region, safety)
 
-    def respond(self, question: str) -> Answer:
+    def respond(self, question: str, verdict: Verdict | None = None) -> Answer:
         """Answers one question; of a very long one the beginning counts.
+
+        Args:
+            question: The patient's words.
+            verdict: Of `triage` on the question, if it is known already.
 
         Raises:
             InputError: The question is empty.
         """
-        return self.respond_all([question])[0]
+        return self.respond_all([question], None if verdict is None else [verdict])[0]
 
-    def respond_all(self, questions: list[str]) -> list[Answer]:
-        """Answers several questions side by side.
+    def respond_all(self, questions: list[str], verdicts: list[Verdict] | None = None) -> list[Answer]:
+        """Answers several questions in one batch.
+
+        Args:
+            questions: The patients' words.
+            verdicts: Of `triage` on each question, if they are known already.
 
         Raises:
             InputError: One of them is empty.
@@ -138,7 +147,8 @@ class Responder:
             return [
                 _mark_unchecked(question, raw) for question, raw in zip(questions, self._written(mended), strict=True)
             ]
-        verdicts = [triage(question, self.region) for question in questions]
+        if verdicts is None:
+            verdicts = [triage(question, self.region) for question in questions]
         answerable = [number for number, verdict in enumerate(verdicts) if verdict.answerable]
         written = dict(zip(answerable, self._written([mended[number] for number in answerable]), strict=True))
         return [
@@ -162,10 +172,24 @@ def _mark_unchecked(question: str, raw: str) -> Answer:
     return Answer(question, f"{raw}\n\n{advice.get_notice('off')}\n\n{DISCLAIMER}", raw, UNCHECKED, "", {}, "")
 
 
-def answer_alarm(question: str, region: str | None = None) -> Answer | None:
-    """The fixed answer to a question of danger, for which no model need be loaded; `None` for any other."""
-    verdict: Verdict = triage(question, region)
-    return None if verdict.answerable else Answer.of(question, "", guard(question, "", region, verdict))
+def answer_question(
+    question: str, load: Callable[[], Responder], region: str | None = None, safety: bool = True
+) -> Answer:
+    """Answers one question; loads the model only if the verdict on the question lets a model answer.
+
+    Args:
+        question: The patient's words.
+        load: Returns the responder, made with the same `region` and `safety`.
+        region, safety: See `Responder.from_pretrained`.
+
+    Raises:
+        InputError: The question is empty, or no model can be loaded.
+    """
+    clean_question(question)
+    verdict = triage(question, region) if safety else None
+    if verdict is not None and not verdict.answerable:
+        return Answer.of(question, "", guard(question, "", region, verdict))
+    return load().respond(question, verdict)
 
 
 def clean_question(question: str) -> str:
@@ -193,11 +217,12 @@ def generate_response(question: str, model: str | Path | None = None) -> str:
     Raises:
         InputError: No model is found, or the question is empty.
     """
-    clean_question(question)
-    if alarm := answer_alarm(question):
-        return str(alarm)
-    folder = Path(model or os.environ.get(MODEL_VARIABLE) or find_newest_export())
-    return str(_load_once(str(folder), _find_stamp(folder)).respond(question))
+
+    def load() -> Responder:
+        folder = Path(model or os.environ.get(MODEL_VARIABLE) or find_newest_export())
+        return _load_once(str(folder), _find_stamp(folder))
+
+    return str(answer_question(question, load))
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.safety.messages import advice
-from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_alarm, clean_question, find_newest_export
+from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_question, find_newest_export
 from lightning_med.utils.errors import InputError
 
 
@@ -26,12 +26,14 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv[1:])
     content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
     question = content.decode("utf-8", "replace")
-    clean_question(question)  # before the model is loaded
     if given.region and advice.resolve_region(given.region) == advice.UNKNOWN:
         raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.list_regions())}.")
-    answer = answer_alarm(question, given.region) if given.safety == "on" else None
-    if answer is None:
+    safety = given.safety == "on"
+
+    def load() -> Responder:
         folder = given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export()
-        answer = Responder.from_pretrained(folder, given.region, given.safety == "on").respond(question)
+        return Responder.from_pretrained(folder, given.region, safety)
+
+    answer = answer_question(question, load, given.region, safety)
     print(json.dumps(asdict(answer), ensure_ascii=False) if given.json else answer)
     return 0
