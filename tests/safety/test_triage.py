@@ -221,7 +221,7 @@ def test_the_region_is_the_settings_then_the_locales(monkeypatch: pytest.MonkeyP
     assert advice.resolve_region("uk") == "GB"
     monkeypatch.delenv(advice.REGION_VARIABLE)
     monkeypatch.setenv("LANG", "C.UTF-8")
-    assert advice.resolve_region() == advice.UNKNOWN
+    assert advice.resolve_region() == advice.UNKNOWN_REGION
 
 
 # ------------------------------------------------------------------ rules as data
@@ -269,6 +269,26 @@ def test_the_command_judges_a_file_and_keeps_its_keys(tmp_path: Path, capsys: py
     assert code == 0
     assert [row["level"] for row in found] == ["emergency", "ordinary"]
     assert (found[0]["id"], found[1]["who"]) == (7, "é")
+
+
+def test_the_verdicts_on_a_file_name_the_region_that_is_given_not_the_locales(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", advice.REGION_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "he collapsed and is not breathing"}')
+    monkeypatch.setenv("LANG", "en_GB.UTF-8")
+    british = run(capsys, "--input", str(source))[1]
+    typed = json.loads(run(capsys, "he collapsed and is not breathing")[1])["advice"]
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+    assert run(capsys, "--input", str(source))[1] == british
+    assert all(number in british for number in ("112", "999", "911", "000"))
+    assert "999" in typed
+    assert "911" not in typed
+    american = json.loads(run(capsys, "--input", str(source), "--region", "US")[1])["advice"]
+    assert "911" in american
+    assert "999" not in american
 
 
 @pytest.mark.parametrize("line", ["no json", '"text"', '{"words": "x"}', '{"text": 3}'])

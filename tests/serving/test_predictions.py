@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lightning_med.safety.messages.advice import REGION_VARIABLE
 from tests import tiny
 
 
@@ -34,3 +35,26 @@ def test_a_prediction_is_triaged_once(folder: Path, tmp_path: Path, triaged: lis
     rows = predict(folder, tmp_path)
     assert rows
     assert triaged == [row["question"] for row in rows]
+
+
+def test_predictions_do_not_depend_on_the_machines_locale(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", REGION_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    rows = []
+    for language in ("en_GB.UTF-8", "en_US.UTF-8"):
+        monkeypatch.setenv("LANG", language)
+        rows.append(predict(folder, tmp_path))
+    assert rows[0] == rows[1]
+    numbers = ("112", "999", "911", "000")
+    assert all(number in row["answer"] for row in rows[0] for number in numbers)
+
+
+def test_predictions_do_not_depend_on_the_region_variable(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(REGION_VARIABLE, raising=False)
+    rows = predict(folder, tmp_path)
+    monkeypatch.setenv(REGION_VARIABLE, "GB")
+    assert predict(folder, tmp_path) == rows

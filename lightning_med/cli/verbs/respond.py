@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv[1:])
     content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
     question = content.decode("utf-8", "replace")
-    if given.region and advice.resolve_region(given.region) == advice.UNKNOWN:
+    if given.region and advice.resolve_region(given.region) == advice.UNKNOWN_REGION:
         raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.list_regions())}.")
     safety = given.safety == "on"
 

@@ -53,20 +53,25 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="where its lines go with their verdicts (default: printed)"
     )
-    parser.add_argument("--region", help="whose emergency numbers to name, for instance GB (default: the locale's)")
+    parser.add_argument(
+        "--region",
+        help="whose emergency numbers to name, for instance GB (default: the locale's for a TEXT, several regions' for"
+        " --input, so that its output is the same on every machine)",
+    )
     parser.add_argument("text", nargs="?", metavar="TEXT", help="a message; - reads it from standard input")
     given = parser.parse_args(argv[1:])
     if (given.input is None) == (given.text is None):
         raise InputError("triage takes a TEXT or --input FILE.", 'lightning-med triage "My chest hurts."')
     if given.output and not given.input:
         raise InputError("--output goes with --input FILE.")
-    if given.region and advice.resolve_region(given.region) == advice.UNKNOWN:
+    if given.region and advice.resolve_region(given.region) == advice.UNKNOWN_REGION:
         raise InputError(f"--region {given.region} is not known.", f"Known: {', '.join(advice.list_regions())}.")
     if given.input is None:
         text = sys.stdin.buffer.read().decode("utf-8", "replace") if given.text == "-" else given.text
         print(json.dumps(asdict(triage(text, given.region))))
         return 0
-    lines = [json.dumps(judge_lines(row, given.region)) + "\n" for row in read_lines(given.input)]
+    region = given.region or advice.UNKNOWN_REGION
+    lines = [json.dumps(judge_lines(row, region)) + "\n" for row in read_lines(given.input)]
     if given.output:
         try:
             write_text(given.output, "".join(lines))

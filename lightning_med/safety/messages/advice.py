@@ -10,7 +10,7 @@ from typing import Any
 
 PATH = Path(__file__).with_name("advice.yaml")
 REGION_VARIABLE = "LIGHTNING_MED_REGION"
-UNKNOWN = "unknown"
+UNKNOWN_REGION = "unknown"  # its advice names the numbers of several regions
 
 
 @cache
@@ -22,7 +22,7 @@ def _read_words() -> dict[str, Any]:
 
 def list_regions() -> tuple[str, ...]:
     """The regions whose numbers are known, as two-letter codes of countries (ISO 3166)."""
-    return tuple(name for name in _read_words()["regions"] if name != UNKNOWN)
+    return tuple(name for name in _read_words()["regions"] if name != UNKNOWN_REGION)
 
 
 def resolve_region(region: str | None = None) -> str:
@@ -33,7 +33,7 @@ def resolve_region(region: str | None = None) -> str:
         region = region.partition(".")[0].partition("@")[0].rpartition("_")[2] if "_" in region else ""
     known = _read_words()
     region = region.upper()
-    return str(known["same_as"].get(region, region if region in known["regions"] else UNKNOWN))
+    return str(known["same_as"].get(region, region if region in known["regions"] else UNKNOWN_REGION))
 
 
 def compose_advice(found: Sequence[tuple[str, str]], region: str | None = None) -> str:
