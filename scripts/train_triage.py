@@ -4,7 +4,7 @@
 
 The examples were written by hand by language models in the roles of many people, and are no one's real words. The
 thresholds are such that rules and classifier together alarm at no more of the harmless examples, judged by models that
-have not seen them (five folds), than `ALARMS`, `URGENT` and `REFUSALS` say.
+have not seen them (five folds), than `ALARMS`, `URGENCIES` and `REFUSALS` say.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag
 
 from lightning_med.cli.arguments import Parser
-from lightning_med.safety.messages import classifier
+from lightning_med.safety.messages.classifier import (
+    ORDINARY,
+    PATH,
+    URGENT,
+    LinearClassifier,
+    digest_rules,
+    serialize_classifier,
+)
+from lightning_med.safety.messages.classifier_features import BUCKETS, extract_features
 from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
 from lightning_med.safety.messages.reading import read_message
 from lightning_med.safety.messages.rule_matches import match_rules
@@ -34,7 +41,7 @@ HOME = Path(__file__).parent / "triage"
 FOLDS, DECAY, STEPS = 5, 1e-5, 60
 CRISIS = 2.0  # what an example of a crisis counts: they are fewer, and said in more ways
 # Of ordinary examples and of look-alikes: how many may alarm; alarm or be urgent; be refused.
-ALARMS, URGENT, REFUSALS = (0.045, 0.055), (0.16, 0.21), (0.019, 0.12)
+ALARMS, URGENCIES, REFUSALS = (0.045, 0.055), (0.16, 0.21), (0.019, 0.12)
 DANGER = ("emergency", "crisis")
 
 
@@ -66,14 +73,14 @@ def of_rules(rules: Rulebook) -> list[dict[str, Any]]:
         for name, category in rules.categories.items()
         for texts, level, file in (
             (category.examples, category.level, "rules"),
-            (category.counter_examples, classifier.ORDINARY, "look_alikes"),
+            (category.counter_examples, ORDINARY, "look_alikes"),
         )
         for text in texts
     ]
 
 
 def _label(row: dict[str, Any], names: list[str]) -> int:
-    if row["level"] in (classifier.ORDINARY, classifier.URGENT):
+    if row["level"] in (ORDINARY, URGENT):
         return names.index(row["level"])
     if row["category"] not in names:
         raise InputError(
@@ -101,7 +108,7 @@ def rarity(found: list[list[int]]) -> Tensor:
     Inverse document frequency (Spärck Jones, 1972): a rare word may get a large weight at a small price, so that
     few examples of it are enough.
     """
-    messages = torch.zeros(classifier.BUCKETS)
+    messages = torch.zeros(BUCKETS)
     for one in found:
         messages[one] += 1
     rare = ((len(found) + 1) / (messages + 1)).log()
@@ -117,7 +124,7 @@ def trained(found: list[list[int]], labels: list[int], counts: Tensor) -> tuple[
         counts: `[classes]`, what an example of each class counts.
     """
     classes = len(counts)
-    weights = torch.zeros(classifier.BUCKETS, classes, requires_grad=True)
+    weights = torch.zeros(BUCKETS, classes, requires_grad=True)
     constants = torch.zeros(classes, requires_grad=True)
     numbers, starts, shares = _bags(found)
     rare = rarity(found)
@@ -171,7 +178,7 @@ def main(argv: list[str]) -> int:
     """Returns the exit status."""
     parser = Parser("train_triage", "Train the classifier of triage.")
     parser.add_argument("--examples", type=Path, default=HOME / "examples")
-    parser.add_argument("--output", type=Path, default=classifier.PATH)
+    parser.add_argument("--output", type=Path, default=PATH)
     try:
         given: argparse.Namespace = parser.parse_args(argv)
         rows = load(given.examples)
@@ -181,12 +188,12 @@ def main(argv: list[str]) -> int:
             rows += of_rules(rules)
             read = [read_message(row["text"], rules) for row in rows]
             by_rule = [match_rules(one, rules) for one in read]
-            found = [classifier.extract_features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
-            names = [classifier.ORDINARY, classifier.URGENT, *rules.categories]
+            found = [extract_features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
+            names = [ORDINARY, URGENT, *rules.categories]
             labels = [_label(row, names) for row in rows]
             levels = [
-                classifier.ORDINARY,
-                classifier.URGENT,
+                ORDINARY,
+                URGENT,
                 *(category.level for category in rules.categories.values()),
             ]
             counts = torch.tensor([CRISIS if level == "crisis" else 1.0 for level in levels])
@@ -200,7 +207,7 @@ def main(argv: list[str]) -> int:
     files = np.array([row["file"].rstrip("_0123456789") for row in rows])
     truth = np.array([row["level"] for row in rows])
     danger, harm = chances[:, np.isin(level, DANGER)].sum(1), chances[:, level == "harmful"].sum(1)
-    care = danger + chances[:, level == classifier.URGENT].sum(1)
+    care = danger + chances[:, level == URGENT].sum(1)
     ruled = {
         name: np.array([any(given_level in levels for given_level, _ in one.values()) for one in by_rule])
         for name, levels in (("alarm", DANGER), ("urgent", (*DANGER, "urgent")), ("harmful", ("harmful",)))
@@ -208,20 +215,19 @@ def main(argv: list[str]) -> int:
     usual = truth == "ordinary"
     limits = {
         name: threshold(chance[usual], ruled[name][usual], files[usual], shares)
-        for name, chance, shares in (("alarm", danger, ALARMS), ("urgent", care, URGENT), ("harmful", harm, REFUSALS))
+        for name, chance, shares in (
+            ("alarm", danger, ALARMS),
+            ("urgent", care, URGENCIES),
+            ("harmful", harm, REFUSALS),
+        )
     }
     report(files, danger, care, harm, ruled, limits)
     scale = weights.abs().amax(0) / 127
-    tensors = {
-        "weights": (weights / scale).round().to(torch.int8).numpy(),
-        "scale": scale.numpy(),
-        "constants": constants.numpy(),
-    }
     limits = {name: round(limit, 4) for name, limit in limits.items()}
-    told = {"classes": names, "rules": classifier.digest_rules(), "limits": limits}
-    content = save(tensors, {"triage": json.dumps(told)})  # one key: of several the order is not fixed
+    rounded = (weights / scale).round().to(torch.int8).numpy()
+    model = LinearClassifier(rounded, scale.numpy(), constants.numpy(), names, limits, digest_rules())
     with write_atomically(given.output) as path:
-        path.write_bytes(content)
+        path.write_bytes(serialize_classifier(model))
     say(f"{given.output}: {given.output.stat().st_size / 2**20:.1f} MiB from {len(rows):,} examples")
     return 0
 

@@ -57,7 +57,9 @@ def test_the_classifier_was_trained_with_these_rules() -> None:
 
 def test_the_classifier_never_lowers_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        classifier.LinearClassifier, "chances", lambda self, found: dict.fromkeys(self.names, 0.0) | {"ordinary": 1.0}
+        classifier.LinearClassifier,
+        "compute_probabilities",
+        lambda self, found: dict.fromkeys(self.names, 0.0) | {"ordinary": 1.0},
     )
     assert triage("crushing chest pain and I am sweating").level == "emergency"
 

@@ -101,7 +101,12 @@ class Rulebook:
 @cache
 def load_rulebook() -> Rulebook:
     """The rules that are shipped."""
-    return compile_rules(read_yaml(PATH))
+    return compile_rules(read_rules())
+
+
+def read_rules() -> dict[str, Any]:
+    """Reads the rules as they are written."""
+    return read_yaml(PATH)
 
 
 def compile_rules(rules: dict[str, Any]) -> Rulebook:

@@ -67,23 +67,27 @@ class PhraseMatcher:
         for concept, phrases in concepts.items():
             for phrase in phrases:
                 for spelt in _expand_spellings(phrase):
-                    self._add(
-                        spelt if concept in literal else tuple("NOT" if s == "not" else s for s in spelt), concept
-                    )
+                    if "not" in spelt and concept not in literal:
+                        spelt = tuple("NOT" if symbol == "not" else symbol for symbol in spelt)
+                    self._add(spelt, concept)
         self._slips = self._mendable()
         self._known: dict[str, tuple[str, ...]] = {}
 
     def _add(self, spelt: tuple[str, ...], concept: str) -> None:
         node = self._root
         for symbol in spelt:
-            if symbol.endswith("*"):
-                self._stems[symbol[:3].rstrip("*")].add(symbol[:-1])
-            elif between := _RANGE.fullmatch(symbol):
-                self._ranges[symbol] = range(int(between[1]), int(between[2]) + 1)
-            else:
-                self._exact.add(symbol)
+            if symbol not in self._exact:
+                self._register(symbol)
             node = node.setdefault(symbol, {})
         node.setdefault("", []).append(concept)
+
+    def _register(self, symbol: str) -> None:
+        if symbol.endswith("*"):
+            self._stems[symbol[:3].rstrip("*")].add(symbol[:-1])
+        elif between := _RANGE.fullmatch(symbol):
+            self._ranges[symbol] = range(int(between[1]), int(between[2]) + 1)
+        else:
+            self._exact.add(symbol)
 
     def _mendable(self) -> dict[str, str]:
         """Every word of the rules, with one or (in long words) two letters left out, to that word."""
@@ -189,9 +193,9 @@ def _expand_spellings(phrase: str) -> Iterator[tuple[str, ...]]:
 
 def _join_words(symbols: list[str]) -> tuple[str, ...]:
     """`can` and `not` in one phrase are one word, as in a message."""
-    text = " ".join(symbols)
-    if " not" not in text:
+    if "not" not in symbols[1:]:
         return tuple(symbols)
+    text = " ".join(symbols)
     stems = [symbol.endswith("*") for symbol in symbols]
     return tuple(symbols) if any(stems) else tuple(word.text for word in split_words(text))
 

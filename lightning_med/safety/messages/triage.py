@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lightning_med.safety.messages import advice, classifier
+from lightning_med.safety.messages import advice
+from lightning_med.safety.messages.classifier import load_classifier
+from lightning_med.safety.messages.classifier_features import extract_features
 from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
 from lightning_med.safety.messages.language import is_english
 from lightning_med.safety.messages.reading import Reading, read_message
@@ -70,8 +72,8 @@ def triage(text: str, region: str | None = None) -> Verdict:
 
 def _raise_levels(found: Found, read: Reading, rules: Rulebook) -> None:
     """What the classifier sees and the rules missed; it never lowers a level."""
-    model = classifier.load_classifier()
-    chances = model.chances(classifier.extract_features(read, found))
+    model = load_classifier()
+    chances = model.compute_probabilities(extract_features(read, found))
     by_level = {
         level: {name: chances.get(name, 0.0) for name, category in rules.categories.items() if category.level == level}
         for level in (EMERGENCY, CRISIS, HARMFUL)
@@ -80,7 +82,7 @@ def _raise_levels(found: Found, read: Reading, rules: Rulebook) -> None:
     def note(names: dict[str, float], level: str) -> None:
         name = max(names, key=names.__getitem__)
         if name not in found or _RANK[level] < _RANK[found[name][0]]:
-            found[name] = (level, tuple(model.telling(read, name)))
+            found[name] = (level, tuple(model.find_evidence(read, name)))
 
     dangers = {**by_level[EMERGENCY], **by_level[CRISIS]}
     for level in (EMERGENCY, CRISIS):  # each for itself, so that a message that is both shows both advices
