@@ -21,17 +21,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding_bag
 
 from lightning_med.cli.arguments import Parser
+from lightning_med.safety.levels import ORDINARY, URGENT
 from lightning_med.safety.messages.classifier import (
-    ORDINARY,
     PATH,
-    URGENT,
     LinearClassifier,
     digest_rules,
     serialize_classifier,
 )
 from lightning_med.safety.messages.classifier_features import BUCKETS, extract_features
 from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
-from lightning_med.safety.messages.reading import read_message
+from lightning_med.safety.messages.parsed_message import parse_message
 from lightning_med.safety.messages.rule_matches import match_rules
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
@@ -186,7 +185,7 @@ def main(argv: list[str]) -> int:
             tell("reading the examples", 0, 0)
             rules = load_rulebook()
             rows += of_rules(rules)
-            read = [read_message(row["text"], rules) for row in rows]
+            read = [parse_message(row["text"], rules) for row in rows]
             by_rule = [match_rules(one, rules) for one in read]
             found = [extract_features(one, ruled) for one, ruled in zip(read, by_rule, strict=True)]
             names = [ORDINARY, URGENT, *rules.categories]

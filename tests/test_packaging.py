@@ -31,7 +31,11 @@ def test_the_wheel_holds_the_data_and_the_configs(wheel: zipfile.ZipFile) -> Non
     sample = ROOT / "lightning_med" / "data" / "sample"
     for name in ("consultations.csv", "complaints.yaml"):
         assert wheel.read(f"lightning_med/data/sample/{name}") == (sample / name).read_bytes()
-    for path in ("safety/messages/rules.yaml", "safety/messages/classifier.safetensors", "privacy/given_names.txt"):
+    for path in (
+        "safety/messages/danger_rules.yaml",
+        "safety/messages/classifier.safetensors",
+        "privacy/given_names.txt",
+    ):
         assert wheel.read(f"lightning_med/{path}") == (ROOT / "lightning_med" / path).read_bytes()
     for path in (ROOT / "configs").glob("*.yaml"):
         assert wheel.read(f"lightning_med/configs/{path.name}") == path.read_bytes()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lightning_med.cli.command import main
 from lightning_med.safety import triage
+from lightning_med.safety.levels import ORDINARY, URGENT
 from lightning_med.safety.messages import advice, classifier
 from lightning_med.safety.messages.danger_rules import compile_rules, load_rulebook
 
@@ -52,7 +53,7 @@ def test_the_classifier_was_trained_with_these_rules() -> None:
     """Else: python scripts/train_triage.py"""
     model = classifier.load_classifier()
     assert model.rules == classifier.digest_rules()
-    assert model.names == [classifier.ORDINARY, classifier.URGENT, *RULES]
+    assert model.names == [ORDINARY, URGENT, *RULES]
 
 
 def test_the_classifier_never_lowers_a_level(monkeypatch: pytest.MonkeyPatch) -> None:

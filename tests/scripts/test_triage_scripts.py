@@ -10,10 +10,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from lightning_med.safety.levels import ORDINARY
 from lightning_med.safety.messages import classifier
 from lightning_med.safety.messages.classifier_features import extract_features
 from lightning_med.safety.messages.danger_rules import load_rulebook
-from lightning_med.safety.messages.reading import read_message
+from lightning_med.safety.messages.parsed_message import parse_message
 from lightning_med.safety.messages.rule_matches import match_rules
 
 Script = Callable[[str], ModuleType]
@@ -51,9 +52,9 @@ def test_training_is_repeatable_and_learns_its_examples(
     try:
         rules, model = load_rulebook(), classifier.load_classifier()
         for rows in ROWS.values():
-            read = read_message(rows[0]["text"], rules)
+            read = parse_message(rows[0]["text"], rules)
             chances = model.compute_probabilities(extract_features(read, match_rules(read, rules)))
-            wanted = rows[0]["category"] if rows[0]["level"] != "ordinary" else classifier.ORDINARY
+            wanted = rows[0]["category"] if rows[0]["level"] != "ordinary" else ORDINARY
             assert max(chances, key=chances.__getitem__) == wanted
             assert sum(chances.values()) == pytest.approx(1)
     finally:

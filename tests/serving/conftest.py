@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightning_med.safety.messages.reading import read_message
+from lightning_med.safety.messages.parsed_message import parse_message
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def triaged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def counted(text: str, rules: Any) -> Any:
         messages.append(text)
-        return read_message(text, rules)
+        return parse_message(text, rules)
 
-    monkeypatch.setattr("lightning_med.safety.messages.triage.read_message", counted)
+    monkeypatch.setattr("lightning_med.safety.messages.triage.parse_message", counted)
     return messages

@@ -20,10 +20,9 @@ from lightning_med.safety.messages.phrase_matcher import FILLERS
 if TYPE_CHECKING:
     import numpy as np
 
-    from lightning_med.safety.messages.reading import Reading
+    from lightning_med.safety.messages.parsed_message import ParsedMessage
 
 PATH = Path(__file__).with_name("classifier.safetensors")
-ORDINARY, URGENT = "ordinary", "urgent"
 _METADATA = "triage"  # the file's one metadata key: the order of several is not fixed
 
 
@@ -56,12 +55,12 @@ class LinearClassifier:
         shares = np.exp(scores - scores.max())
         return dict(zip(self.names, (shares / shares.sum()).tolist(), strict=True))
 
-    def find_evidence(self, read: Reading, name: str, most: int = 4) -> list[str]:
+    def find_evidence(self, message: ParsedMessage, name: str, most: int = 4) -> list[str]:
         """Returns the words of a message with the largest weights for a class."""
         column = self.weights[:, self.names.index(name)]
         weights = {
             word.text: int(column[hash_feature(word.text)])
-            for word in read.words
+            for word in message.words
             if len(word.text) > 2 and word.text not in FILLERS
         }
         return [word for word in sorted(weights, key=lambda word: -weights[word])[:most] if weights[word] > 0]

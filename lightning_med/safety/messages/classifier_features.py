@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 from zlib import crc32
 
-from lightning_med.safety.messages.phrase_matcher import SIGNS
+from lightning_med.safety.messages.phrase_matcher import PUNCTUATION
 
 if TYPE_CHECKING:
-    from lightning_med.safety.messages.reading import Reading
-    from lightning_med.safety.messages.rule_matches import Found
+    from lightning_med.safety.messages.parsed_message import ParsedMessage
+    from lightning_med.safety.messages.rule_matches import RuleMatches
 
 BUCKETS = 1 << 18
 T = TypeVar("T")
@@ -26,16 +26,16 @@ def hash_feature(feature: str) -> int:
     return crc32(feature.encode()) % BUCKETS
 
 
-def extract_features(read: Reading, found: Found) -> list[int]:
+def extract_features(message: ParsedMessage, matches: RuleMatches) -> list[int]:
     """Returns the buckets of a message's features, sorted, each once.
 
     The features are words, pairs of words, character n-grams, concepts and the rules that match. A word that does not
     count in its context (negated, past, hypothetical, a relative's) is another feature than the word itself.
     """
-    numbers = {hash_feature(feature) for feature in _name_features(read, found)}
-    for word in {word.text for word in _shorten(read.words)}:
-        numbers.update(_hash_ngrams(word))
-    return sorted(numbers)
+    buckets = {hash_feature(feature) for feature in _name_features(message, matches)}
+    for word in {word.text for word in _shorten(message.words)}:
+        buckets.update(_hash_ngrams(word))
+    return sorted(buckets)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -53,14 +53,14 @@ def _shorten(words: list[T]) -> list[T]:
     return words if len(words) <= _MAX_WORDS else words[: _MAX_WORDS // 2] + words[-_MAX_WORDS // 2 :]
 
 
-def _name_features(read: Reading, found: Found) -> Iterator[str]:
-    for name, (level, _) in found.items():
+def _name_features(message: ParsedMessage, matches: RuleMatches) -> Iterator[str]:
+    for name, (level, _) in matches.items():
         yield f"rule {name} {level}"
     words = _shorten(
         [
             word.text if reason is None else f"{reason}:{word.text}"
-            for word, reason in zip(read.words, read.stance.all, strict=True)
-            if word.text not in SIGNS
+            for word, reason in zip(message.words, message.context.reasons, strict=True)
+            if word.text not in PUNCTUATION
         ]
     )
     yield from set(words)
@@ -68,6 +68,7 @@ def _name_features(read: Reading, found: Found) -> Iterator[str]:
         yield f"{word} {following}"
     for word, second in zip(words, words[2:], strict=False):
         yield f"{word} _ {second}"
-    for concept, reason in {(one.concept, reason) for one, reason in zip(read.mentions, read.reasons, strict=True)}:
+    mentions = zip(message.mentions, message.reasons, strict=True)
+    for concept, reason in {(mention.concept, reason) for mention, reason in mentions}:
         if concept[0] == "$":
             yield f"{concept} {reason}"
