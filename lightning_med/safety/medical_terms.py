@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from lightning_med.privacy.common_words import make_word_set, read_ordinary_words
+from lightning_med.privacy.word_lists import make_word_set, read_ordinary_words
 from lightning_med.safety.yaml_files import read_yaml
 
 PATH = Path(__file__).with_name("medical_terms.yaml")

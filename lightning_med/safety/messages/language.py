@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_med.privacy.common_words import is_ordinary, make_word_set
+from lightning_med.privacy.word_lists import is_ordinary, make_word_set
 from lightning_med.safety.medical_terms import is_disease, is_drug
 from lightning_med.safety.messages.normalization import compute_foreign_share, normalize
 from lightning_med.safety.messages.word_split import Word

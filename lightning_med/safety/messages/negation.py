@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lightning_med.privacy.common_words import make_word_set
+from lightning_med.privacy.word_lists import make_word_set
 from lightning_med.safety.messages.phrase_matcher import Mention
 from lightning_med.safety.messages.word_split import Word
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from lightning_med.privacy.common_words import make_word_set, read_common_words, read_ordinary_words
+from lightning_med.privacy.word_lists import make_word_set, read_common_words, read_ordinary_words
 from lightning_med.safety.messages.normalization import normalize
 from lightning_med.safety.messages.word_split import Word, split_words
 
