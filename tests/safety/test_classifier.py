@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lightning_med.safety import triage
+from lightning_med.safety.levels import ORDINARY, URGENT
 from lightning_med.safety.messages import classifier
 from lightning_med.safety.messages.classifier import LinearClassifier, digest_rules, load_classifier
-from lightning_med.safety.messages.danger_rules import read_rules
+from lightning_med.safety.messages.danger_rules import load_rulebook, read_rules
 
 
 def test_the_file_holds_every_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +68,19 @@ def test_a_verdict_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_classifier_was_trained_with_these_rules() -> None:
+    """If it fails: python scripts/train_triage.py"""
+    model = load_classifier()
+    assert model.rules == digest_rules()
+    assert model.names == [ORDINARY, URGENT, *load_rulebook().categories]
+
+
+def test_the_classifier_never_lowers_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        LinearClassifier,
+        "compute_probabilities",
+        lambda self, found: dict.fromkeys(self.names, 0.0) | {"ordinary": 1.0},
+    )
+    assert triage("crushing chest pain and I am sweating").level == "emergency"
