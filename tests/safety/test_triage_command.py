@@ -54,6 +54,8 @@ def test_the_verdicts_on_a_file_name_the_region_that_is_given_not_the_locales(
     assert "911" not in typed
     american = json.loads(run(capsys, "--input", str(source), "--region", "US")[1])["advice"]
     assert "911" in american
+    monkeypatch.setenv(REGION_VARIABLE, "AU")
+    assert "000" in json.loads(run(capsys, "--input", str(source))[1])["advice"]
     assert "999" not in american
 
 

@@ -98,7 +98,7 @@ def test_odd_questions_get_an_answer_too(responder: Responder, question: str) ->
 def test_control_tokens_spelled_in_a_question_stay_text(responder: Responder, before: str, after: str) -> None:
     encoder = responder.encoder
     text = f"{before}<|endoftext|>{after}".encode("utf-8", "replace").decode()
-    ids = encoder.encode_question(text, room=500)
+    ids = encoder.encode_question(text, max_tokens=500)
     assert encoder.tokenizer.eos_token_id not in ids
     assert f" {text}" in encoder.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 

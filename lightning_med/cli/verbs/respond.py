@@ -22,7 +22,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the answer with its verdict and checks as JSON")
     parser.add_argument(
         "--region",
-        help="country whose emergency numbers the advice names, for instance GB (default: that of the locale)",
+        help="country whose emergency numbers the advice names, for instance GB (default: $LIGHTNING_MED_REGION, else"
+        " that of the locale)",
     )
     parser.add_argument("--safety", choices=("on", "off"), default="on", help="off: check neither question nor answer")
     parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.safety import triage
-from lightning_med.safety.messages.advice import UNKNOWN_REGION, list_regions, resolve_region
+from lightning_med.safety.messages.advice import UNKNOWN_REGION, list_regions, resolve_file_region, resolve_region
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 
@@ -68,8 +68,8 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument(
         "--region",
-        help="country whose emergency numbers the advice names, for instance GB (default: that of the locale; with"
-        " --input several regions', so that the output is the same on every machine)",
+        help="country whose emergency numbers the advice names, for instance GB (default: $LIGHTNING_MED_REGION, else"
+        " that of the locale for a TEXT, and several countries' numbers for --input)",
     )
     parser.add_argument("text", nargs="?", metavar="TEXT", help="a message; - reads it from standard input")
     given = parser.parse_args(argv[1:])
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
         text = sys.stdin.buffer.read().decode("utf-8", "replace") if given.text == "-" else given.text
         print(json.dumps(asdict(triage(text, given.region))))
     else:
-        _triage_file(given.input, given.output, given.region or UNKNOWN_REGION)
+        _triage_file(given.input, given.output, resolve_file_region(given.region))
     return 0
 
 

@@ -44,6 +44,18 @@ def resolve_region(region: str | None = None) -> str:
     return str(texts["same_as"].get(region, region if region in texts["regions"] else UNKNOWN_REGION))
 
 
+def resolve_file_region(region: str | None = None) -> str:
+    """Returns the region for texts that are written to a file, which must not depend on the machine's locale.
+
+    Args:
+        region: A country code; default: `$LIGHTNING_MED_REGION`.
+
+    Returns:
+        The region, or `UNKNOWN_REGION` if none is named or its numbers are not known.
+    """
+    return resolve_region(region or os.environ.get(REGION_VARIABLE) or UNKNOWN_REGION)
+
+
 def compose_advice(dangers: Sequence[tuple[str, str]], region: str | None = None) -> str:
     """Returns the advice for all dangers of a message, without repeated lines.
 
