@@ -104,7 +104,7 @@ def serialize_classifier(model: LinearClassifier) -> bytes:
 
 
 def digest_rules() -> str:
-    """Returns a digest of all that the classifier learns from the rules: if it changes, train the classifier anew.
+    """Returns a digest of all that the classifier learns from the rules: if it changes, the classifier must be retrained.
 
     Comments, titles and sources do not count.
     """

@@ -1,6 +1,6 @@
 """`triage`: the verdict on a message, before any model is asked.
 
-Rules decide, and beside them a linear classifier, which can raise a level and never lower one. Not a medical device: it
+Rules decide, together with a linear classifier, which can raise a level and never lower one. Not a medical device: it
 misses some dangers and alarms at some harmless messages; docs/safety.md says how often.
 """
 
