@@ -104,7 +104,7 @@ def serialize_classifier(model: LinearClassifier) -> bytes:
 
 
 def digest_rules() -> str:
-    """Returns a digest of all that the classifier learns from the rules: if it changes, the classifier must be retrained.
+    """Returns a digest of all that the classifier learns from the rules; if it changes, retrain the classifier.
 
     Comments, titles and sources do not count.
     """
