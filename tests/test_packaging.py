@@ -31,7 +31,11 @@ def test_the_wheel_holds_the_data_and_the_configs(wheel: zipfile.ZipFile) -> Non
     sample = ROOT / "lightning_med" / "data" / "sample"
     for name in ("consultations.csv", "complaints.yaml"):
         assert wheel.read(f"lightning_med/data/sample/{name}") == (sample / name).read_bytes()
-    for path in ("safety/messages/rules.yaml", "safety/messages/triage.safetensors", "privacy/given_names.txt"):
+    for path in (
+        "safety/messages/danger_rules.yaml",
+        "safety/messages/classifier.safetensors",
+        "privacy/given_names.txt",
+    ):
         assert wheel.read(f"lightning_med/{path}") == (ROOT / "lightning_med" / path).read_bytes()
     for path in (ROOT / "configs").glob("*.yaml"):
         assert wheel.read(f"lightning_med/configs/{path.name}") == path.read_bytes()
@@ -44,7 +48,7 @@ def test_the_wheel_holds_every_module_and_nothing_beside(wheel: zipfile.ZipFile)
     assert "lightning_med/py.typed" in names
     assert {name.split("/")[0] for name in names} == {"lightning_med", f"lightning_med-{__version__}.dist-info"}
     weights = [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]
-    assert weights == ["lightning_med/safety/messages/triage.safetensors"]
+    assert weights == ["lightning_med/safety/messages/classifier.safetensors"]
 
 
 def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:

@@ -1,1 +1,1 @@
-"""Finds private data in text and replaces it by placeholders."""
+"""Detection of private data in text, and its replacement by placeholders."""

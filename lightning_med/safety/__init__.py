@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_med.safety.answers.guard import Guarded, guard
     from lightning_med.safety.messages.triage import Verdict, triage
 
-_HOMES = {
+_MODULES = {
     "Guarded": "answers.guard",
     "guard": "answers.guard",
     "Verdict": "messages.triage",
@@ -22,8 +22,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

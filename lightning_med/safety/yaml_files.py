@@ -1,4 +1,4 @@
-"""Reading of the YAML files that the safety layers are configured with."""
+"""Reading of the YAML files with rules, advice and word lists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A file of rules."""
+    """Reads a mapping from a YAML file."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,18 +1,17 @@
-"""Responder: load once, answer many. The library's front door."""
+"""Answers to questions from an exported model: `Responder` for many, `generate_response` for one."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_med.checkpoints.export_folder import SETTINGS
-from lightning_med.safety import Guarded, Verdict, guard, triage
-from lightning_med.safety.answers.guard import DISCLAIMER
-from lightning_med.safety.messages import advice
+from lightning_med.safety import Verdict, guard, triage
+from lightning_med.serving.answer import Answer
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
@@ -26,43 +25,10 @@ if TYPE_CHECKING:
 MODEL_VARIABLE = "LIGHTNING_MED_MODEL"
 
 
-UNCHECKED = "unchecked"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer and how it came about.
-
-    Attributes:
-        question: As it was asked.
-        answer: What to show: guarded, the disclaimer at its end.
-        raw: What the model wrote; empty where it was not asked.
-        level, category: Of the verdict on the question; `unchecked` where safety is off.
-        guard: What the guard did, and how often.
-        advice: Fixed words for a question of danger; they stand in `answer` too.
-    """
-
-    question: str
-    answer: str
-    raw: str
-    level: str
-    category: str
-    guard: dict[str, int]
-    advice: str
-
-    @classmethod
-    def of(cls, question: str, raw: str, guarded: Guarded) -> Answer:
-        verdict = guarded.verdict
-        return cls(question, guarded.answer, raw, verdict.level, verdict.category, guarded.actions, verdict.advice)
-
-    def __str__(self) -> str:
-        return self.answer
-
-
 class Responder:
     """Answers questions with an exported model. For research and education, never a substitute for care.
 
-    A question of danger gets fixed advice and the model is not asked; whatever the model writes is guarded.
+    A dangerous question gets fixed advice, and the model is not asked. Every answer of the model is guarded.
 
     Example:
         >>> responder = Responder.from_pretrained("lightning_logs/quickstart/version_0/export")
@@ -82,15 +48,16 @@ class Responder:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, region: str | None = None, safety: bool = True) -> Responder:
-        """Loads an export, on the GPU if there is one.
+        """Loads an exported model, on the GPU if there is one.
 
         Args:
             folder: Of the export.
-            region: Whose emergency numbers the advice names, for instance `GB`; default: the locale's.
+            region: The country whose emergency numbers the advice names, for instance `GB`; default: that of the
+                locale.
             safety: `False` switches triage and guard off, and every answer says so.
 
         Raises:
-            InputError: The folder is not an export of `lightning-med export`, or not a whole one.
+            InputError: The folder is not an export of `lightning-med export`, or an incomplete one.
         """
         folder = Path(folder)
         hint = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
@@ -106,48 +73,56 @@ class Responder:
 
         logging.disable_progress_bar()
         try:
-            own = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             network: Any = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
             )
-            decoding = Decoding(**own["decoding"])
-            encoder = Encoder(tokenizer, Prompt(own["system_prompt"]), own["max_length"])
+            decoding = Decoding(**settings["decoding"])
+            encoder = Encoder(tokenizer, Prompt(settings["system_prompt"]), settings["max_length"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{folder} is not a whole export: {reason}", hint) from error
+            raise InputError(f"{folder} is not a complete export: {reason}", hint) from error
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return cls(network.to(device or "cpu"), encoder, decoding, region, safety)
 
-    def respond(self, question: str) -> Answer:
-        """Answers one question; of a very long one the beginning counts.
+    def respond(self, question: str, verdict: Verdict | None = None) -> Answer:
+        """Answers one question; of a very long one the model reads the beginning.
+
+        Args:
+            question: The patient's words.
+            verdict: Of `triage` on the question, if it is known already.
 
         Raises:
             InputError: The question is empty.
         """
-        return self.respond_all([question])[0]
+        return self.respond_all([question], None if verdict is None else [verdict])[0]
 
-    def respond_all(self, questions: list[str]) -> list[Answer]:
-        """Answers several questions side by side.
+    def respond_all(self, questions: list[str], verdicts: list[Verdict] | None = None) -> list[Answer]:
+        """Answers several questions in one batch.
+
+        Args:
+            questions: The patients' words.
+            verdicts: Of `triage` on each question, if they are known already.
 
         Raises:
-            InputError: One of them is empty.
+            InputError: A question is empty.
         """
-        mended = [clean_question(question) for question in questions]
+        cleaned = [clean_question(question) for question in questions]
         if not self.safety:
-            return [
-                _mark_unchecked(question, raw) for question, raw in zip(questions, self._written(mended), strict=True)
-            ]
-        verdicts = [triage(question, self.region) for question in questions]
-        answerable = [number for number, verdict in enumerate(verdicts) if verdict.answerable]
-        written = dict(zip(answerable, self._written([mended[number] for number in answerable]), strict=True))
-        return [
-            Answer.of(question, written.get(number, ""), guard(question, written.get(number, ""), self.region, verdict))
-            for number, (question, verdict) in enumerate(zip(questions, verdicts, strict=True))
-        ]
+            raws = self._generate(cleaned)
+            return [Answer.without_checks(question, raw) for question, raw in zip(questions, raws, strict=True)]
+        if verdicts is None:
+            verdicts = [triage(question, self.region) for question in questions]
+        asked = [number for number, verdict in enumerate(verdicts) if verdict.answerable]
+        raw_by_number = dict(zip(asked, self._generate([cleaned[number] for number in asked]), strict=True))
+        answers = []
+        for number, (question, verdict) in enumerate(zip(questions, verdicts, strict=True)):
+            raw = raw_by_number.get(number, "")
+            answers.append(Answer.from_guarded(question, raw, guard(question, raw, self.region, verdict)))
+        return answers
 
-    def _written(self, questions: list[str]) -> list[str]:
-        """What the model writes, unchecked."""
+    def _generate(self, questions: list[str]) -> list[str]:
         if not questions:
             return []
         import torch
@@ -158,64 +133,80 @@ class Responder:
             return generate_answers(self.network, self.encoder, questions, self.decoding)
 
 
-def _mark_unchecked(question: str, raw: str) -> Answer:
-    return Answer(question, f"{raw}\n\n{advice.get_notice('off')}\n\n{DISCLAIMER}", raw, UNCHECKED, "", {}, "")
+def answer_question(
+    question: str, load: Callable[[], Responder], region: str | None = None, safety: bool = True
+) -> Answer:
+    """Answers one question; loads the model only if the verdict on the question lets a model answer.
 
+    Args:
+        question: The patient's words.
+        load: Returns the responder, made with the same `region` and `safety`.
+        region, safety: See `Responder.from_pretrained`.
 
-def answer_alarm(question: str, region: str | None = None) -> Answer | None:
-    """The fixed answer to a question of danger, for which no model need be loaded; `None` for any other."""
-    verdict: Verdict = triage(question, region)
-    return None if verdict.answerable else Answer.of(question, "", guard(question, "", region, verdict))
+    Raises:
+        InputError: The question is empty, or no model can be loaded.
+    """
+    clean_question(question)
+    verdict = triage(question, region) if safety else None
+    if verdict is not None and not verdict.answerable:
+        return Answer.from_guarded(question, "", guard(question, "", region, verdict))
+    return load().respond(question, verdict)
 
 
 def clean_question(question: str) -> str:
-    """A question as training would have seen it.
+    """Returns a question with its white space as in the training data.
 
     Raises:
         InputError: It is empty.
     """
-    mended = normalize_whitespace(question)
-    if not mended:
+    cleaned = normalize_whitespace(question)
+    if not cleaned:
         raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')
-    return mended
+    return cleaned
 
 
 def generate_response(question: str, model: str | Path | None = None) -> str:
-    """Answers a question, in one call; guarded, and with fixed advice where it speaks of danger.
+    """Answers one question; the model stays in memory for the next call.
 
     Args:
         question: The patient's words.
-        model: An export's folder; else `$LIGHTNING_MED_MODEL`, else the newest export under `lightning_logs`.
+        model: The folder of an export; default: `$LIGHTNING_MED_MODEL`, else the newest export under `lightning_logs`.
 
     Returns:
-        The answer, with the disclaimer under it.
+        The guarded answer with its disclaimer, or the fixed advice on a dangerous question.
 
     Raises:
-        InputError: No model is found, or the question is empty.
+        InputError: There is no model, or the question is empty.
     """
-    clean_question(question)
-    if alarm := answer_alarm(question):
-        return str(alarm)
-    folder = Path(model or os.environ.get(MODEL_VARIABLE) or find_newest_export())
-    return str(_load_once(str(folder), _find_stamp(folder)).respond(question))
+
+    def load() -> Responder:
+        folder = Path(model or os.environ.get(MODEL_VARIABLE) or find_newest_export())
+        return _load_cached(str(folder), _get_export_time(folder))
+
+    return str(answer_question(question, load))
 
 
 @lru_cache(maxsize=1)
-def _load_once(folder: str, stamp: float) -> Responder:
+def _load_cached(folder: str, export_time: float) -> Responder:
     return Responder.from_pretrained(folder)
 
 
-def _find_stamp(folder: Path) -> float:
-    """Changes when the folder is exported anew, so that an old model is not served from memory."""
+def _get_export_time(folder: Path) -> float:
+    """Part of the cache's key, so that a folder that is exported again is loaded again."""
     settings = folder / SETTINGS
     return settings.stat().st_mtime if settings.is_file() else 0.0
 
 
 def find_newest_export() -> Path:
-    found = list(Path("lightning_logs").glob(f"*/version_*/*/{SETTINGS}"))
-    if not found:
+    """Returns the newest export under `lightning_logs`.
+
+    Raises:
+        InputError: There is none.
+    """
+    exports = list(Path("lightning_logs").glob(f"*/version_*/*/{SETTINGS}"))
+    if not exports:
         raise InputError(
-            "No model is named and none lies under lightning_logs.",
+            "No model is named, and there is no export under lightning_logs.",
             "Make one: `make quickstart`, or lightning-med fit, then lightning-med export.",
         )
-    return max(found, key=lambda path: path.stat().st_mtime).parent
+    return max(exports, key=lambda path: path.stat().st_mtime).parent

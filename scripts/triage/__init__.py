@@ -1,1 +1,1 @@
-"""What trains and measures triage."""
+"""Training and evaluation of triage."""

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.safety import guard, triage
-from lightning_med.safety.answers.guard import DISCLAIMER, MEDICINES, unsafe_advice_pattern
+from lightning_med.safety.answers.answer_rules import make_unsafe_advice_pattern
+from lightning_med.safety.answers.guard import DISCLAIMER, MEDICINE_HINT
 
 QUESTION = "My tongue is sore, what can I do?"
 REST = "I am sorry to hear that your tongue is sore. Rinse with warm salt water and eat soft food for a few days."
@@ -124,7 +125,7 @@ def test_a_certainty_in_other_words_is_doubted_too(certain: str) -> None:
 
 def test_a_removed_medicine_leaves_a_hint_once() -> None:
     text = shown(f"{REST} Take paracetamol. Take ibuprofen 400 mg.")
-    assert text.count(MEDICINES) == 1
+    assert text.count(MEDICINE_HINT) == 1
 
 
 def test_a_second_turn_is_cut() -> None:
@@ -201,6 +202,6 @@ def test_guarding_twice_changes_nothing_and_the_disclaimer_stands_once(pieces: l
 
 
 def test_training_answers_are_judged_by_the_same_rules() -> None:
-    pattern = re.compile(unsafe_advice_pattern())
+    pattern = re.compile(make_unsafe_advice_pattern())
     assert pattern.search("There is no need to see a doctor for this.")
     assert not pattern.search(REST)

@@ -7,7 +7,7 @@ import pytest
 from lightning_med.safety.messages.phrase_matcher import PhraseMatcher
 from lightning_med.safety.messages.word_split import split_words
 
-LEXICON = PhraseMatcher(
+MATCHER = PhraseMatcher(
     {
         "fever": ["temp|temperature 38..42"],
         "pain": ["crush* chest pain"],
@@ -20,7 +20,8 @@ def found(text: str) -> list[tuple[str, str]]:
     """The concepts of a text, each with the words that it was found in."""
     message = split_words(text)
     return [
-        (one.concept, " ".join(word.text for word in message[one.start : one.end])) for one in LEXICON.mentions(message)
+        (one.concept, " ".join(word.text for word in message[one.start : one.end]))
+        for one in MATCHER.find_mentions(message)
     ]
 
 

@@ -10,9 +10,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from lightning_med.safety.levels import ORDINARY
 from lightning_med.safety.messages import classifier
+from lightning_med.safety.messages.classifier_features import extract_features
 from lightning_med.safety.messages.danger_rules import load_rulebook
-from lightning_med.safety.messages.reading import read_message
+from lightning_med.safety.messages.parsed_message import parse_message
 from lightning_med.safety.messages.rule_matches import match_rules
 
 Script = Callable[[str], ModuleType]
@@ -50,9 +52,9 @@ def test_training_is_repeatable_and_learns_its_examples(
     try:
         rules, model = load_rulebook(), classifier.load_classifier()
         for rows in ROWS.values():
-            read = read_message(rows[0]["text"], rules)
-            chances = model.chances(classifier.extract_features(read, match_rules(read, rules)))
-            wanted = rows[0]["category"] if rows[0]["level"] != "ordinary" else classifier.ORDINARY
+            read = parse_message(rows[0]["text"], rules)
+            chances = model.compute_probabilities(extract_features(read, match_rules(read, rules)))
+            wanted = rows[0]["category"] if rows[0]["level"] != "ordinary" else ORDINARY
             assert max(chances, key=chances.__getitem__) == wanted
             assert sum(chances.values()) == pytest.approx(1)
     finally:
@@ -64,11 +66,11 @@ def test_a_threshold_holds_both_shares(script: Script) -> None:
     values, files = np.linspace(0, 1, 101), np.array(["ordinary"] * 50 + ["look_alikes"] * 51)
     ruled = np.zeros(101, dtype=bool)
     ruled[60] = True
-    limit = module.threshold(values, ruled, files, (0.02, 0.1))
+    limit = module.choose_threshold(values, ruled, files, (0.02, 0.1))
     alarmed = (values > limit) | ruled
     assert alarmed[:50].mean() <= 0.02
     assert 0.05 < alarmed[50:].mean() <= 0.1
-    assert module.threshold(values, ruled, files, (1.0, 1.0)) == 0
+    assert module.choose_threshold(values, ruled, files, (1.0, 1.0)) == 0
 
 
 def test_the_report_counts_and_writes_a_page(
@@ -104,15 +106,15 @@ def test_the_report_counts_and_writes_a_page(
 
 def test_exact_intervals(script: Script) -> None:
     script("train_triage")
-    from triage.intervals import clopper_pearson  # type: ignore[import-not-found]
+    from triage.intervals import compute_interval  # type: ignore[import-not-found]
 
-    assert clopper_pearson(95, 100) == pytest.approx((0.88717, 0.98357), abs=1e-5)  # R: binom.test(95, 100)
-    assert clopper_pearson(0, 20) == pytest.approx((0, 0.16843), abs=1e-5)
-    assert clopper_pearson(20, 20) == pytest.approx((0.83157, 1), abs=1e-5)
+    assert compute_interval(95, 100) == pytest.approx((0.88717, 0.98357), abs=1e-5)  # R: binom.test(95, 100)
+    assert compute_interval(0, 20) == pytest.approx((0, 0.16843), abs=1e-5)
+    assert compute_interval(20, 20) == pytest.approx((0.83157, 1), abs=1e-5)
 
 
 def test_a_folder_without_examples_is_the_users_mistake(
     script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script("train_triage").main(["--examples", str(tmp_path)]) == 2
-    assert "no examples" in capsys.readouterr().err
+    assert "contains no examples" in capsys.readouterr().err

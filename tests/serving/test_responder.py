@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lightning_med import Responder, generate_response
 from lightning_med.export.hf_folder import SETTINGS
+from lightning_med.safety import triage
 from lightning_med.safety.answers.guard import DISCLAIMER, Guarded
 from lightning_med.serving import responder as respond
 from lightning_med.utils.errors import InputError
@@ -179,6 +180,39 @@ def test_a_folder_exported_anew_is_read_anew(exported: Path, tmp_path: Path, mon
     (folder / SETTINGS).write_text(json.dumps(settings))
     os.utime(folder / SETTINGS, (time.time() + 10, time.time() + 10))
     assert len(generate_response(QUESTION, folder)) < len(before)
+
+
+# ------------------------------------------------------------------ triage
+
+
+URGENT = "I coughed up a streak of blood this morning"
+ALARMING = "my dad collapsed and is not breathing"
+
+
+@pytest.mark.parametrize("question", [QUESTION, URGENT, ALARMING])
+def test_a_question_is_triaged_once(exported: Path, responder: Responder, triaged: list[str], question: str) -> None:
+    generate_response(question, exported)
+    assert triaged == [question]
+    assert tiny.command("respond", "--model", exported, question)[0] == 0
+    assert triaged == [question] * 2
+    responder.respond(question)
+    assert triaged == [question] * 3
+
+
+def test_each_question_of_a_batch_is_triaged_once(responder: Responder, triaged: list[str]) -> None:
+    questions = [QUESTION, ALARMING, URGENT]
+    answers = responder.respond_all(questions)
+    assert triaged == questions
+    assert [answer.level for answer in answers] == ["ordinary", "emergency", "urgent"]
+    assert responder.respond_all(questions, [triage(question) for question in questions]) == answers
+    assert triaged == questions * 2  # by the line above, not by the responder
+
+
+def test_without_safety_nothing_is_triaged(exported: Path, triaged: list[str]) -> None:
+    status, out, _ = tiny.command("respond", "--model", exported, "--safety", "off", "--json", ALARMING)
+    assert status == 0
+    assert json.loads(out)["level"] == "unchecked"
+    assert triaged == []
 
 
 # ------------------------------------------------------------------ the command

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR
 from lightning_med.data.cleaning.rule import COLUMNS, find_matching
-from lightning_med.safety.answers.guard import unsafe_advice_pattern
+from lightning_med.safety.answers.answer_rules import make_unsafe_advice_pattern
 
 MIN_WORDS = 5  # of an answer
 
@@ -48,4 +48,4 @@ def has_lost_words(frame: pd.DataFrame) -> np.ndarray:
 
 def has_unsafe_advice(frame: pd.DataFrame) -> np.ndarray:
     """Finds answers that advise against seeking care or are abusive, by the rules that guard a model's answers."""
-    return find_matching(frame["answer"], unsafe_advice_pattern())
+    return find_matching(frame["answer"], make_unsafe_advice_pattern())

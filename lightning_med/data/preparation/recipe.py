@@ -102,10 +102,8 @@ SHAPING_CODE = (
     "data/preparation/*.py",
     "privacy/*.py",
     "privacy/*.txt",
-    "safety/answers/guard.py",
-    "safety/answers/answers.yaml",
-    "safety/medical_terms.py",
-    "safety/medical_terms.yaml",
+    "safety/answers/answer_rules.py",
+    "safety/answers/answer_rules.yaml",
     "tokenization/*.py",
 )
 _LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum", "tokenizers")  # these mend, find and encode

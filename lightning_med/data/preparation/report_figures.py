@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 
 from lightning_med.data.preparation.token_shard import Shard
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.privacy.common_words import read_ordinary_words
 from lightning_med.privacy.mask import mask
+from lightning_med.privacy.word_lists import read_ordinary_words
 
 _BINS = 40
 _OPENINGS = 15  # shown

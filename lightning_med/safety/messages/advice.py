@@ -1,4 +1,4 @@
-"""What a person is told, by danger and by region: fixed words, never a model's."""
+"""The fixed texts that a person is shown, by category of danger and by region; no model writes them."""
 
 from __future__ import annotations
 
@@ -8,56 +8,73 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lightning_med.safety.levels import EMERGENCY
+from lightning_med.safety.yaml_files import read_yaml
+
 PATH = Path(__file__).with_name("advice.yaml")
 REGION_VARIABLE = "LIGHTNING_MED_REGION"
-UNKNOWN = "unknown"
+UNKNOWN_REGION = "unknown"  # its advice names the emergency numbers of several regions
 
 
 @cache
-def _read_words() -> dict[str, Any]:
-    from lightning_med.safety.yaml_files import read_yaml
-
+def _read_texts() -> dict[str, Any]:
     return read_yaml(PATH)
 
 
 def list_regions() -> tuple[str, ...]:
-    """The regions whose numbers are known, as two-letter codes of countries (ISO 3166)."""
-    return tuple(name for name in _read_words()["regions"] if name != UNKNOWN)
+    """Returns the regions whose emergency numbers are known, as two-letter country codes (ISO 3166)."""
+    return tuple(name for name in _read_texts()["regions"] if name != UNKNOWN_REGION)
 
 
 def resolve_region(region: str | None = None) -> str:
-    """A known region: the one that is named, else `$LIGHTNING_MED_REGION`, else the locale's; or `unknown`."""
+    """Returns a key of `regions` in the texts.
+
+    Args:
+        region: A country code; default: `$LIGHTNING_MED_REGION`, else the country of the locale.
+
+    Returns:
+        The region, or `UNKNOWN_REGION` if its numbers are not known.
+    """
     region = region or os.environ.get(REGION_VARIABLE)
     if not region:
         region = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
         region = region.partition(".")[0].partition("@")[0].rpartition("_")[2] if "_" in region else ""
-    known = _read_words()
+    texts = _read_texts()
     region = region.upper()
-    return str(known["same_as"].get(region, region if region in known["regions"] else UNKNOWN))
+    return str(texts["same_as"].get(region, region if region in texts["regions"] else UNKNOWN_REGION))
 
 
-def compose_advice(found: Sequence[tuple[str, str]], region: str | None = None) -> str:
-    """The advice for all dangers that were found.
+def resolve_file_region(region: str | None = None) -> str:
+    """Returns the region for texts that are written to a file, which must not depend on the machine's locale.
 
     Args:
-        found: Categories and their levels, the gravest first.
-        region: See `region_of`.
+        region: A country code; default: `$LIGHTNING_MED_REGION`.
+
+    Returns:
+        The region, or `UNKNOWN_REGION` if none is named or its numbers are not known.
     """
-    words = _read_words()
-    numbers = words["regions"][resolve_region(region)]
+    return resolve_region(region or os.environ.get(REGION_VARIABLE) or UNKNOWN_REGION)
+
+
+def compose_advice(dangers: Sequence[tuple[str, str]], region: str | None = None) -> str:
+    """Returns the advice for all dangers of a message, without repeated lines.
+
+    Args:
+        dangers: Categories with their levels, the most severe first.
+        region: See `resolve_region`.
+    """
+    texts = _read_texts()
+    numbers = texts["regions"][resolve_region(region)]
     lines: list[str] = []
-    for name, level in found:
-        special = words["categories"].get(name, {})
-        for line in (
-            special.get(level) or words["levels"][level],
-            special.get("while_waiting") if level == "emergency" else "",
-        ):
-            if line and line not in lines:
-                lines.append(line)
+    for category, level in dangers:
+        special = texts["categories"].get(category, {})
+        general = special.get(level) or texts["levels"][level]
+        while_waiting = special.get("while_waiting") if level == EMERGENCY else None
+        lines += [line for line in (general, while_waiting) if line and line not in lines]
     return "\n".join(line.format(**numbers).strip() for line in lines)
 
 
 def get_notice(name: str, region: str | None = None) -> str:
-    """A fixed text of the guard or the command: `safe_answer`, `off`, …"""
-    words = _read_words()
-    return str(words["notices"][name]).format(**words["regions"][resolve_region(region)]).strip()
+    """Returns the text `name` of the section `notices`."""
+    texts = _read_texts()
+    return str(texts["notices"][name]).format(**texts["regions"][resolve_region(region)]).strip()

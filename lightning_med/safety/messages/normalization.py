@@ -1,7 +1,4 @@
-"""A message in plain writing: what the rules read, however it was typed.
-
-Zero-width signs, case, accents, full-width and look-alike letters do not change it.
-"""
+"""Normalization of a message: lower case, Latin letters, no accents and no invisible characters."""
 
 from __future__ import annotations
 
@@ -9,19 +6,24 @@ import re
 import unicodedata
 from functools import lru_cache
 
-# Letters of other alphabets that look like Latin ones, as they stand after case folding (Unicode's confusables).
+# Letters of other alphabets that look like Latin ones, after case folding (from Unicode's confusables).
 _LOOK_ALIKES = str.maketrans(
     "аеорсухіјѕԁԛԝһӏкмтвнпгзԍ" + "αβεηικνορτυχγωμ" + "ɑɡıʟɪʀʏ" + "օոսհց",
     "aeopcyxijsdqwhlkmtbhnrzg" + "abenikvoptuxywu" + "agiliry" + "onuhg",
 )
 _QUOTES = str.maketrans(dict.fromkeys("’‘‛ʼ`´′ʹ＇", "'"))
 _CONTROLS = {code: " " for code in range(32) if code not in (9, 10, 13)} | {127: " "}
-_RARE = frozenset(("Cf", "Cc", "Cs", "Co", "Cn"))
+_REMOVED = frozenset(("Cf", "Cc", "Cs", "Co", "Cn"))  # Unicode categories
 _SEPARATORS = frozenset(("Zs", "Zl", "Zp"))
+_MARKS = frozenset(("Mn", "Me"))
+_NON_LATIN = re.compile(r"[^\W\d_a-z]")
 
 
 def normalize(text: str) -> str:
-    """The text in lower-case Latin letters without accents; signs that no one sees are gone."""
+    """Returns a text in lower-case Latin letters, without accents and invisible characters.
+
+    Full-width letters and letters that look like Latin ones become these.
+    """
     if text.isascii():
         return text.translate(_CONTROLS).lower()
     text = "".join(map(_fold, text))
@@ -29,29 +31,26 @@ def normalize(text: str) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _fold(sign: str) -> str:
-    """One character in its simplest form; a mark that belongs to the letter before it is nothing."""
-    if sign.isascii():
-        return sign.lower()
-    if sign.translate(_QUOTES) == "'":
+def _fold(character: str) -> str:
+    """One character in its simplest form; empty for a combining mark."""
+    if character.isascii():
+        return character.lower()
+    if character.translate(_QUOTES) == "'":
         return "'"
-    simple = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", sign).casefold())
+    simple = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", character).casefold())
     kept = []
     for part in simple.translate(_QUOTES):
-        kind = unicodedata.category(part)
-        if kind in _RARE and part not in "\n\t\r":
+        category = unicodedata.category(part)
+        if category in _REMOVED and part not in "\n\t\r":
             continue
-        if kind in _SEPARATORS:
+        if category in _SEPARATORS:
             kept.append(" ")
-        elif kind not in ("Mn", "Me"):
+        elif category not in _MARKS:
             kept.append(part)
     return "".join(kept).casefold()
 
 
-_NON_LATIN = re.compile(r"[^\W\d_a-z]")
-
-
-def count_foreign_letters(text: str) -> float:
-    """Share of letters that are not Latin, after plain writing."""
-    letters = sum(sign.isalpha() for sign in text)
+def compute_foreign_share(text: str) -> float:
+    """Returns the share of a normalized text's letters that are not Latin, from 0 to 1."""
+    letters = sum(character.isalpha() for character in text)
     return len(_NON_LATIN.findall(text)) / letters if letters else 0.0

@@ -1,9 +1,9 @@
-"""Phrases of the rules, found in a message in one pass: a tree of words, no backtracking beyond a phrase's own length.
+"""Search for the rules' phrases in a message, in one pass over a tree of words.
 
-A phrase is words with blanks between: `|` separates words that will do alike, `_` binds two words of one choice, `*`
-stands for any ending, `?` marks a word that may be missing, `N` is any number, `38..42` one of these. Small words
-("my", "is", "really") may stand anywhere inside a phrase, two at a time. A word that is no English is read as the
-rules' word that it is one slip of the finger away from (Damerau, 1964).
+A phrase is words separated by blanks. `|` separates alternatives for a word, `_` joins two words of one alternative,
+`*` stands for any ending, `?` marks an optional word, `N` is any number, `38..42` any number of a range. Up to two
+filler words ("my", "is", "really") may stand between two words of a phrase. A misspelt word is read as the word of
+the rules that is one typing error away (Damerau, 1964).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from lightning_med.privacy.common_words import make_word_set, read_common_words, read_ordinary_words
+from lightning_med.privacy.word_lists import make_word_set, read_common_words, read_ordinary_words
 from lightning_med.safety.messages.normalization import normalize
 from lightning_med.safety.messages.word_split import Word, split_words
 
@@ -26,22 +26,24 @@ FILLERS = make_word_set(
     "again um actually about too both whole some little right left then severely badly extremely literally "
     "basically at in on one more keeps keep"
 )
-NEGATED = make_word_set(  # "not" in a phrase stands for each of them
+NEGATED_AUXILIARIES = make_word_set(  # "not" in a phrase stands for each of them
     "isnt arent wasnt werent dont doesnt didnt cant couldnt wont wouldnt hasnt havent hadnt shouldnt"
 )
+PUNCTUATION = frozenset(".,:(")  # the words of a message that are punctuation marks
 _NUMBERS = make_word_set(
     "a an one two three four five six seven eight nine ten eleven twelve few couple several many some half"
 )
-_GAP = 2  # fillers that may stand between two words of a phrase
-SIGNS = frozenset(".,:(")  # words of a message that are no words
+_ANY_NOT = "NOT"  # the symbol of "not" and of every negated auxiliary
+_MAX_FILLERS = 2  # between two words of a phrase
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_SHORTEST_MENDED = 5
-_MOST_KNOWN = 50_000  # words remembered
+_MIN_CORRECTED, _MAX_CORRECTED = 5, 20  # letters of a word that may be misspelt
+_TWO_ERRORS = 9  # letters from which a word may have two typing errors
+_CACHE_SIZE = 50_000  # words
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A concept where it was found: the words from `start` to before `end`."""
+    """An occurrence of a concept: the words from `start` up to but not including `end`."""
 
     concept: str
     start: int
@@ -49,171 +51,160 @@ class Mention:
 
 
 class PhraseMatcher:
-    """Concepts, each a list of phrases.
+    """Finds concepts, each a list of phrases, in messages.
 
     Args:
         concepts: Phrases by concept.
-        literal: Concepts in which "not" means that word alone, not "isn't" and its kin.
+        literal: Concepts in whose phrases "not" is that word alone, and not also "isn't", "don't", …
 
     Raises:
         ValueError: A phrase is empty.
     """
 
     def __init__(self, concepts: dict[str, list[str]], literal: frozenset[str] = frozenset()) -> None:
-        self._root: dict[str, Any] = {}
+        self._root: dict[str, Any] = {}  # a node maps a symbol to the next node, and "" to the concepts that end there
         self._exact: set[str] = set()
         self._stems: dict[str, set[str]] = defaultdict(set)  # by their first three letters
         self._ranges: dict[str, range] = {}
         for concept, phrases in concepts.items():
             for phrase in phrases:
-                for spelt in _expand_spellings(phrase):
-                    self._add(
-                        spelt if concept in literal else tuple("NOT" if s == "not" else s for s in spelt), concept
-                    )
-        self._slips = self._mendable()
-        self._known: dict[str, tuple[str, ...]] = {}
+                for symbols in _expand_phrase(phrase):
+                    if "not" in symbols and concept not in literal:
+                        symbols = tuple(_ANY_NOT if symbol == "not" else symbol for symbol in symbols)
+                    self._add(symbols, concept)
+        self._corrections = self._make_corrections()
+        self._cache: dict[str, tuple[str, ...]] = {}
 
-    def _add(self, spelt: tuple[str, ...], concept: str) -> None:
+    def _add(self, symbols: tuple[str, ...], concept: str) -> None:
         node = self._root
-        for symbol in spelt:
-            if symbol.endswith("*"):
-                self._stems[symbol[:3].rstrip("*")].add(symbol[:-1])
-            elif between := _RANGE.fullmatch(symbol):
-                self._ranges[symbol] = range(int(between[1]), int(between[2]) + 1)
-            else:
-                self._exact.add(symbol)
+        for symbol in symbols:
+            if symbol not in self._exact:
+                self._register(symbol)
             node = node.setdefault(symbol, {})
         node.setdefault("", []).append(concept)
 
-    def _mendable(self) -> dict[str, str]:
-        """Every word of the rules, with one or (in long words) two letters left out, to that word."""
-        targets = {word for word in self._exact if len(word) >= _SHORTEST_MENDED and word.isalpha()}
-        targets |= {word for word in read_ordinary_words() if len(word) >= _SHORTEST_MENDED and self._stemmed(word)}
-        slips: dict[str, str] = {}
+    def _register(self, symbol: str) -> None:
+        if symbol.endswith("*"):
+            self._stems[symbol[:3].rstrip("*")].add(symbol[:-1])
+        elif limits := _RANGE.fullmatch(symbol):
+            self._ranges[symbol] = range(int(limits[1]), int(limits[2]) + 1)
+        else:
+            self._exact.add(symbol)
+
+    def _make_corrections(self) -> dict[str, str]:
+        """Every word of the rules, also with one or (in long words) two letters left out, mapped to that word."""
+        targets = {word for word in self._exact if len(word) >= _MIN_CORRECTED and word.isalpha()}
+        targets |= {word for word in read_ordinary_words() if len(word) >= _MIN_CORRECTED and self._find_stems(word)}
+        corrections: dict[str, str] = {}
         for word in sorted(targets):
-            for short in (word, *_shorten(word)):
-                slips.setdefault(short, word)
-        return slips
+            for shorter in (word, *_leave_letters_out(word)):
+                corrections.setdefault(shorter, word)
+        return corrections
 
-    def _stemmed(self, word: str) -> list[str]:
-        found = [stem for size in (1, 2, 3) for stem in self._stems.get(word[:size], ()) if word.startswith(stem)]
-        return [f"{stem}*" for stem in found]
+    def _find_stems(self, word: str) -> list[str]:
+        stems = [stem for size in (1, 2, 3) for stem in self._stems.get(word[:size], ()) if word.startswith(stem)]
+        return [f"{stem}*" for stem in stems]
 
-    def symbols(self, word: str) -> tuple[str, ...]:
-        """What a word may stand for in the tree: itself, its stems, or those of the word that was meant."""
-        found = self._known.get(word)
-        if found is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            found = self._known[word] = self._looked_up(word)
-        return found
+    def find_symbols(self, word: str) -> tuple[str, ...]:
+        """Returns the tree's symbols for a word: itself, its stems, or those of the word that was probably meant."""
+        symbols = self._cache.get(word)
+        if symbols is None:
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            symbols = self._cache[word] = self._find_exact(word) or self._find_corrected(word)
+        return symbols
 
-    def _looked_up(self, word: str) -> tuple[str, ...]:
-        direct = [*([word] if word in self._exact else []), *self._stemmed(word)]
+    def _find_exact(self, word: str) -> tuple[str, ...]:
+        symbols = [*([word] if word in self._exact else []), *self._find_stems(word)]
         if word.isdigit() or word in _NUMBERS:
-            direct.append("N")
+            symbols.append("N")
         if word.isdecimal() and len(word) < 6:
-            direct += [symbol for symbol, numbers in self._ranges.items() if int(word) in numbers]
-        if word in NEGATED or word == "not":
-            direct.append("NOT")
-        if (
-            direct
-            or len(word) < _SHORTEST_MENDED
-            or len(word) > 20
-            or not word.isalpha()
-            or word in read_ordinary_words()
-        ):
-            return tuple(direct)
-        if word in read_common_words():  # no slip: at most another number of a word of the rules
+            symbols += [symbol for symbol, numbers in self._ranges.items() if int(word) in numbers]
+        if word in NEGATED_AUXILIARIES or word == "not":
+            symbols.append(_ANY_NOT)
+        return tuple(symbols)
+
+    def _find_corrected(self, word: str) -> tuple[str, ...]:
+        if not (_MIN_CORRECTED <= len(word) <= _MAX_CORRECTED and word.isalpha()) or word in read_ordinary_words():
+            return ()
+        if word in read_common_words():  # spelt correctly; at most the singular or plural of a word of the rules
             other = word[:-1] if word.endswith("s") else f"{word}s"
             return (other,) if other in self._exact else ()
-        for short in (word, *_shorten(word)):
-            meant = self._slips.get(short)
-            if meant and meant[0] == word[0] and _is_one_slip_away(word, meant):
-                return (*([meant] if meant in self._exact else []), *self._stemmed(meant))
+        for shorter in (word, *_leave_letters_out(word)):
+            meant = self._corrections.get(shorter)
+            if meant and meant[0] == word[0] and _is_typing_error(word, meant):
+                return (*([meant] if meant in self._exact else []), *self._find_stems(meant))
         return ()
 
-    def mentions(self, message: list[Word]) -> Iterator[Mention]:
-        """Every concept in a message, in order of where it begins; of one concept at one place the longest."""
-        read = [self.symbols(word.text) for word in message]
-        texts = [word.text for word in message]
-        for start, symbols in enumerate(read):
+    def find_mentions(self, words: list[Word]) -> Iterator[Mention]:
+        """Yields the mentions of all concepts, by their start; of several of one concept at one place the longest."""
+        symbols_of = [self.find_symbols(word.text) for word in words]
+        texts = [word.text for word in words]
+        for start, symbols in enumerate(symbols_of):
             if not symbols:
                 continue
-            longest: dict[str, int] = {}
-            open_: list[tuple[dict[str, Any], int]] = [(self._root[s], start + 1) for s in symbols if s in self._root]
-            while open_:
-                node, at = open_.pop()
+            ends: dict[str, int] = {}
+            pending: list[tuple[dict[str, Any], int]] = [(self._root[s], start + 1) for s in symbols if s in self._root]
+            while pending:
+                node, end = pending.pop()
                 for concept in node.get("", ()):
-                    longest[concept] = max(longest.get(concept, 0), at)
-                if len(node) == ("" in node):
+                    ends[concept] = max(ends.get(concept, 0), end)
+                if len(node) == ("" in node):  # a leaf
                     continue
-                for here in range(at, min(at + _GAP + 1, len(texts))):
-                    for symbol in read[here]:
-                        if symbol in node:
-                            open_.append((node[symbol], here + 1))
-                    if texts[here] not in FILLERS:
+                for place in range(end, min(end + _MAX_FILLERS + 1, len(texts))):
+                    pending += [(node[symbol], place + 1) for symbol in symbols_of[place] if symbol in node]
+                    if texts[place] not in FILLERS:
                         break
-            for concept, end in longest.items():
+            for concept, end in ends.items():
                 yield Mention(concept, start, end)
 
 
-def _expand_spellings(phrase: str) -> Iterator[tuple[str, ...]]:
+def _expand_phrase(phrase: str) -> Iterator[tuple[str, ...]]:
     """Every sequence of symbols that a phrase stands for."""
     places: list[list[tuple[str, ...]]] = []
     for piece in phrase.split():
-        optional = piece.endswith("?")
-        choices: list[tuple[str, ...]] = (
-            [
-                (),
-            ]
-            if optional
-            else []
-        )
-        for choice in piece.rstrip("?").split("|"):
-            if choice == "N" or _RANGE.fullmatch(choice):
-                choices.append((choice,))
+        alternatives: list[tuple[str, ...]] = [()] if piece.endswith("?") else []
+        for written in piece.rstrip("?").split("|"):
+            if written == "N" or _RANGE.fullmatch(written):
+                alternatives.append((written,))
                 continue
-            stem = choice.endswith("*")
-            read = [word.text for word in split_words(normalize(choice.rstrip("*").replace("_", " ")))]
-            if read:
-                choices.append((*read[:-1], read[-1] + "*") if stem else tuple(read))
-        places.append(choices)
+            words = [word.text for word in split_words(normalize(written.rstrip("*").replace("_", " ")))]
+            if words:
+                alternatives.append((*words[:-1], f"{words[-1]}*") if written.endswith("*") else tuple(words))
+        places.append(alternatives)
     for chosen in product(*places):
-        flat = _join_words([symbol for part in chosen for symbol in part])
-        if flat:
-            yield flat
+        symbols = _join_negations([symbol for part in chosen for symbol in part])
+        if symbols:
+            yield symbols
         elif not any(() in place for place in places):
             raise ValueError(f"empty phrase: {phrase!r}")
 
 
-def _join_words(symbols: list[str]) -> tuple[str, ...]:
-    """`can` and `not` in one phrase are one word, as in a message."""
-    text = " ".join(symbols)
-    if " not" not in text:
+def _join_negations(symbols: list[str]) -> tuple[str, ...]:
+    """`can not` becomes `cant`, as in a message."""
+    if "not" not in symbols[1:] or any(symbol.endswith("*") for symbol in symbols):
         return tuple(symbols)
-    stems = [symbol.endswith("*") for symbol in symbols]
-    return tuple(symbols) if any(stems) else tuple(word.text for word in split_words(text))
+    return tuple(word.text for word in split_words(" ".join(symbols)))
 
 
-def _shorten(word: str) -> Iterable[str]:
-    once = {word[:i] + word[i + 1 :] for i in range(1, len(word))}
-    if len(word) < 9:
-        return once
-    return once | {short[:i] + short[i + 1 :] for short in once for i in range(1, len(short))}
+def _leave_letters_out(word: str) -> Iterable[str]:
+    shorter = {word[:i] + word[i + 1 :] for i in range(1, len(word))}
+    if len(word) < _TWO_ERRORS:
+        return shorter
+    return shorter | {text[:i] + text[i + 1 :] for text in shorter for i in range(1, len(text))}
 
 
-def _is_one_slip_away(one: str, other: str) -> bool:
-    """Whether two words are one slip apart, two in words of nine letters and more: optimal string alignment."""
-    most = 1 if min(len(one), len(other)) < 9 else 2
-    if abs(len(one) - len(other)) > most:
+def _is_typing_error(word: str, other: str) -> bool:
+    """Whether the optimal string alignment distance of two words is at most 1, or 2 in long words."""
+    most = 1 if min(len(word), len(other)) < _TWO_ERRORS else 2
+    if abs(len(word) - len(other)) > most:
         return False
     before, last = list(range(len(other) + 1)), [0] * (len(other) + 1)
-    for i, a in enumerate(one, 1):
+    for i, letter in enumerate(word, 1):
         row = [i]
-        for j, b in enumerate(other, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+        for j, wanted in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and word[i - 2] == wanted:
                 cost = min(cost, last[j - 2] + 1)
             row.append(cost)
         last, before = before, row

@@ -1,42 +1,36 @@
-"""The verdict on a message, before any model is asked: `triage`.
+"""`triage`: the verdict on a message, before any model is asked.
 
-Rules over plain words, and beside them a linear classifier that can raise an alarm and never lower one. Not a medical
-device: it misses some dangers and alarms at some harmless messages; docs/safety.md says how often.
+Rules decide, together with a linear classifier, which can raise a level and never lower one. Not a medical device: it
+misses some dangers and alarms at some harmless messages; docs/safety.md says how often.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lightning_med.safety.messages import advice, classifier
+from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, HINT, ORDINARY, RANK, URGENT
+from lightning_med.safety.messages.advice import compose_advice
+from lightning_med.safety.messages.classifier import load_classifier
+from lightning_med.safety.messages.classifier_features import extract_features
 from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
 from lightning_med.safety.messages.language import is_english
-from lightning_med.safety.messages.reading import Reading, read_message
-from lightning_med.safety.messages.rule_matches import (
-    _RANK,
-    CRISIS,
-    EMERGENCY,
-    HARMFUL,
-    HINT,
-    NOT_ENGLISH,
-    ORDINARY,
-    URGENT,
-    Found,
-    match_rules,
-)
+from lightning_med.safety.messages.parsed_message import ParsedMessage, parse_message
+from lightning_med.safety.messages.rule_matches import RuleMatches, match_rules
+
+NOT_ENGLISH = "not_english"  # the category of a message in another language
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a message is taken for.
+    """The safety verdict on a message.
 
     Attributes:
-        level: `emergency`, `crisis` and `harmful` get fixed words and no model; `urgent` is answered under a notice
+        level: `emergency`, `crisis` and `harmful` get fixed advice and no model; `urgent` is answered below a notice
             that says when to seek care; `ordinary` is answered.
-        category: The first of the categories; empty where the level is ordinary.
-        categories: All that were found, the gravest first.
-        advice: What to show; empty where the level is ordinary.
-        evidence: The words that decided, as the rules read them.
+        category: The first of the categories; empty if the level is ordinary.
+        categories: All categories that were found, the most severe first.
+        advice: The text to show; empty if the level is ordinary.
+        evidence: The words that decided, normalized.
     """
 
     level: str
@@ -52,61 +46,64 @@ class Verdict:
 
 
 def triage(text: str, region: str | None = None) -> Verdict:
-    """The safety verdict on a message in English.
+    """Returns the safety verdict on a message in English.
 
     Args:
-        text: What a person typed.
-        region: Whose emergency numbers the advice names, for instance `GB`; see `advice.region_of`.
+        text: The message.
+        region: The country whose emergency numbers the advice names, for instance `GB`; default: that of the locale,
+            see `resolve_region`. `UNKNOWN_REGION` makes the verdict independent of the machine.
     """
     rules = load_rulebook()
-    read = read_message(text, rules)
-    ruled = match_rules(read, rules)
-    found = dict(ruled)
-    _raise_levels(found, read, rules)
-    if not _list_levels(found) & {EMERGENCY, CRISIS} and not is_english(text, read.words):
-        found = {**ruled, NOT_ENGLISH: (URGENT, ())}  # what the classifier makes of another language is chance
-    return _make_verdict({name: one for name, one in found.items() if one[0] != HINT}, region)
+    message = parse_message(text, rules)
+    by_rule = match_rules(message, rules)
+    matches = dict(by_rule)
+    _apply_classifier(matches, message, rules)
+    if not _list_levels(matches) & {EMERGENCY, CRISIS} and not is_english(text, message.words):
+        matches = {**by_rule, NOT_ENGLISH: (URGENT, ())}  # the classifier's output is chance in another language
+    return _make_verdict({name: match for name, match in matches.items() if match[0] != HINT}, region)
 
 
-def _raise_levels(found: Found, read: Reading, rules: Rulebook) -> None:
-    """What the classifier sees and the rules missed; it never lowers a level."""
-    model = classifier.load_classifier()
-    chances = model.chances(classifier.extract_features(read, found))
+def _apply_classifier(matches: RuleMatches, message: ParsedMessage, rules: Rulebook) -> None:
+    """Adds to the matches what the classifier finds; it never lowers a level."""
+    model = load_classifier()
+    probabilities = model.compute_probabilities(extract_features(message, matches))
     by_level = {
-        level: {name: chances.get(name, 0.0) for name, category in rules.categories.items() if category.level == level}
+        level: {name: probabilities[name] for name, category in rules.categories.items() if category.level == level}
         for level in (EMERGENCY, CRISIS, HARMFUL)
     }
+    total = {level: sum(by_category.values()) for level, by_category in by_level.items()}
 
-    def note(names: dict[str, float], level: str) -> None:
-        name = max(names, key=names.__getitem__)
-        if name not in found or _RANK[level] < _RANK[found[name][0]]:
-            found[name] = (level, tuple(model.telling(read, name)))
+    def raise_level(by_category: dict[str, float], level: str) -> None:
+        name = max(by_category, key=by_category.__getitem__)
+        if name not in matches or RANK[level] < RANK[matches[name][0]]:
+            matches[name] = (level, tuple(model.find_evidence(message, name)))
 
-    dangers = {**by_level[EMERGENCY], **by_level[CRISIS]}
-    for level in (EMERGENCY, CRISIS):  # each for itself, so that a message that is both shows both advices
-        if sum(by_level[level].values()) > model.limits["alarm"] and level not in _list_levels(found):
-            note(by_level[level], level)
-    if not _list_levels(found) & {EMERGENCY, CRISIS}:
-        if sum(dangers.values()) > model.limits["alarm"]:
-            level = max((EMERGENCY, CRISIS), key=lambda one: sum(by_level[one].values()))
-            note(by_level[level], level)
-        elif sum(dangers.values()) + chances.get(URGENT, 0.0) > model.limits["urgent"]:
-            note(dangers, URGENT)
-    if sum(by_level[HARMFUL].values()) > model.limits["harmful"] and HARMFUL not in _list_levels(found):
-        note(by_level[HARMFUL], HARMFUL)
-
-
-def _list_levels(found: Found) -> set[str]:
-    return {level for level, _ in found.values()}
+    for level in (EMERGENCY, CRISIS):  # each alone, so that a message that is both gets both pieces of advice
+        if total[level] > model.limits["alarm"] and level not in _list_levels(matches):
+            raise_level(by_level[level], level)
+    if not _list_levels(matches) & {EMERGENCY, CRISIS}:
+        dangers = {**by_level[EMERGENCY], **by_level[CRISIS]}
+        danger = sum(dangers.values())
+        if danger > model.limits["alarm"]:
+            level = max((EMERGENCY, CRISIS), key=total.__getitem__)
+            raise_level(by_level[level], level)
+        elif danger + probabilities[URGENT] > model.limits["urgent"]:
+            raise_level(dangers, URGENT)
+    if total[HARMFUL] > model.limits["harmful"] and HARMFUL not in _list_levels(matches):
+        raise_level(by_level[HARMFUL], HARMFUL)
 
 
-def _make_verdict(found: Found, region: str | None) -> Verdict:
-    if not found:
+def _list_levels(matches: RuleMatches) -> set[str]:
+    return {level for level, _ in matches.values()}
+
+
+def _make_verdict(matches: RuleMatches, region: str | None) -> Verdict:
+    if not matches:
         return Verdict(ORDINARY)
-    names = sorted(found, key=lambda name: _RANK[found[name][0]])
-    level = found[names[0]][0]
-    # A refusal keeps the advice to seek care beside it; an alarm says more than that advice.
-    kept = [name for name in names if found[name][0] != URGENT or level in (URGENT, HARMFUL)]
-    evidence = tuple(dict.fromkeys(words for name in kept for words in found[name][1]))
-    shown = advice.compose_advice([(name, found[name][0]) for name in kept], region)
-    return Verdict(level, kept[0], tuple(kept), shown, evidence)
+    names = sorted(matches, key=lambda name: RANK[matches[name][0]])
+    level = matches[names[0]][0]
+    # Urgent advice is kept below a refusal, but would only repeat the advice of an alarm.
+    kept = [name for name in names if matches[name][0] != URGENT or level in (URGENT, HARMFUL)]
+    evidence = tuple(dict.fromkeys(words for name in kept for words in matches[name][1]))
+    advice = compose_advice([(name, matches[name][0]) for name in kept], region)
+    return Verdict(level, kept[0], tuple(kept), advice, evidence)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import lightning as L
 import torch
 
 from lightning_med.safety import guard
-from lightning_med.safety.messages.advice import REGION_VARIABLE, UNKNOWN
+from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.utils.files import write_text
 
 
@@ -25,7 +24,7 @@ def make_prediction(row: dict[str, Any], raw: str) -> dict[str, Any]:
         row: `row`, `source`, `question` and the reference `answer`.
         raw: What the network wrote.
     """
-    guarded = guard(str(row["question"]), raw, os.environ.get(REGION_VARIABLE) or UNKNOWN)
+    guarded = guard(str(row["question"]), raw, resolve_file_region())
     return {
         "row": row["row"],
         "source": row["source"],

@@ -14,7 +14,7 @@ from rich.table import Table
 from lightning_med.inference.generation import Decoding, GenerationSpeed, generate_answers
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guard import DISCLAIMER
-from lightning_med.safety.messages.advice import UNKNOWN
+from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import get_console
 from lightning_med.utils.errors import check_range
@@ -67,7 +67,7 @@ class SampleAnswers(L.Callback):
             table.add_column(name, overflow="fold", ratio=1)
         for number, (text, raw) in enumerate(zip(texts, answers, strict=True)):
             question, reference = str(text["question"]), str(text["answer"])
-            guarded = guard(question, raw, UNKNOWN).answer.removesuffix(DISCLAIMER).rstrip()
+            guarded = guard(question, raw, resolve_file_region()).answer.removesuffix(DISCLAIMER).rstrip()
             table.add_row(*(_shorten(cell) for cell in (question, reference, raw, guarded)))
             step = f"at step {trainer.global_step}"
             parts = {"Question": question, "Reference": reference, f"Answer {step}": raw, f"Guarded {step}": guarded}
