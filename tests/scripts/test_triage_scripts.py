@@ -39,7 +39,6 @@ def sets(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_training_is_repeatable_and_learns_its_examples(
     script: Script, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
