@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.splits import near_duplicates
+from lightning_med.data.splits import near_duplicates, shingle_sets
+from lightning_med.data.splits.row_groups import label_components
+from lightning_med.data.splits.shingle_sets import ShingleSets, salt_sets
+from lightning_med.data.splits.word_hashes import SHINGLE_WORDS, WordHashes
 
 SPEECH = ("my", "knee", "hurts", "a", "lot", "now")
 TALK = st.lists(st.sampled_from(SPEECH), min_size=1, max_size=9).map(" ".join)
@@ -28,20 +31,18 @@ def split(text: str) -> list[str]:
 
 def shingled(text: str) -> set[tuple[str, ...]]:
     words = split(text)
-    return {
-        tuple(words[at : at + near_duplicates.WIDTH]) for at in range(max(len(words) - near_duplicates.WIDTH + 1, 1))
-    }
+    return {tuple(words[at : at + SHINGLE_WORDS]) for at in range(max(len(words) - SHINGLE_WORDS + 1, 1))}
 
 
-def words_of(texts: list[str]) -> near_duplicates.WordHashes:
-    return near_duplicates.WordHashes.of(pa.array(texts, pa.large_string()))
+def words_of(texts: list[str]) -> WordHashes:
+    return WordHashes.from_texts(pa.array(texts, pa.large_string()))
 
 
-def sets_of(texts: list[str]) -> near_duplicates.ShingleSets:
-    return near_duplicates.ShingleSets.of(*words_of(texts).shingles())
+def sets_of(texts: list[str]) -> ShingleSets:
+    return ShingleSets.from_sizes(*words_of(texts).hash_shingles())
 
 
-def members(sets: near_duplicates.ShingleSets) -> list[set[int]]:
+def members(sets: ShingleSets) -> list[set[int]]:
     ends = sets.starts + sets.sizes
     return [set(sets.values[start:end].tolist()) for start, end in zip(sets.starts, ends, strict=True)]
 
@@ -80,7 +81,7 @@ def test_sets_are_those_of_the_definition(texts: list[str]) -> None:
 
 @given(st.lists(st.one_of(WRITING, TALK), max_size=12))
 def test_sets_are_sorted_without_repetition(texts: list[str]) -> None:
-    values, sizes = words_of(texts).shingles()
+    values, sizes = words_of(texts).hash_shingles()
     for own in np.split(values, np.cumsum(sizes)):
         assert (np.diff(own.astype(np.int64)) > 0).all()
         assert (own < 2**48).all()
@@ -89,7 +90,7 @@ def test_sets_are_sorted_without_repetition(texts: list[str]) -> None:
 @given(st.lists(st.one_of(WRITING, TALK), max_size=12))
 def test_keys_are_equal_where_the_words_are(texts: list[str]) -> None:
     texts = [text if text.strip() else "so" for text in texts]
-    keys = words_of(texts).keys()
+    keys = words_of(texts).compute_keys()
     assert (keys != 0).all()
     for one, other in combinations(range(len(texts)), 2):
         assert (keys[one] == keys[other]) == (split(texts[one]) == split(texts[other]))
@@ -100,11 +101,11 @@ def test_keys_are_equal_where_the_words_are(texts: list[str]) -> None:
 )
 def test_case_and_punctuation_make_no_other_key(words: list[str], between: str) -> None:
     spelled = [" ".join(words), f" {between.join(words)}?!".upper(), between.join(words).lower(), "(" + " ".join(words)]
-    assert len(set(words_of(spelled).keys().tolist())) == 1
+    assert len(set(words_of(spelled).compute_keys().tolist())) == 1
 
 
 def test_texts_without_words_are_themselves() -> None:
-    keys = words_of(["???", "!!!", " ??? ", "😀", "😀😀", "? !", "?!"]).keys().tolist()
+    keys = words_of(["???", "!!!", " ??? ", "😀", "😀😀", "? !", "?!"]).compute_keys().tolist()
     assert keys[0] == keys[2]
     assert len(set(keys)) == 6
 
@@ -112,15 +113,17 @@ def test_texts_without_words_are_themselves() -> None:
 @given(st.lists(st.one_of(WRITING, TALK), max_size=12), st.integers(0, 12))
 def test_chunking_changes_nothing(texts: list[str], cut: int) -> None:
     whole, parts = words_of(texts), [words_of(texts[:cut]), words_of(texts[cut:])]
-    assert whole.keys().tolist() == [key for part in parts for key in part.keys().tolist()]
+    assert whole.compute_keys().tolist() == [key for part in parts for key in part.compute_keys().tolist()]
     for index in (0, 1):
-        assert whole.shingles()[index].tolist() == [
-            value for part in parts for value in part.shingles()[index].tolist()
+        assert whole.hash_shingles()[index].tolist() == [
+            value for part in parts for value in part.hash_shingles()[index].tolist()
         ]
 
 
 def test_order_and_repetition_of_words_count() -> None:
-    keys = words_of(["my knee hurts", "hurts knee my", "my my knee hurts", "my knee", "knee my", "my", "myknee"]).keys()
+    keys = words_of(
+        ["my knee hurts", "hurts knee my", "my my knee hurts", "my knee", "knee my", "my", "myknee"]
+    ).compute_keys()
     assert len(set(keys.tolist())) == 7
 
 
@@ -139,7 +142,7 @@ def test_pairs_are_those_that_comparing_all_finds(threshold: float) -> None:
     check()
 
 
-def random_sets(seed: int, count: int) -> near_duplicates.ShingleSets:
+def random_sets(seed: int, count: int) -> ShingleSets:
     """Families of sets in which a few members differ, over hashes some of which many share."""
     source = random.Random(seed)
     common = [source.getrandbits(48) for _ in range(60)]
@@ -152,15 +155,16 @@ def random_sets(seed: int, count: int) -> near_duplicates.ShingleSets:
             found.append(sorted(changed | {source.getrandbits(48) for _ in range(source.choice((0, 0, 1, 3)))}))
     source.shuffle(found)
     values = np.array([value for own in found for value in own], dtype=np.uint64)
-    return near_duplicates.ShingleSets.of(values, np.array([len(own) for own in found]))
+    return ShingleSets.from_sizes(values, np.array([len(own) for own in found]))
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("small", [False, True])
 def test_larger_tables(threshold: float, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if small:  # the limits that a few hundred texts do not reach
-        for name, limit in {"_BLOCK": 100, "_PENDING": 50, "_MOST_OFTEN": np.uint32(3)}.items():
+        for name, limit in {"BLOCK": 100, "_PENDING": 50, "_MAX_FREQUENCY": np.uint32(3)}.items():
             monkeypatch.setattr(near_duplicates, name, limit)
+        monkeypatch.setattr(shingle_sets, "BLOCK", 100)
     sets = random_sets(seed=int(threshold * 10), count=500)
     found = near_duplicates.find_similar_pairs(sets, threshold).tolist()
     assert found == compared(members(sets), threshold)
@@ -170,7 +174,7 @@ def test_larger_tables(threshold: float, small: bool, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("shift", [0, 40])
 def test_hashes_that_agree_in_most_bits_are_told_apart(shift: int) -> None:
     values = (np.arange(8) + (1 << 7) << shift).astype(np.uint64)
-    sets = near_duplicates.ShingleSets.of(np.concatenate([values[:4], values[:4], values[4:]]), np.array([4, 4, 4]))
+    sets = ShingleSets.from_sizes(np.concatenate([values[:4], values[:4], values[4:]]), np.array([4, 4, 4]))
     assert near_duplicates.find_similar_pairs(sets, 0.5).tolist() == [[0, 1]]
 
 
@@ -182,14 +186,14 @@ def test_a_crowd_stays_together(crowd: int, monkeypatch: pytest.MonkeyPatch) -> 
     texts = [f"{opening} {number}" for number in range(60)] + ["I cough.", "I ache."]
     pairs = near_duplicates.find_similar_pairs(sets_of(texts), 0.8)
     assert len(pairs) < 60 * 59 / 2
-    assert near_duplicates.label_components(len(texts), pairs).tolist() == [0] * 60 + [60, 61]
+    assert label_components(len(texts), pairs).tolist() == [0] * 60 + [60, 61]
 
 
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
 def test_no_texts(threshold: float) -> None:
     for texts in ([], ["I cough."]):
         assert near_duplicates.find_similar_pairs(sets_of(texts), threshold).shape == (0, 2)
-    assert words_of([]).keys().tolist() == []
+    assert words_of([]).compute_keys().tolist() == []
     assert near_duplicates.find_similar_pairs(
         sets_of(["I cough."]).select(np.array([], dtype=np.int64)), threshold
     ).shape == (
@@ -209,7 +213,7 @@ def test_selected_sets_are_the_same(texts: list[str], data: st.DataObject) -> No
 @given(st.lists(st.tuples(TALK, st.integers(0, 2)), max_size=16))
 def test_salted_sets_resemble_each_other_under_one_salt_alone(rows: list[tuple[str, int]]) -> None:
     texts, salts = [text for text, _ in rows], [salt for _, salt in rows]
-    salted = near_duplicates.salt_sets(sets_of(texts), np.array(salts, dtype=np.uint64))
+    salted = salt_sets(sets_of(texts), np.array(salts, dtype=np.uint64))
     wanted = [[one, other] for one, other in compared(members(sets_of(texts)), 0.5) if salts[one] == salts[other]]
     assert near_duplicates.find_similar_pairs(salted, 0.5).tolist() == wanted
 
@@ -222,17 +226,15 @@ def test_salted_sets_resemble_each_other_under_one_salt_alone(rows: list[tuple[s
 )))  # fmt: skip
 def test_components(table: tuple[int, list[list[int]]]) -> None:
     count, pairs = table
-    assert near_duplicates.label_components(count, np.array(pairs, dtype=np.int64).reshape(-1, 2)).tolist() == joined(
-        count, pairs
-    )
+    assert label_components(count, np.array(pairs, dtype=np.int64).reshape(-1, 2)).tolist() == joined(count, pairs)
 
 
 def test_a_long_chain_is_one_component() -> None:
     order = np.random.default_rng(0).permutation(2_000)
-    assert not near_duplicates.label_components(2_000, np.stack([order[:-1], order[1:]], axis=1)).any()
-    assert near_duplicates.label_components(0, np.empty((0, 2), np.int64)).tolist() == []
+    assert not label_components(2_000, np.stack([order[:-1], order[1:]], axis=1)).any()
+    assert label_components(0, np.empty((0, 2), np.int64)).tolist() == []
 
 
 def test_hashes_are_the_same_on_every_machine() -> None:
     """Groups take their sides by them."""
-    assert words_of(["My knee hurts!"]).keys().tolist() == [15038895732588463713]
+    assert words_of(["My knee hurts!"]).compute_keys().tolist() == [15038895732588463713]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lightning_med.data.sample import PATH, write
-from lightning_med.data.splits.near_duplicates import WordHashes
+from lightning_med.data.splits.word_hashes import WordHashes
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 
 
@@ -51,5 +51,5 @@ def test_sample_needs_no_cleaning(rows: list[dict[str, str]]) -> None:
         assert normalize_whitespace(row["input"]) == row["input"] != ""
         assert normalize_whitespace(row["output"]) == row["output"] != ""
         assert "<" not in row["input"] + row["output"]  # a placeholder that was not replaced
-    keys = WordHashes.of(pa.array([row["input"] for row in rows], pa.large_string())).keys()
+    keys = WordHashes.from_texts(pa.array([row["input"] for row in rows], pa.large_string())).compute_keys()
     assert len(set(keys.tolist())) == len(rows)

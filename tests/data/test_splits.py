@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.splits.group_split import SPLITS, Groups, assign_splits, group_rows, place_groups
-from lightning_med.data.splits.near_duplicates import ShingleSets, WordHashes
+from lightning_med.data.splits.group_split import SPLITS, assign_splits, place_groups
+from lightning_med.data.splits.row_groups import Groups, group_rows
+from lightning_med.data.splits.shingle_sets import ShingleSets
+from lightning_med.data.splits.word_hashes import WordHashes
 from lightning_med.utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -23,14 +25,14 @@ QUESTIONS = [f"My knee number {number} hurts, what now?" for number in range(5_0
 
 
 def groups_of(questions: list[str], patients: list[int] | None = None, answers: list[int] | None = None) -> Groups:
-    words = WordHashes.of(pa.array(questions, pa.large_string()))
+    words = WordHashes.from_texts(pa.array(questions, pa.large_string()))
     nothing = [0] * len(questions)
     columns = [np.array(column or nothing, np.uint64) for column in (patients, answers)]
-    return group_rows(words.keys(), *columns, ShingleSets.of(*words.shingles()))
+    return group_rows(words.compute_keys(), *columns, ShingleSets.from_sizes(*words.hash_shingles()))
 
 
 def assigned(questions: list[str], seed: int, test: float, validation: float) -> tuple[np.ndarray, int]:
-    keys = WordHashes.of(pa.array(questions, pa.large_string())).keys()
+    keys = WordHashes.from_texts(pa.array(questions, pa.large_string())).compute_keys()
     return assign_splits(groups_of(questions), keys, seed, test, validation)
 
 
@@ -62,7 +64,7 @@ def test_spellings_of_one_question_share_a_side() -> None:
 )
 def test_case_and_punctuation_make_no_other_question(words: str, marks: str, seed: int) -> None:
     spelled = [f"{marks}{words}{marks}", words.upper(), words.lower(), words]
-    keys = WordHashes.of(pa.array(spelled, pa.large_string())).keys()
+    keys = WordHashes.from_texts(pa.array(spelled, pa.large_string())).compute_keys()
     assert len(set(keys.tolist())) == 1
     assert 0 <= place_groups(keys, seed)[0] < 1
 

@@ -1,6 +1,6 @@
-"""A chunk of rows on its way from text as read to clean text, and what the split needs to know of each.
+"""Cleans a chunk of rows and describes what deduplication and the split need to know of each.
 
-Runs in a process of its own where there is much to do: it imports no torch, and what it gives back is small.
+Runs in worker processes where there is much to do: it imports no torch, and its result is small.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lightning_med.data.cleaning.cleaner import Example, clean
-from lightning_med.data.splits import near_duplicates as near
+from lightning_med.data.splits.word_hashes import WordHashes
 
 TEXTS = pa.schema({"question": pa.large_string(), "answer": pa.large_string()})
 MIN_ANSWER = 31  # words of an answer that two different questions do not share by chance
@@ -25,7 +25,13 @@ _SIGNS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to every chunk: the cleaning rules, private data, near-duplicates."""
+    """What is done to every chunk.
+
+    Attributes:
+        rules: Every cleaning rule, and whether it is on.
+        mask: Replace private data.
+        near: Hash what the search for near-duplicates needs.
+    """
 
     rules: dict[str, bool]
     mask: bool
@@ -38,16 +44,18 @@ class Chunk:
 
     Attributes:
         texts: One row an exchange, in `TEXTS`.
-        turns: `[conversations]`, int32, their exchanges.
-        rows: `[conversations]`, int64, their row in the source.
-        digests: `[conversations, 2]`, uint64, of all their text.
-        questions: `[conversations]`, uint64, what spellings of one question share.
-        origins: `[conversations]`, uint64, of the question as it was read: no cleaning setting changes it.
-        patients: `[conversations]`, uint64, of the group column; 0 where it is empty or there is none.
-        answers: `[conversations]`, uint64, of an answer long enough to betray a common origin, else 0; all 0 where no
+        turns: `[conversations]`, int32, number of exchanges.
+        rows: `[conversations]`, int64, row in the source.
+        digests: `[conversations, 2]`, uint64, hash of the complete text.
+        questions: `[conversations]`, uint64, hash that all spellings of one question share.
+        origins: `[conversations]`, uint64, hash of the question as it was read: no cleaning setting changes it.
+        patients: `[conversations]`, uint64, hash of the group column; 0 where it is empty or there is none.
+        answers: `[conversations]`, uint64, hash of an answer too long to be repeated by chance, else 0; all 0 where no
             near-duplicates are looked for.
-        shingles: Their sets' hashes end to end, and sizes; see `near_duplicates.Words`.
+        shingles: The hashes of all questions' shingle sets end to end, and the sets' sizes; see `WordHashes`.
         rows_in: Rows read.
+        counts, private, examples, shortened: See `Cleaned`.
+        openings: First words of the answers, counted.
     """
 
     texts: pa.RecordBatch
@@ -68,77 +76,84 @@ class Chunk:
 
 
 def clean_chunk(frame: pd.DataFrame, steps: Steps) -> Chunk:
-    """Cleans a frame of `sources.read` and describes what is left.
+    """Cleans a frame of `read_frames` and describes the conversations that are left.
 
     Args:
-        frame: At most `near_duplicates.MOST_ROWS` conversations.
+        frame: At most `word_hashes.MAX_TEXTS` conversations.
         steps: What to do.
     """
     rows_in = len(frame) if "turn" not in frame else int((frame["turn"] == 0).sum())
     if "turn" in frame:
         frame = frame.assign(turns=frame.groupby("row")["turn"].transform("size"))
-    done = clean(frame.assign(origin=_hash_origins(frame["question"])), steps.rules, steps.mask)
-    frame = done.frame
+    cleaned = clean(frame.assign(origin=_hash_origins(frame["question"])), steps.rules, steps.mask)
+    frame = cleaned.frame
     texts = pa.RecordBatch.from_arrays([pa.array(frame[name], pa.large_string()) for name in TEXTS.names], schema=TEXTS)
     whole = frame if "turn" not in frame else _join_turns(frame)
-    questions = (whole["first"] if "first" in whole else whole["question"]).tolist()
-    asked = near.WordHashes.of(pa.array(questions, pa.large_string()))
-    answers = whole["replied"] if "replied" in whole else whole["answer"]
-    long = np.zeros(len(whole), np.uint64)
-    if steps.near:
-        replied = near.WordHashes.of(pa.array(answers, pa.large_string()))
-        long = np.where(replied.lengths >= MIN_ANSWER, replied.keys(), np.uint64(0))
+    first_questions = (whole["first_question"] if "turn" in frame else whole["question"]).tolist()
+    first_answers = (whole["first_answer"] if "turn" in frame else whole["answer"]).tolist()
+    asked = WordHashes.from_texts(pa.array(first_questions, pa.large_string()))
     return Chunk(
-        texts,
-        whole["turns"].to_numpy(np.int32) if "turns" in whole else np.ones(len(whole), np.int32),
-        whole["row"].to_numpy(np.int64),
-        np.array(
-            [_compute_digest(f"{len(q)}:{q}{a}", 16) for q, a in zip(whole["question"], whole["answer"], strict=True)],
-            np.uint64,
-        ).reshape(-1, 2),
-        asked.keys(),
-        whole["origin"].to_numpy(np.uint64),
-        _hash_texts(whole["group"].tolist()) if "group" in whole else np.zeros(len(whole), np.uint64),
-        long,
-        asked.shingles() if steps.near else (np.empty(0, np.uint64), np.zeros(len(whole), np.int64)),
-        rows_in,
-        done.counts,
-        done.private,
-        done.examples,
-        done.shortened,
-        Counter(" ".join(answer.split(None, _OPENING)[:_OPENING])[:80] for answer in answers),
+        texts=texts,
+        turns=whole["turns"].to_numpy(np.int32) if "turns" in whole else np.ones(len(whole), np.int32),
+        rows=whole["row"].to_numpy(np.int64),
+        digests=_hash_conversations(whole),
+        questions=asked.compute_keys(),
+        origins=whole["origin"].to_numpy(np.uint64),
+        patients=_hash_texts(whole["group"].tolist()) if "group" in whole else np.zeros(len(whole), np.uint64),
+        answers=_hash_long_answers(first_answers) if steps.near else np.zeros(len(whole), np.uint64),
+        shingles=asked.hash_shingles() if steps.near else (np.empty(0, np.uint64), np.zeros(len(whole), np.int64)),
+        rows_in=rows_in,
+        counts=cleaned.counts,
+        private=cleaned.private,
+        examples=cleaned.examples,
+        shortened=cleaned.shortened,
+        openings=Counter(" ".join(answer.split(None, _OPENING)[:_OPENING])[:80] for answer in first_answers),
     )
 
 
 def _join_turns(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a conversation: its first question and the reply to it, by which it is grouped, and all its turns."""
-    frame = frame.assign(turns=1, first=frame["question"], replied=frame["answer"])
+    """One row a conversation: its first exchange, by which it is grouped, and the text of all its turns."""
+    frame = frame.assign(turns=1, first_question=frame["question"], first_answer=frame["answer"])
     frame = frame.assign(question=[f"{len(text)}:{text}" for text in frame["question"]])
     columns: dict[str, Any] = {
         "question": "\n".join,
         "answer": "\n".join,
         "turns": "sum",
-        "first": "first",
-        "replied": "first",
+        "first_question": "first",
+        "first_answer": "first",
         "origin": "first",
         **({"group": "first"} if "group" in frame else {}),
     }
     return frame.groupby("row", sort=False).agg(columns).reset_index()
 
 
+def _hash_conversations(frame: pd.DataFrame) -> np.ndarray:
+    """`[conversations, 2]`, uint64."""
+    pairs = zip(frame["question"], frame["answer"], strict=True)
+    hashes = [_compute_hash(f"{len(question)}:{question}{answer}", 16) for question, answer in pairs]
+    return np.array(hashes, np.uint64).reshape(-1, 2)
+
+
+def _hash_long_answers(answers: list[str]) -> np.ndarray:
+    """`[answers]`, uint64, 0 for an answer under `MIN_ANSWER` words."""
+    words = WordHashes.from_texts(pa.array(answers, pa.large_string()))
+    return np.where(words.lengths >= MIN_ANSWER, words.compute_keys(), np.uint64(0))
+
+
 def _hash_origins(questions: pd.Series) -> np.ndarray:
-    """`[rows]`, uint64, of the questions as they stand in the source, case and ASCII's spaces and signs left out."""
+    """`[rows]`, uint64, of the questions as they were read, without case and ASCII spaces and punctuation."""
     bare = (text.lower().encode("utf-8", "surrogatepass").translate(None, _SIGNS) for text in questions.fillna(""))
     digests = (blake2b(text, digest_size=8).digest() for text in bare)
     return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
 
-def _compute_digest(text: str, size: int) -> list[int]:
+def _hash_texts(texts: list[Any]) -> np.ndarray:
+    """`[texts]`, uint64; 0 for null, or for the NaN that pandas makes of it."""
+    hashes = [(_compute_hash(text, 8)[0] or 1) if isinstance(text, str) else 0 for text in texts]
+    return np.array(hashes, dtype=np.uint64)
+
+
+def _compute_hash(text: str, size: int) -> list[int]:
+    """A hash of `size` bytes, as integers of 64 bits."""
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
     return [int.from_bytes(digest[i : i + 8], "little") for i in range(0, size, 8)]
-
-
-def _hash_texts(texts: list[Any]) -> np.ndarray:
-    """`[texts]`, uint64; 0 for what is none: null, or the NaN that pandas makes of it."""
-    found = [(_compute_digest(text, 8)[0] or 1) if isinstance(text, str) else 0 for text in texts]
-    return np.array(found, dtype=np.uint64)

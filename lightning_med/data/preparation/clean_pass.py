@@ -1,137 +1,147 @@
-"""The first pass: every row is read, cleaned and described; its text goes to the spool."""
+"""The first pass: every row is read, cleaned and described, then grouped with those it must share a side with."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import pandas as pd
 
-from lightning_med.data.cleaning.cleaner import EXAMPLES
-from lightning_med.data.cleaning.cleaning_rules import DUPLICATE, RULES
+from lightning_med.data.cleaning.cleaning_rules import DUPLICATE
 from lightning_med.data.preparation.clean_chunk import Chunk, Steps, clean_chunk
-from lightning_med.data.preparation.recipe import Files, Recipe
-from lightning_med.data.preparation.report_figures import Openings
-from lightning_med.data.preparation.text_spool import Spool
+from lightning_med.data.preparation.clean_counts import CleanCounts
+from lightning_med.data.preparation.clean_rows import CleanRowWriter
+from lightning_med.data.preparation.recipe import Files, Progress, Recipe
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import name_files, read_frames
-from lightning_med.privacy import mask as private
+from lightning_med.data.splits.row_groups import Groups, group_rows
+from lightning_med.data.splits.shingle_sets import ShingleSets
+from lightning_med.utils.allocator import release_freed_memory
+from lightning_med.utils.errors import InputError
 
-Tell = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
-_ARRAYS = ("turns", "rows", "digests", "questions", "origins", "patients", "answers")
-
-
-@dataclass
-class CleanRows:
-    """What is known of all conversations once they are read and clean; their text lies in the spool.
-
-    Arrays are by conversation, in the order of the files; see `Chunk`. `files` numbers their files.
-    """
-
-    names: list[str]
-    owners: list[int]  # by file, the number of its source
-    files: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    turns: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    digests: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.uint64))
-    questions: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    origins: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    patients: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    answers: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
-    rows_in: Counter[int] = field(default_factory=Counter)  # by file
-    counts: Counter[str] = field(default_factory=Counter)
-    private: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    shortened: int = 0
-    openings: Openings = field(default_factory=Openings)
-
-    def add(self, file: int, chunk: Chunk) -> None:
-        """Counts what a chunk brought; its arrays are joined at the end."""
-        self.rows_in[file] += chunk.rows_in
-        self.counts.update(chunk.counts)
-        self.private.update(chunk.private)
-        self.shortened += chunk.shortened
-        self.openings.add(chunk.openings)
-        for rule, found in chunk.examples.items():
-            known = self.examples.setdefault(rule, [])
-            known += [{"source": self.names[file], **example} for example in found[: EXAMPLES - len(known)]]
-
-    def report(self, recipe: Recipe, kept: np.ndarray, bad: BadRows) -> dict[str, Any]:
-        """What was read, dropped, mended and replaced."""
-        out = np.bincount(self.files[kept], minlength=len(self.names))
-        drops = {rule.name: rule.effect == "drops" for rule in RULES}
-        effects = {}
-        for name, on in recipe.rules.items():
-            effects[name] = (
-                ("dropped" if drops.get(name, True) else "mended") if on else "counted" if drops.get(name) else "off"
-            )
-        return {
-            "rows_in": sum(self.rows_in.values()) + bad.count,
-            "rows_out": len(kept),
-            "rules": {name: self.counts[name] for name in recipe.rules},
-            "effects": effects,
-            "examples": self.examples,
-            "bad_rows": bad.count,
-            "bad_row_places": bad.places,
-            "shortened": self.shortened,
-            "sources": [
-                {"name": name, "rows_in": self.rows_in[file], "rows_out": int(out[file])}
-                for file, name in enumerate(self.names)
-            ],
-            "private": {kind: self.private[kind] for kind in private.KINDS} if recipe.private_data else {},
-            "openings": self.openings.most(),
-            "files": self.names,
-        }
+_ARRAYS = ("turns", "rows", "digests", "questions", "origins", "patients", "answers")  # of a `Chunk`
 
 
-def read_rows(recipe: Recipe, files: Files, bad: BadRows, spool: Spool, pool: WorkerPool, tell: Tell) -> CleanRows:
-    """Reads and cleans all files.
+def clean_rows(recipe: Recipe, files: Files, folder: Path, pool: WorkerPool, progress: Progress) -> None:
+    """Reads, cleans and groups the rows of all files and writes them to a folder, for `CleanRowStore`.
 
     Args:
-        recipe: How.
+        recipe: The settings.
         files: Each with the number of its source.
-        bad: What to do with rows that cannot be read.
-        spool: Takes the text.
-        pool: Does the cleaning.
-        tell: Hears of progress.
-    """
-    read = CleanRows(name_files([file for _, file in files]), [number for number, _ in files])
-    steps = Steps(recipe.rules, recipe.private_data, recipe.near_duplicates)
-    handed: list[int] = []  # the file of each frame, in the order in which its chunk comes back
+        folder: Empty.
+        pool: Cleans the chunks.
+        progress: Receives the progress.
 
-    def frames() -> Iterator[pd.DataFrame]:
+    Raises:
+        InputError: A file or a column is missing or malformed, or no row is left.
+    """
+    counts, bad = CleanCounts(name_files([file for _, file in files])), BadRows(recipe.on_bad_row)
+    with CleanRowWriter(folder) as writer, _ShingleFile(folder / "shingles") as shingles:
+
+        def add(file: int, chunk: Chunk) -> None:
+            counts.add(file, chunk)
+            writer.add_texts(chunk.texts)
+            shingles.add(chunk)
+            progress(f"reading and cleaning, {counts.rows_in:,} rows", 0, 0)
+
+        arrays = _collect_arrays(_clean_chunks(recipe, files, bad, pool), add)
+        kept = _find_unrepeated(recipe, arrays["digests"], counts) if arrays else np.empty(0, np.int64)
+        if not len(kept):
+            raise _explain_no_rows(recipe, counts, bad)
+        progress("looking for near-duplicates", 0, 0)
+        groups = _group(recipe, arrays, kept, shingles)
+        release_freed_memory()
+        patients = arrays["patients"][kept]
+        split_keys = np.where(patients != 0, patients, arrays["origins"][kept])
+        writer.write_arrays(**{name: arrays[name] for name in ("files", "rows", "turns")})
+        writer.write_arrays(kept=kept, split_keys=split_keys, labels=groups.labels, founders=groups.founders)
+        figures = counts.report(recipe, arrays["files"][kept], bad)
+        writer.write_report(sources=[number for number, _ in files], near_pairs=groups.near_pairs, figures=figures)
+
+
+def _collect_arrays(chunks: Iterator[tuple[int, Chunk]], add: Callable[[int, Chunk], None]) -> dict[str, np.ndarray]:
+    """Hands each chunk to `add` and joins the arrays of all, by name, with the file of each conversation."""
+    parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    for file, chunk in chunks:
+        add(file, chunk)
+        parts["files"].append(np.full(len(chunk.rows), file))
+        for name in _ARRAYS:
+            parts[name].append(getattr(chunk, name))
+    return {name: np.concatenate(parts.pop(name)) for name in tuple(parts)}
+
+
+def _clean_chunks(recipe: Recipe, files: Files, bad: BadRows, pool: WorkerPool) -> Iterator[tuple[int, Chunk]]:
+    """Yields the clean chunks of all files in order, each with the number of its file."""
+    steps = Steps(recipe.rules, recipe.private_data, recipe.near_duplicates)
+    submitted: list[int] = []  # the file of each frame
+
+    def read_all() -> Iterator[pd.DataFrame]:
         for index, (number, file) in enumerate(files):
             for frame in read_frames(recipe.sources[number], file, bad):
-                handed.append(index)
+                submitted.append(index)
                 yield frame
 
-    arrays: dict[str, list[np.ndarray]] = {name: [getattr(read, name)] for name in _ARRAYS}
-    owners = [read.files]
-    for index, chunk in enumerate(pool.ordered(partial(clean_chunk, steps=steps), frames())):
-        read.add(handed[index], chunk)
-        spool.add(chunk)
-        for name, parts in arrays.items():
-            parts.append(getattr(chunk, name))
-        owners.append(np.full(len(chunk.rows), handed[index]))
-        tell(f"reading and cleaning, {sum(read.rows_in.values()):,} rows", 0, 0)
-    spool.finish()
-    for name, parts in arrays.items():
-        setattr(read, name, np.concatenate(parts))
-    read.files = np.concatenate(owners)
-    return read
+    for index, chunk in enumerate(pool.map_ordered(partial(clean_chunk, steps=steps), read_all())):
+        yield submitted[index], chunk
 
 
-def find_unrepeated(recipe: Recipe, read: CleanRows) -> np.ndarray:
-    """The conversations that repeat no earlier one, by number; all of them where the rule is off."""
-    repeated = (
-        pd.DataFrame(read.digests).duplicated().to_numpy()
-        if recipe.rules[DUPLICATE]
-        else np.zeros(len(read.rows), bool)
-    )
-    read.counts[DUPLICATE] = int(repeated.sum())
+def _find_unrepeated(recipe: Recipe, digests: np.ndarray, counts: CleanCounts) -> np.ndarray:
+    """Returns the numbers of the conversations that repeat no earlier one; all of them where the rule is off."""
+    if not recipe.rules[DUPLICATE]:
+        return np.arange(len(digests))
+    repeated = pd.DataFrame(digests).duplicated().to_numpy()
+    counts.add_duplicates(int(repeated.sum()))
     return np.flatnonzero(~repeated)
+
+
+def _group(recipe: Recipe, arrays: dict[str, np.ndarray], kept: np.ndarray, shingles: _ShingleFile) -> Groups:
+    sets = shingles.map().select(kept) if recipe.near_duplicates else None
+    return group_rows(arrays["questions"][kept], arrays["patients"][kept], arrays["answers"][kept], sets)
+
+
+def _explain_no_rows(recipe: Recipe, counts: CleanCounts, bad: BadRows) -> InputError:
+    rows = counts.rows_in + bad.count
+    dropped = counts.list_dropped(recipe) + ([f"{bad.count} unreadable"] if bad.count else [])
+    what = f"no consultation is left of {rows} rows ({', '.join(dropped)})" if rows else "a header, but no row"
+    where = ", ".join(source.path for source in recipe.sources)
+    return InputError(f"{where}: {what}.", "Each row needs a question and an answer.")
+
+
+class _ShingleFile:
+    """The shingles of all questions, on disk while rows are read and grouped; removed at the end.
+
+    Args:
+        path: The file to make.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("wb")
+        self._sizes: list[np.ndarray] = []
+
+    def __enter__(self) -> _ShingleFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._path.unlink()
+
+    def add(self, chunk: Chunk) -> None:
+        """Appends the sets of a chunk."""
+        hashes, sizes = chunk.shingles
+        hashes.tofile(self._file)
+        self._sizes.append(sizes)
+
+    def map(self) -> ShingleSets:
+        """Returns the sets of all questions, mapped from the file."""
+        self._file.flush()
+        empty = not self._path.stat().st_size
+        values = np.empty(0, np.uint64) if empty else np.memmap(self._path, np.uint64, "r")
+        return ShingleSets.from_sizes(values, np.concatenate(self._sizes))

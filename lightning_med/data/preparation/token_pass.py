@@ -1,7 +1,8 @@
-"""The second pass: the clean text of each conversation becomes tokens on its side of the split."""
+"""The second pass: each clean conversation goes to its side of the split and becomes tokens."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,120 +14,103 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lightning_med.data.preparation.clean_pass import CleanRows, Tell
-from lightning_med.data.preparation.recipe import Recipe
-from lightning_med.data.preparation.report_figures import TokenStatistics
-from lightning_med.data.preparation.text_spool import Spool
+from lightning_med.data.preparation.clean_rows import CleanRowStore
+from lightning_med.data.preparation.recipe import Progress, Recipe
+from lightning_med.data.preparation.split_plan import SplitPlan
 from lightning_med.data.preparation.token_shard import Coding, Task, encode_batch
-from lightning_med.data.preparation.token_store import TEXTS, TokenWriter
+from lightning_med.data.preparation.token_statistics import TokenStatistics
+from lightning_med.data.preparation.token_store import TokenWriter
 from lightning_med.data.preparation.worker_pool import WorkerPool
-from lightning_med.data.splits.group_split import SPLITS, Groups
+from lightning_med.data.splits.group_split import SPLITS, assign_splits
 from lightning_med.privacy.mask import mask
-from lightning_med.tokenization.tokenizer import StoredTokenizer
+from lightning_med.tokenization.tokenizer import StoredTokenizer, store_tokenizer, train_tokenizer
 from lightning_med.utils.allocator import release_freed_memory
 
-_SHOWN = 10  # rows in the report, drawn at random
+TOKENIZER, REPORT = "tokenizer.txt", "report.json"  # files beside those of the splits
+_LARGEST_GROUPS = 5  # whose sizes the report names
+_SHOWN_ROWS = 10  # in the report, drawn at random
 
 
-class SplitPlan:
-    """Which conversations are kept, and where each goes.
+def encode_rows(
+    recipe: Recipe, store: CleanRowStore, tokenizer: str | None, folder: Path, pool: WorkerPool, progress: Progress
+) -> None:
+    """Splits and encodes clean rows and writes tokens, texts, tokenizer and report to a folder.
 
     Args:
-        read: All conversations.
-        kept: The numbers of those that are kept.
-        sides: `[kept]`, indices into `SPLITS`.
-        groups: Of those that are kept.
+        recipe: The settings.
+        store: The clean rows.
+        tokenizer: As text; `None` to train one on the training split.
+        folder: Empty.
+        pool: Encodes the batches.
+        progress: Receives the progress.
+
+    Raises:
+        InputError: There are too few groups, or `max_length` leaves no room beside the prompt.
     """
-
-    def __init__(self, read: CleanRows, kept: np.ndarray, sides: np.ndarray, groups: Groups) -> None:
-        self.read, self.kept = read, len(kept)
-        self.sides = np.full(len(read.rows), -1, np.int8)
-        self.sides[kept] = sides
-        self.groups = np.zeros(len(read.rows), np.int64)
-        self.groups[kept] = groups.labels
-        self._starts = np.cumsum(read.turns) - read.turns
-
-    def batches(self, spool: Spool) -> Iterator[tuple[pa.RecordBatch, int, int]]:
-        """Each batch of the spool with the first of its conversations and the one after its last."""
-        first, row = 0, 0
-        for batch in spool.batches():
-            row += len(batch)
-            after = int(np.searchsorted(self._starts, row))
-            yield batch, first, after
-            first = after
-
-    def part(self, batch: pa.RecordBatch, first: int, after: int, side: int) -> tuple[np.ndarray, pa.Table]:
-        """A batch's conversations of one side, by number, and their texts in the store's schema."""
-        chosen = first + np.flatnonzero(self.sides[first:after] == side)
-        turns = self.read.turns[chosen]
-        turn = np.arange(turns.sum()) - np.repeat(np.cumsum(turns) - turns, turns)
-        texts = batch.take(pa.array(np.repeat(self._starts[chosen] - self._starts[first], turns) + turn))
-        owner = np.repeat(chosen, turns)
-        source = pa.DictionaryArray.from_arrays(pa.array(self.read.files[owner], pa.int32()), self.read.names)
-        columns = [source, self.read.rows[owner], turn.astype(np.int32), self.groups[owner]]
-        texts = [column.cast(pa.string()) for column in texts.columns]
-        return chosen, pa.Table.from_arrays(
-            [pa.array(c) if isinstance(c, np.ndarray) else c for c in [*columns, *texts]], schema=TEXTS
-        )
+    groups = store.groups
+    sides, moved = assign_splits(groups, store.split_keys, recipe.seed, recipe.test_fraction, recipe.val_fraction)
+    plan = SplitPlan(store, sides)
+    if tokenizer is None:
+        progress("training the tokenizer", 0, 0)
+        tokenizer = store_tokenizer(train_tokenizer(plan.read_training_texts(), recipe.vocab_size))
+    figures = _encode_splits(recipe, plan, tokenizer, folder, pool, progress)
+    sizes = np.sort(np.bincount(groups.labels))[::-1][:_LARGEST_GROUPS]
+    report = {
+        **store.figures,
+        "splits": {split: int((sides == index).sum()) for index, split in enumerate(SPLITS)},
+        "groups": groups.count,
+        "leaks_joined": len(store.kept) - groups.count,
+        "near_pairs": groups.near_pairs,
+        "moved_groups": moved,
+        "largest_groups": [int(size) for size in sizes if size > 1],
+        **figures,
+    }
+    (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+    (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def read_training_texts(plan: SplitPlan, spool: Spool) -> Iterator[str]:
-    """Every question and answer of the training split, for a tokenizer to learn from."""
-    for batch, first, after in plan.batches(spool):
-        texts = plan.part(batch, first, after, SPLITS.index("train"))[1]
-        yield from texts.column("question").to_pylist()
-        yield from texts.column("answer").to_pylist()
-
-
-def encode_splits(
-    recipe: Recipe, plan: SplitPlan, spool: Spool, tokenizer: str, folder: Path, pool: WorkerPool, tell: Tell
+def _encode_splits(
+    recipe: Recipe, plan: SplitPlan, tokenizer: str, folder: Path, pool: WorkerPool, progress: Progress
 ) -> dict[str, Any]:
-    """Writes the tokens and texts of every split.
-
-    Returns:
-        What the report says of the tokens, and a few rows.
-    """
+    """Writes the tokens and texts of every split; returns the report's figures of the tokens, and a few rows."""
     stored = StoredTokenizer(tokenizer)
-    read, statistics, done = plan.read, TokenStatistics(stored.vocab_size), 0
+    store, kept, done = plan.store, len(plan.store.kept), 0
+    statistics, shown = TokenStatistics(stored.vocab_size), []
     random = np.random.default_rng(recipe.seed % 2**32)
-    drawn = random.choice(np.flatnonzero(plan.sides >= 0), min(_SHOWN, plan.kept), replace=False)
-    shown: list[dict[str, Any]] = []
+    drawn = random.choice(store.kept, min(_SHOWN_ROWS, kept), replace=False)
     lengths = (recipe.max_length, recipe.eval_max_length, recipe.eval_max_length)
     coding = Coding(tokenizer, stored.vocab_size, recipe.system_prompt, lengths)
     release_freed_memory()
-    source = np.array(read.owners)
     waiting: deque[tuple[pa.RecordBatch, int, int]] = deque()
 
-    def tasks() -> Iterator[Task]:
-        for batch, first, after in plan.batches(spool):
+    def read_tasks() -> Iterator[Task]:
+        for batch, first, after in plan.read_batches():
             waiting.append((batch, first, after))
-            yield batch, read.turns[first:after], plan.sides[first:after]
+            yield batch, store.turns[first:after], plan.sides[first:after]
 
     with ExitStack() as stack:
         writers = [stack.enter_context(TokenWriter(folder, split, stored.vocab_size)) for split in SPLITS]
-        for shards in pool.ordered(partial(encode_batch, coding=coding), tasks()):
+        for shards in pool.map_ordered(partial(encode_batch, coding=coding), read_tasks()):
             batch, first, after = waiting.popleft()
             for side, (split, shard) in enumerate(zip(SPLITS, shards, strict=True)):
-                chosen, texts = plan.part(batch, first, after, side)
-                writers[side].add(shard, source[read.files[chosen]], texts)
+                chosen, texts = plan.select(batch, first, after, side)
+                writers[side].add(shard, store.sources[store.files[chosen]], texts)
                 statistics.add(split, shard)
-                shown += [_show_row(split, texts, read, row) for row in np.intersect1d(chosen, drawn)]
+                shown += [_show_row(split, texts, store, row) for row in np.intersect1d(chosen, drawn)]
                 done += len(chosen)
-            tell("encoding", done, plan.kept)
+            progress("encoding", done, kept)
     return {
-        "tokens": statistics.tokens(),
-        "lengths": statistics.lengths(),
-        "vocabulary": statistics.vocabulary(stored.backend_tokenizer),
+        "tokens": statistics.count_tokens(),
+        "lengths": statistics.describe_lengths(),
+        "vocabulary": statistics.compare_vocabularies(stored.backend_tokenizer),
         "rows": shown,
     }
 
 
-def _show_row(split: str, texts: pa.Table, read: CleanRows, row: int) -> dict[str, Any]:
-    """A row for people to look at: without private data, even where the prepared data keeps it."""
-    found = [
-        text
-        for text in texts.filter(pc.equal(texts.column("row"), int(read.rows[row]))).to_pylist()
-        if text["source"] == read.names[int(read.files[row])]
-    ]
-    asked, replied = ("\n".join(mask(text[name])[0] for text in found) for name in ("question", "answer"))
-    return {"split": split, "source": found[0]["source"], "row": found[0]["row"], "question": asked, "answer": replied}
+def _show_row(split: str, texts: pa.Table, store: CleanRowStore, row: int) -> dict[str, Any]:
+    """A row for people to look at, with private data replaced even where the prepared data keeps it."""
+    name = store.names[int(store.files[row])]
+    exchanges = texts.filter(pc.equal(texts.column("row"), int(store.rows[row]))).to_pylist()
+    exchanges = [exchange for exchange in exchanges if exchange["source"] == name]
+    question, answer = ("\n".join(mask(each[column])[0] for each in exchanges) for column in ("question", "answer"))
+    return {"split": split, "source": name, "row": exchanges[0]["row"], "question": question, "answer": answer}

@@ -1,4 +1,4 @@
-"""A batch of clean conversations as arrays of tokens, made in a process of its own where there is much to do."""
+"""Encodes a batch of clean conversations as arrays of tokens, in worker processes where there is much to do."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import StoredTokenizer
 from lightning_med.utils.allocator import release_freed_memory
 
+# Texts, one row an exchange; number of exchanges and side of each conversation.
+Task = tuple[pa.RecordBatch, np.ndarray, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Coding:
     """How text becomes tokens.
 
     Attributes:
-        tokenizer: As text; see `tokenizer.store_tokenizer`.
+        tokenizer: As text; see `store_tokenizer`.
         vocabulary: Every id is below it.
-        system_prompt: What stands before every conversation.
-        lengths: By split, the tokens that a conversation may have.
+        system_prompt: Opens every conversation.
+        lengths: By split, the maximal number of tokens of a conversation.
     """
 
     tokenizer: str
@@ -37,13 +40,13 @@ class Shard:
 
     Attributes:
         input_ids: All ids end to end, uint16 or int32.
-        lengths: `[conversations]`, ids of each.
-        runs: All stretches' lengths end to end, int32; see `encoder.CYCLE`.
-        stretches: `[conversations]`, stretches of each.
-        answer_bytes: `[conversations]`, int32.
-        whole: `[conversations, 3]`, int32, tokens of questions, answers and all before anything was cut.
+        lengths: `[conversations]`, int64, number of ids.
+        runs: The lengths of all stretches end to end, int32; see `encoder.CYCLE`.
+        stretches: `[conversations]`, int64, number of stretches.
+        answer_bytes: `[conversations]`, int32, UTF-8 bytes of the answers.
+        whole: `[conversations, 3]`, int32, tokens of questions, of answers and of all before anything was cut.
         cut: Conversations that lost tokens.
-        uses: `[vocabulary]`, int64, how often each id stands in a question or an answer.
+        uses: `[vocabulary]`, int64, occurrences of each id in questions and answers.
     """
 
     input_ids: np.ndarray
@@ -56,18 +59,12 @@ class Shard:
     uses: np.ndarray
 
 
-Task = tuple[
-    pa.RecordBatch, np.ndarray, np.ndarray
-]  # texts, one row an exchange; exchanges and side of each conversation
-
-
 def encode_batch(task: Task, coding: Coding) -> list[Shard]:
-    """Encodes a batch; one shard a split, those that belong to none left out."""
+    """Encodes a batch into one shard a split; conversations that belong to no split are left out."""
     texts, turns, sides = task
-    encoders = _make_encoders(coding)
     owner = np.repeat(sides, turns)
     shards = []
-    for side, encoder in enumerate(encoders):
+    for side, encoder in enumerate(_make_encoders(coding)):
         part = texts.filter(pa.array(owner == side))
         questions, answers = (part.column(name).to_pylist() for name in ("question", "answer"))
         shards.append(_make_shard(encoder, coding.vocabulary, questions, answers, turns[sides == side]))
@@ -78,26 +75,26 @@ def _make_shard(
     encoder: Encoder, vocabulary: int, questions: list[str], answers: list[str], turns: np.ndarray
 ) -> Shard:
     rows = encoder.encode(questions, answers, None if (turns == 1).all() else turns.tolist())
-    kind = np.uint16 if vocabulary <= 1 << 16 else np.int32
-    ids = np.concatenate([row.input_ids for row in rows] or [np.empty(0, kind)]).astype(kind)
+    dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
+    ids = np.concatenate([row.input_ids for row in rows] or [np.empty(0, dtype)]).astype(dtype)
     runs = np.array([run for row in rows for run in row.runs], dtype=np.int32)
     part = np.array([place % 4 for row in rows for place in range(len(row.runs))])
-    said = np.repeat(part % 2 == 1, runs) if len(runs) else np.empty(0, bool)
+    of_text = np.repeat(part % 2 == 1, runs) if len(runs) else np.empty(0, bool)  # of a question or an answer
     return Shard(
-        ids,
-        np.array([len(row.input_ids) for row in rows], dtype=np.int64),
-        runs,
-        np.array([len(row.runs) for row in rows], dtype=np.int64),
-        np.array([row.answer_bytes for row in rows], dtype=np.int32),
-        np.array([row.uncut_counts for row in rows], dtype=np.int32).reshape(-1, 3),
-        sum(row.cut for row in rows),
-        np.bincount(ids[said], minlength=vocabulary),
+        input_ids=ids,
+        lengths=np.array([len(row.input_ids) for row in rows], dtype=np.int64),
+        runs=runs,
+        stretches=np.array([len(row.runs) for row in rows], dtype=np.int64),
+        answer_bytes=np.array([row.answer_bytes for row in rows], dtype=np.int32),
+        whole=np.array([row.uncut_counts for row in rows], dtype=np.int32).reshape(-1, 3),
+        cut=sum(row.cut for row in rows),
+        uses=np.bincount(ids[of_text], minlength=vocabulary),
     )
 
 
 @lru_cache(maxsize=1)
 def _make_encoders(coding: Coding) -> list[Encoder]:
-    """One a split, kept from batch to batch."""
+    """One encoder a split, kept from batch to batch."""
     first = Encoder(StoredTokenizer(coding.tokenizer), Prompt(coding.system_prompt), coding.lengths[0])
-    release_freed_memory()  # of the rules as text, several times what is made of them
+    release_freed_memory()  # the tokenizer as text takes several times the memory of what is made of it
     return [first, *(first.with_max_length(length) for length in coding.lengths[1:])]

@@ -1,7 +1,7 @@
-"""Prepared consultations on disk: the tokens of a split as one Arrow file, its texts beside them as Parquet.
+"""Tokens on disk: those of a split as one Arrow file, its texts beside them as Parquet.
 
-The tokens are mapped, not read; `datasets.Dataset.from_file` opens them too. They take two bytes each where the
-vocabulary allows it, and what each is for is kept as the lengths of a few stretches.
+The tokens are mapped into memory; `datasets.Dataset.from_file` opens them too. They take two bytes each where the
+vocabulary allows it. What each token is for is stored as the lengths of a few stretches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from lightning_med.data.preparation.token_shard import Shard
-from lightning_med.data.splits.near_duplicates import MOST_ROWS, WordHashes
+from lightning_med.data.splits.word_hashes import MAX_TEXTS, WordHashes
 from lightning_med.tokenization.encoder import ANSWER, CYCLE, QUESTION, expand_runs
 
 TEXTS = pa.schema(
@@ -36,7 +36,7 @@ _ROW_GROUP = 20_000  # rows compressed together
 
 
 def make_schema(vocabulary: int) -> pa.Schema:
-    """The columns of a split's tokens; `source` is the number of one of the data's sources."""
+    """Returns the columns of a split's tokens; `source` is the number of a source."""
     return pa.schema(
         {
             "input_ids": pa.list_(pa.uint16() if vocabulary <= 1 << 16 else pa.int32()),
@@ -51,9 +51,9 @@ class TokenWriter:
     """Writes one split, batch by batch; memory holds a batch.
 
     Args:
-        folder: Where to; the files are `SPLIT.arrow` and `SPLIT.parquet`.
+        folder: Receives the files `SPLIT.arrow` and `SPLIT.parquet`.
         split: Its name.
-        vocabulary: Ids are below it.
+        vocabulary: Every id is below it.
     """
 
     def __init__(self, folder: Path, split: str, vocabulary: int) -> None:
@@ -80,7 +80,7 @@ class TokenWriter:
 
         Args:
             shard: Their tokens.
-            sources: `[conversations]`, the number of each's source.
+            sources: `[conversations]`, number of the source of each.
             texts: One row an exchange, in `TEXTS`.
         """
         columns = [
@@ -93,18 +93,18 @@ class TokenWriter:
         self._texts.write_table(texts, row_group_size=_ROW_GROUP)
 
 
-def _make_lists(values: np.ndarray, lengths: np.ndarray, kind: pa.ListType) -> pa.ListArray:
+def _make_lists(values: np.ndarray, lengths: np.ndarray, list_type: pa.ListType) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, kind.value_type), type=kind)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, list_type.value_type), type=list_type)
 
 
 class TokenStore:
     """One split, its tokens mapped from disk.
 
     Attributes:
-        lengths: `[rows]`, int64, tokens of each consultation.
-        answer_bytes: `[rows]`, int32.
-        sources: `[rows]`, int16, the number of each consultation's source.
+        lengths: `[rows]`, int64, number of tokens of each consultation.
+        answer_bytes: `[rows]`, int32, UTF-8 bytes of the answers.
+        sources: `[rows]`, int16, number of the source of each consultation.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -118,49 +118,50 @@ class TokenStore:
 
     @cached_property
     def targets(self) -> dict[int, np.ndarray]:
-        """By part, `[rows]`, int64: tokens that are predicted (the very first of a row never is)."""
+        """By part, `[rows]`, int64: number of tokens that are predicted (the first token of a row never is)."""
         part = np.concatenate([np.resize(CYCLE, length) for length in self._runs.lengths] or [CYCLE[:0]])
         row = np.repeat(np.arange(len(self)), self._runs.lengths)
-        runs = self._runs.flat()
+        runs = self._runs.flatten()
         return {
-            wanted: np.bincount(row[part == wanted], runs[part == wanted], minlength=len(self)).astype(np.int64)
-            for wanted in (ANSWER, QUESTION)
+            target: np.bincount(row[part == target], runs[part == target], minlength=len(self)).astype(np.int64)
+            for target in (ANSWER, QUESTION)
         }
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def input_ids(self, row: int) -> np.ndarray:
-        """`[length]`, unsigned 16-bit or signed 32-bit, read-only."""
+        """`[length]`, uint16 or int32, read-only: the tokens of a consultation."""
         return self._ids[row]
 
     def parts(self, row: int) -> np.ndarray:
-        """`[length]`, uint8; see `EncodedConsultation.parts`."""
+        """`[length]`, uint8: what each token is for; see `EncodedConsultation.parts`."""
         return expand_runs(self._runs[row])
 
     def texts(self, row: int) -> dict[str, Any]:
-        """`source`, `row`, `group`, and the first `question` and `answer` of a consultation."""
+        """Returns `source`, `row`, `group`, and the first `question` and `answer` of a consultation."""
         table, first = self._table
-        found = table.slice(int(first[row]), 1).to_pylist()[0]
-        return {name: found[name] for name in ("source", "row", "group", "question", "answer")}
+        exchange = table.slice(int(first[row]), 1).to_pylist()[0]
+        return {name: exchange[name] for name in ("source", "row", "group", "question", "answer")}
 
     @cached_property
     def question_keys(self) -> np.ndarray:
         """`[rows]`, uint64: equal where two first questions differ in case, punctuation and spacing alone."""
-        table = pq.read_table(self._texts, columns=["question", "turn"])  # not kept: only the keys are
+        table = pq.read_table(self._texts, columns=["question", "turn"])  # freed on return: only the keys are kept
         questions = table.filter(pc.equal(table.column("turn"), 0)).column("question").combine_chunks()
-        blocks = [questions.slice(start, MOST_ROWS) for start in range(0, len(questions), MOST_ROWS)]
-        return np.concatenate([WordHashes.of(block).keys() for block in blocks] or [np.empty(0, np.uint64)])
+        blocks = [questions.slice(start, MAX_TEXTS) for start in range(0, len(questions), MAX_TEXTS)]
+        keys = [WordHashes.from_texts(block).compute_keys() for block in blocks]
+        return np.concatenate(keys or [np.empty(0, np.uint64)])
 
     @cached_property
     def _table(self) -> tuple[pa.Table, np.ndarray]:
-        """All texts, and the place of each consultation's first."""
+        """All texts, and the place of each consultation's first exchange."""
         table = pq.read_table(self._texts)
         return table, np.flatnonzero(table.column("turn").to_numpy() == 0)
 
 
 class _RaggedColumn:
-    """A column of lists as NumPy views, chunk by chunk: no copy, no Python object a row."""
+    """A column of lists as NumPy views, chunk by chunk, without a copy or a Python object for each row."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         chunks = [chunk for chunk in column.chunks if len(chunk)]
@@ -174,6 +175,6 @@ class _RaggedColumn:
         offsets, local = self._offsets[chunk], row - self._first[chunk]
         return self._values[chunk][offsets[local] : offsets[local + 1]]
 
-    def flat(self) -> np.ndarray:
-        """All values end to end, copied."""
+    def flatten(self) -> np.ndarray:
+        """Returns a copy of all values, end to end."""
         return np.concatenate(self._values or [np.empty(0, np.int32)])

@@ -1,4 +1,4 @@
-"""Work spread over the cores, its results in order."""
+"""Work spread over worker processes, with results in order."""
 
 from __future__ import annotations
 
@@ -17,35 +17,26 @@ R = TypeVar("R")
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerPool:
-    """Processes that work side by side; or this one, where there is little to do.
+    """Worker processes, started at the first use; with one process the work is done in the caller's.
 
-    Loky's processes need no `if __name__ == "__main__"` in the caller's script, and copy no lock that another thread
-    of this process holds, as forked ones would. They end with this process, even where it is killed.
+    Loky's processes need no `if __name__ == "__main__"` in the caller's script and, unlike forked ones, copy no lock
+    that another thread of this process holds. They end with this process, even where it is killed.
 
     Args:
-        processes: With 1 the work is done here.
+        processes: Number of processes.
     """
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._executor: Any = None
-        self._held: Connection  # no one writes to it: the system closes it when this process is gone
+        self._lifeline: Connection  # nothing is written to it: the system closes it when this process is gone
 
     def __enter__(self) -> WorkerPool:
-        if self._processes > 1:
-            from loky import ProcessPoolExecutor
-
-            watched, self._held = Pipe(duplex=False)
-            self._executor = ProcessPoolExecutor(
-                self._processes, initializer=_exit_with_parent, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
-            )
-            with _ignore_interrupts():
-                self._executor.submit(_do_nothing)  # starts all processes
         return self
 
     def __exit__(
@@ -53,25 +44,37 @@ class WorkerPool:
     ) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=True)
-            self._held.close()
+            self._lifeline.close()
 
-    def ordered(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Applies a function to items, a few items ahead of what is taken.
+    def map_ordered(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Applies a function to items; yields the results in order and reads a few items ahead.
 
         Args:
-            function: Of a module; it and its results travel by pickle.
-            items: Taken as results are; memory holds a few of them, not all.
+            function: At the top level of a module; it and its results are pickled.
+            items: Read as results are taken; memory holds a few of them.
         """
-        if self._executor is None:
+        if self._processes == 1:
             yield from map(function, items)
             return
-        waiting: deque[Any] = deque()
+        if self._executor is None:
+            self._start()
+        pending: deque[Any] = deque()
         for item in items:
-            waiting.append(self._executor.submit(function, item))
-            if len(waiting) > self._processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(self._executor.submit(function, item))
+            if len(pending) > self._processes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def _start(self) -> None:
+        from loky import ProcessPoolExecutor
+
+        watched, self._lifeline = Pipe(duplex=False)
+        self._executor = ProcessPoolExecutor(
+            self._processes, initializer=_exit_with_parent, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
+        )
+        with _ignore_interrupts():
+            self._executor.submit(_do_nothing)  # starts all processes
 
 
 def _do_nothing() -> None:
@@ -80,7 +83,7 @@ def _do_nothing() -> None:
 
 @contextlib.contextmanager
 def _ignore_interrupts() -> Iterator[None]:
-    """A process that is started here never hears a terminal's Ctrl-C, which is for its parent to answer."""
+    """Processes that are started inside it ignore a terminal's Ctrl-C, which their parent handles."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -92,7 +95,7 @@ def _ignore_interrupts() -> Iterator[None]:
 
 
 def _exit_with_parent(parent: Connection) -> None:
-    """Ends this process when the other end of a pipe is closed; loky's own would wait for work for ever."""
+    """Ends this process when the other end of a pipe is closed; loky's own processes would wait for work forever."""
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):

@@ -9,7 +9,7 @@ from lightning_med.data.report.charts import make_histogram
 from lightning_med.data.report.labels import EFFECT_TITLES, LENGTH_TITLES, SPLIT_TITLES
 from lightning_med.data.report.number_format import NONE
 from lightning_med.data.report.text_diff import mark_changes
-from lightning_med.data.splits.group_split import JACCARD
+from lightning_med.data.splits.row_groups import JACCARD
 
 Report = dict[str, Any]  # the content of report.json
 

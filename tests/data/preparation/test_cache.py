@@ -1,0 +1,306 @@
+"""The cache: made once, atomically, in two levels; and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.preparation import pipeline, token_pass
+from lightning_med.data.preparation.clean_rows import CleanRowWriter
+from lightning_med.data.preparation.pipeline import CLEAN_ROWS, Prepared, prepare
+from lightning_med.data.preparation.token_store import TokenWriter
+from lightning_med.data.sources import table_files
+from lightning_med.tokenization.tokenizer import store_tokenizer
+from lightning_med.utils.errors import InputError
+from tests.data.preparation.helpers import everything, left_in, recipe, rows_left_in, tables_of
+
+
+def test_second_time_it_is_found(cache: Path, consultations: Callable[..., Path]) -> None:
+    first = prepare(recipe(consultations()))
+    assert not first.cached
+    assert first.folder == cache / first.fingerprint
+    assert left_in(cache) == [first.fingerprint]
+    again = prepare(recipe(consultations()))
+    assert again.cached
+    assert (again.folder, again.report) == (first.folder, first.report)
+    assert store_tokenizer(again.tokenizer) == store_tokenizer(first.tokenizer)
+
+
+def test_a_source_that_changes_while_it_is_read_is_an_error(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = consultations()
+    clean_rows = pipeline.clean_rows
+
+    def meddled(*args: Any) -> None:
+        clean_rows(*args)
+        source.write_bytes(source.read_bytes().replace(b"a", b"o"))
+
+    monkeypatch.setattr(pipeline, "clean_rows", meddled)
+    with pytest.raises(InputError, match="changed while it was read"):
+        prepare(recipe(source))
+    assert left_in(cache) == rows_left_in(cache) == []
+
+
+def test_made_again_it_is_equal(tmp_path: Path, consultations: Callable[..., Path]) -> None:
+    one, other = (prepare(recipe(consultations()), str(tmp_path / name)) for name in ("one", "other"))
+    assert not other.cached
+    assert one.fingerprint == other.fingerprint
+    assert everything(one) == everything(other)
+    assert one.report == other.report
+    assert store_tokenizer(one.tokenizer) == store_tokenizer(other.tokenizer)
+
+
+# Two levels
+
+
+@pytest.fixture
+def sources_stay_closed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Once it is called, a source that is opened is an error."""
+    opened = Path.open
+
+    def guarded(self: Path, *arguments: Any, **options: Any) -> Any:
+        assert self.suffix not in (".csv", ".jsonl"), f"{self} is read"
+        return opened(self, *arguments, **options)
+
+    return lambda: monkeypatch.setattr(Path, "open", guarded)
+
+
+def age(*paths: Path) -> None:
+    """Dates files back, so that their digests are remembered."""
+    for path in paths:
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+
+
+def assert_equal(one: Prepared, other: Prepared) -> None:
+    assert tables_of(one.folder) == tables_of(other.folder)
+    assert (one.folder / "report.json").read_bytes() == (other.folder / "report.json").read_bytes()
+    assert one.report == other.report
+    assert one.fingerprint == other.fingerprint
+
+
+SPLITTING_AND_ENCODING: list[dict[str, Any]] = [
+    {"max_length": 120},
+    {"eval_max_length": 300},
+    {"system_prompt": "Be brief."},
+    {"vocab_size": 300},
+    {"test_fraction": 0.2},
+    {"val_fraction": 0.2},
+    {"seed": 1},
+]
+
+
+@pytest.mark.parametrize("change", SPLITTING_AND_ENCODING)
+def test_clean_rows_are_made_once(
+    cache: Path, consultations: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict
+) -> None:
+    """What they become does not depend on whether they were found."""
+    source = consultations()
+    first = prepare(recipe(source))
+    rows = cache / CLEAN_ROWS / rows_left_in(cache)[0]
+    contents = {path.name: path.read_bytes() for path in rows.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "clean_rows", lambda *_: pytest.fail("cleaned again"))
+        other = prepare(recipe(source, **change))
+    assert not other.cached
+    assert first.fingerprint != other.fingerprint
+    assert rows_left_in(cache) == [rows.name]
+    assert contents == {path.name: path.read_bytes() for path in rows.iterdir()}
+    assert_equal(other, prepare(recipe(source, **change), str(tmp_path / "cold")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rules": {"too_short": False}},
+        {"rules": {"duplicate": False}},
+        {"private_data": False},
+        {"near_duplicates": False},
+        {"on_bad_row": "drop"},
+        {"question_column": "output", "answer_column": "input"},
+    ],
+)
+def test_a_cleaning_setting_makes_other_clean_rows(
+    cache: Path, consultations: Callable[..., Path], change: dict
+) -> None:
+    prepare(recipe(consultations()))
+    prepare(recipe(consultations(), **change))
+    assert len(rows_left_in(cache)) == len(left_in(cache)) == 2
+
+
+def test_another_tokenizer_encodes_the_same_clean_rows(
+    cache: Path, consultations: Callable[..., Path], tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    source = consultations()
+    prepare(recipe(source))
+    other = prepare(recipe(source, tokenizer=str(tmp_path / "tokenizer")))
+    assert len(rows_left_in(cache)) == 1
+    assert_equal(other, prepare(recipe(source, tokenizer=str(tmp_path / "tokenizer")), str(tmp_path / "cold")))
+
+
+def test_conversations_and_several_sources_of_clean_rows_that_were_found(
+    cache: Path, chats_and_tables: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_files, "CHUNK", 15)
+    settings: dict[str, Any] = {"rules": {"cut_answer": True}, "on_bad_row": "drop", "vocab_size": 400}
+    longer, shorter = (
+        DialogueDataModule(chats_and_tables, "train", max_length=length, seed=length, **settings).recipe
+        for length in (256, 120)
+    )
+    prepare(longer)
+    found = prepare(shorter)
+    assert len(rows_left_in(cache)) == 1
+    assert found.report["bad_rows"] == 10
+    assert_equal(found, prepare(shorter, str(tmp_path / "cold")))
+
+
+def test_tokens_are_found_without_their_clean_rows(
+    cache: Path, consultations: Callable[..., Path], sources_stay_closed: Callable[[], None]
+) -> None:
+    source = consultations()
+    first = prepare(recipe(source))
+    shutil.rmtree(cache / CLEAN_ROWS)
+    again = prepare(recipe(source))
+    assert again.cached
+    assert again.report == first.report
+
+
+@pytest.mark.parametrize("name", ["texts.arrow", "report.json", "turns.npy", "kept.npy", "split_keys.npy"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "gone", "other"])
+def test_damaged_clean_rows_name_the_folder_to_delete(
+    cache: Path, consultations: Callable[..., Path], name: str, damage: str
+) -> None:
+    prepare(recipe(consultations()))
+    folder = cache / CLEAN_ROWS / rows_left_in(cache)[0]
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    if damage != "gone":
+        damaged = {"empty": b"", "cut": content[: len(content) // 2], "other": b"\xff" * len(content)}[damage]
+        (folder / name).write_bytes(damaged)
+    with pytest.raises(InputError) as caught:
+        prepare(recipe(consultations(), max_length=120))
+    assert str(folder) in caught.value.what
+    assert len(left_in(cache)) == 1
+    assert prepare(recipe(consultations())).cached  # what was made of them is complete
+    shutil.rmtree(folder)  # as it says
+    assert not prepare(recipe(consultations(), max_length=120)).cached
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    "change", [{"system_prompt": "Be very kind. " * 60}, {"answer_column": "reply"}, {"test_fraction": 0.0}]
+)
+def test_failed_preparation_leaves_nothing(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, change: dict
+) -> None:
+    if "test_fraction" in change:  # the last step of all fails, as on a full disk
+        monkeypatch.setattr(
+            token_pass, "store_tokenizer", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+        )
+    with pytest.raises((InputError, OSError)):
+        prepare(recipe(consultations(), **change))
+    assert left_in(cache) == []
+    assert len(rows_left_in(cache)) == ("answer_column" not in change)  # complete where cleaning did not fail
+    assert not any(name.startswith(".") for name in rows_left_in(cache))
+    monkeypatch.undo()
+    assert not prepare(recipe(consultations()), str(cache)).cached
+
+
+@pytest.mark.parametrize(
+    "method", [(CleanRowWriter, "add_texts"), (CleanRowWriter, "write_report"), (TokenWriter, "add")]
+)
+def test_interrupted_preparation_leaves_nothing(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, method: tuple[type, str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*method, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(recipe(consultations()))
+    assert left_in(cache) == []
+    assert len(rows_left_in(cache)) == (method[0] is TokenWriter)
+    monkeypatch.undo()
+    assert not prepare(recipe(consultations()), str(cache)).cached
+    assert [name.startswith(".") for name in (*left_in(cache), *rows_left_in(cache))] == [False, False]
+
+
+def test_too_few_rows(cache: Path, consultations: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="2 different questions"):
+        prepare(recipe(consultations(2)))
+    assert prepare(recipe(consultations(3))).report["splits"] == {"train": 1, "validation": 1, "test": 1}
+
+
+def test_cache_that_is_a_file(tmp_path: Path, consultations: Callable[..., Path]) -> None:
+    (tmp_path / "taken").write_text("")
+    for folder in (tmp_path / "taken", tmp_path / "taken" / "cache"):
+        with pytest.raises(InputError) as caught:
+            prepare(recipe(consultations()), str(folder))
+        assert str(folder) in caught.value.what
+        assert "--data.cache_dir" in caught.value.hint
+
+
+def test_file_that_may_not_be_read(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = consultations(), Path.open
+
+    def guarded(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    with pytest.raises(InputError) as caught:
+        prepare(recipe(path))
+    assert str(path) in caught.value.what
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no UTF-8"])
+def test_damaged_report_names_the_folder_to_delete(
+    cache: Path, consultations: Callable[..., Path], damage: str
+) -> None:
+    folder = prepare(recipe(consultations())).folder
+    path = folder / "report.json"
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"\xff" + content)
+    with pytest.raises(InputError) as caught:
+        prepare(recipe(consultations()))
+    assert str(folder) in caught.value.what
+    shutil.rmtree(folder)  # as it says
+    assert not prepare(recipe(consultations())).cached
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_damaged_tokens_name_the_folder_to_delete(cache: Path, consultations: Callable[..., Path], kept: float) -> None:
+    prepared = prepare(recipe(consultations()))
+    tokens = prepared.folder / "train.arrow"
+    tokens.write_bytes(tokens.read_bytes()[: int(kept * tokens.stat().st_size)])
+    with pytest.raises(InputError, match=prepared.fingerprint):
+        prepared.store("train")
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_tokenizer_names_the_folder_to_delete(
+    cache: Path, consultations: Callable[..., Path], damage: str
+) -> None:
+    folder = prepare(recipe(consultations())).folder
+    content = (folder / "tokenizer.txt").read_bytes()
+    (folder / "tokenizer.txt").unlink()
+    if damage == "cut":
+        (folder / "tokenizer.txt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError) as caught:
+        prepare(recipe(consultations()))
+    assert str(folder) in caught.value.what
