@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable
 from hashlib import sha256
 from importlib.metadata import version
@@ -11,9 +12,12 @@ from typing import Any
 
 from lightning_med.data.preparation.recipe import Recipe
 
-_PACKAGE = Path(__file__).parents[3]
+PACKAGE = Path(__file__).parents[3]
 _ROW_SETTINGS = ("rules", "private_data", "near_duplicates", "on_bad_row")
-SHAPING_CODE = (
+
+# The files of this package that decide what a clean row or its group looks like, and those that decide what becomes of
+# it afterwards. A test compares them with what preparation imports and opens.
+ROW_CODE = (
     "data/sources/bad_rows.py",
     "data/sources/conversations.py",
     "data/sources/csv_reader.py",
@@ -23,15 +27,30 @@ SHAPING_CODE = (
     "data/sources/table_columns.py",
     "data/sources/table_files.py",
     "data/cleaning/*.py",
-    "data/splits/*.py",
-    "data/preparation/*.py",
+    "data/splits/near_duplicates.py",
+    "data/splits/row_groups.py",
+    "data/splits/shingle_sets.py",
+    "data/splits/word_hashes.py",
+    "data/preparation/clean_*.py",
     "privacy/*.py",
     "privacy/*.txt",
-    "safety/answers/answer_rules.py",
+    "safety/answers/answer_rules.py",  # for the cleaning rule `unsafe_advice`
     "safety/answers/answer_rules.yaml",
+    "safety/yaml_files.py",
+    "tokenization/text_normalization.py",
+)
+TOKEN_CODE = (
+    "data/splits/group_split.py",
+    "data/preparation/split_plan.py",
+    "data/preparation/token_*.py",
     "tokenization/*.py",
 )
-_LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum", "tokenizers")
+# Libraries of which a new version may make another text, group or token of the same row. ftfy repairs text;
+# phonenumbers and python-stdnum recognize private data; pandas and pyarrow read tables, decide what is null and hold
+# the Unicode tables by which words are lower-cased and split; tokenizers encodes. NumPy is not among them: its part
+# is integer arithmetic. Nor is transformers: what it makes of a tokenizer's files is in the key as text.
+ROW_LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum", "pandas", "pyarrow")
+TOKEN_LIBRARIES = ("tokenizers",)
 
 
 def make_rows_key(recipe: Recipe, content: bytes) -> str:
@@ -43,7 +62,8 @@ def make_rows_key(recipe: Recipe, content: bytes) -> str:
     """
     settings = {name: getattr(recipe, name) for name in _ROW_SETTINGS}
     columns = [source.columns for source in recipe.sources]
-    return _make_key(content.hex(), settings, columns, SHAPING_CODE, _LIBRARIES)
+    others = [columns, unicodedata.unidata_version]  # Python's own Unicode tables change with its version
+    return _make_key(content.hex(), settings, others, ROW_CODE, ROW_LIBRARIES)
 
 
 def make_tokens_key(recipe: Recipe, rows_key: str, tokenizer: str | None) -> str:
@@ -57,28 +77,35 @@ def make_tokens_key(recipe: Recipe, rows_key: str, tokenizer: str | None) -> str
     settings = recipe.to_dict()
     for name in ("sources", "tokenizer", *_ROW_SETTINGS):
         del settings[name]
-    return _make_key(rows_key, settings, tokenizer or "train", SHAPING_CODE, _LIBRARIES)
+    return _make_key(rows_key, settings, [tokenizer or "train"], TOKEN_CODE, TOKEN_LIBRARIES)
 
 
-def _make_key(base: str, settings: dict[str, Any], other: Any, code: Iterable[str], libraries: Iterable[str]) -> str:
-    digest = sha256(json.dumps([base, settings, other], sort_keys=True).encode())
+def _make_key(
+    base: str, settings: dict[str, Any], others: list[Any], code: Iterable[str], libraries: Iterable[str]
+) -> str:
+    digest = sha256(json.dumps([base, settings, others], sort_keys=True).encode())
     digest.update(digest_code(code))
     digest.update(json.dumps([(name, version(name)) for name in libraries]).encode())
     return digest.hexdigest()[:24]
 
 
 def digest_code(patterns: Iterable[str]) -> bytes:
-    """Returns a digest of the package's files that match one of the patterns.
-
-    Raises:
-        FileNotFoundError: A pattern matches no file.
-    """
+    """Returns a digest of the package's files that match one of the patterns."""
     digest = sha256()
     for pattern in patterns:
-        files = sorted(_PACKAGE.glob(pattern))
-        if not files:
-            raise FileNotFoundError(f"{_PACKAGE / pattern}: no such code")
-        for file in files:
-            digest.update(f"{file.relative_to(_PACKAGE).as_posix()}:{file.stat().st_size}:".encode())
+        for file in find_code(pattern):
+            digest.update(f"{file.relative_to(PACKAGE).as_posix()}:{file.stat().st_size}:".encode())
             digest.update(file.read_bytes())
     return digest.digest()
+
+
+def find_code(pattern: str) -> list[Path]:
+    """Returns the files of this package that match a pattern, in order.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    files = sorted(PACKAGE.glob(pattern))
+    if not files:
+        raise FileNotFoundError(f"{PACKAGE / pattern}: no such code")
+    return files
