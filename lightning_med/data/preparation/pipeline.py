@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.preparation.cache.folder import find_or_make, make_cache_root, refuse_damaged
 from lightning_med.data.preparation.cache.keys import make_rows_key, make_tokens_key
-from lightning_med.data.preparation.cache.source_digests import digest_content
+from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.clean_pass import clean_rows
 from lightning_med.data.preparation.clean_rows import CleanRowStore
-from lightning_med.data.preparation.recipe import Files, Progress, Recipe
+from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.token_pass import REPORT, TOKENIZER, encode_rows
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
@@ -67,10 +66,12 @@ class _Target:
     """What is wanted of the cache.
 
     Attributes:
+        content: The digest of the sources.
         rows, tokens: The folders of the two levels.
         tokenizer: As text; `None` where it is trained.
     """
 
+    content: bytes
     rows: Path
     tokens: Path
     tokenizer: str | None
@@ -89,9 +90,9 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     """
     files = _find_source_files(recipe)
     root = make_cache_root(cache_dir)
-    content = digest_content(files)
-    target = _locate(recipe, content, root, tokenizer_text)
-    cached = target.tokens.is_dir() or _make(recipe, files, content, target)
+    digests = SourceDigests(root, files)
+    target = _find_target(recipe, digests, root, tokenizer_text)
+    cached = target.tokens.is_dir() or _make(recipe, files, digests, target)
     with refuse_damaged(target.tokens):
         report = json.loads((target.tokens / REPORT).read_text(encoding="utf-8"))
         tokenizer = restore_tokenizer(_read_tokenizer(target.tokens))
@@ -111,6 +112,16 @@ def _find_source_files(recipe: Recipe) -> Files:
     return files
 
 
+def _find_target(recipe: Recipe, digests: SourceDigests, root: Path, tokenizer_text: str | None) -> _Target:
+    """Locates both levels by the digests that are remembered; reads the sources unless that leads to a folder."""
+    content = digests.recall()
+    if content is not None:
+        target = _locate(recipe, content, root, tokenizer_text)
+        if target.tokens.is_dir() or target.rows.is_dir():
+            return target
+    return _locate(recipe, digests.compute(), root, tokenizer_text)
+
+
 def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | None) -> _Target:
     """Names the folders of both levels for sources of this content."""
     key = make_rows_key(recipe, content)
@@ -118,10 +129,10 @@ def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | No
     if recipe.tokenizer == "train":
         tokens = root / make_tokens_key(recipe, key, None)
         if text is None or _read_tokenizer(tokens) == text:  # a checkpoint's tokenizer, trained on this very data
-            return _Target(rows, tokens, None)
+            return _Target(content, rows, tokens, None)
     elif text is None:
         text = read_tokenizer_text(recipe.tokenizer, root)
-    return _Target(rows, root / make_tokens_key(recipe, key, text), text)
+    return _Target(content, rows, root / make_tokens_key(recipe, key, text), text)
 
 
 def _read_tokenizer(folder: Path) -> str:
@@ -130,24 +141,19 @@ def _read_tokenizer(folder: Path) -> str:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _make(recipe: Recipe, files: Files, content: bytes, target: _Target) -> bool:
+def _make(recipe: Recipe, files: Files, digests: SourceDigests, target: _Target) -> bool:
     """Makes whichever level is missing; returns whether another process made the tokens meanwhile."""
     size = sum(file.stat().st_size for _, file in files)
-    with (
-        WorkerPool(count_cores() if size > _SMALL else 1) as pool,
-        show_progress("Preparing the consultations") as progress,
-    ):
-        find_or_make(target.rows, partial(_make_rows, recipe, files, content, pool, progress))
-        return find_or_make(target.tokens, partial(_make_tokens, recipe, target, pool, progress))
+    cores = count_cores() if size > _SMALL else 1
+    with WorkerPool(cores) as pool, show_progress("Preparing the consultations") as progress:
 
+        def make_rows(folder: Path) -> None:
+            clean_rows(recipe, files, folder, pool, progress)
+            if digests.compute() != target.content:
+                raise InputError("A source changed while it was read.", "Run again once it is written.")
 
-def _make_rows(
-    recipe: Recipe, files: Files, content: bytes, pool: WorkerPool, progress: Progress, folder: Path
-) -> None:
-    clean_rows(recipe, files, folder, pool, progress)
-    if digest_content(files) != content:
-        raise InputError("A source changed while it was read.", "Run again once it is written.")
+        def make_tokens(folder: Path) -> None:
+            encode_rows(recipe, CleanRowStore(target.rows), target.tokenizer, folder, pool, progress)
 
-
-def _make_tokens(recipe: Recipe, target: _Target, pool: WorkerPool, progress: Progress, folder: Path) -> None:
-    encode_rows(recipe, CleanRowStore(target.rows), target.tokenizer, folder, pool, progress)
+        find_or_make(target.rows, make_rows)
+        return find_or_make(target.tokens, make_tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,24 +58,6 @@ def test_made_again_it_is_equal(tmp_path: Path, consultations: Callable[..., Pat
 
 
 # Two levels
-
-
-@pytest.fixture
-def sources_stay_closed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Once it is called, a source that is opened is an error."""
-    opened = Path.open
-
-    def guarded(self: Path, *arguments: Any, **options: Any) -> Any:
-        assert self.suffix not in (".csv", ".jsonl"), f"{self} is read"
-        return opened(self, *arguments, **options)
-
-    return lambda: monkeypatch.setattr(Path, "open", guarded)
-
-
-def age(*paths: Path) -> None:
-    """Dates files back, so that their digests are remembered."""
-    for path in paths:
-        os.utime(path, (1_600_000_000, 1_600_000_000))
 
 
 def assert_equal(one: Prepared, other: Prepared) -> None:
@@ -162,9 +143,7 @@ def test_conversations_and_several_sources_of_clean_rows_that_were_found(
     assert_equal(found, prepare(shorter, str(tmp_path / "cold")))
 
 
-def test_tokens_are_found_without_their_clean_rows(
-    cache: Path, consultations: Callable[..., Path], sources_stay_closed: Callable[[], None]
-) -> None:
+def test_tokens_are_found_without_their_clean_rows(cache: Path, consultations: Callable[..., Path]) -> None:
     source = consultations()
     first = prepare(recipe(source))
     shutil.rmtree(cache / CLEAN_ROWS)

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.cache.keys import make_rows_key, make_tokens_key
-from lightning_med.data.preparation.cache.source_digests import digest_content
+from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.sources.source import Source
@@ -160,7 +160,7 @@ def test_digest_is_of_every_byte_of_every_file_in_its_place(tmp_path: Path) -> N
         for file, content in zip(files, contents, strict=True):
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
-        return digest_content(list(zip(numbers, files, strict=False)))
+        return SourceDigests(tmp_path, list(zip(numbers, files, strict=False))).compute()
 
     content = bytes(range(256)) * 5_000  # more than is read at once
     whole = digest(content, b"b")
