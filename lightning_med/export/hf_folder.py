@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import get_umask
+from lightning_med.utils.files import make_temporary_folder
 
 
 def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: bool = False) -> Path:
@@ -42,14 +42,14 @@ def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: boo
     content = ckpt.read_checkpoint(checkpoint)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        temporary = make_temporary_folder(output)
     except OSError as error:
         raise InputError(f"{output.parent} cannot be written: {error.strerror}.", "Name another --output.") from error
     try:
         with show_progress("Exporting") as tell:
             _write_folder(content, temporary, Path(checkpoint).name, tell)
-        for path, mode in [(temporary, 0o777), *((file, 0o666) for file in temporary.iterdir())]:
-            path.chmod(mode & ~get_umask())  # made private, as temporary things are
+        for file in temporary.iterdir():  # safetensors makes its own private
+            file.chmod(0o666 & temporary.stat().st_mode)
         _move_into_place(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,48 +1,66 @@
-"""Files that are whole or not there."""
+"""Files and folders that are written atomically: complete or absent."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 
 from lightning_med.utils.errors import InputError
 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there takes its place at the end, or vanishes on an error.
+    """Makes an empty temporary file that replaces `path` at the end, or is removed on an error.
 
     Yields:
         The temporary path, in the same folder, so that the last step is one rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _choose_temporary(path)
+    temporary.touch(exist_ok=False)
+    permissions = temporary.stat().st_mode
     try:
         yield temporary
         if not temporary.is_symlink():
             _sync_path(temporary)
-            temporary.chmod(0o666 & ~get_umask())
+            temporary.chmod(S_IMODE(permissions))  # a writer may have put a private file in its place
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def make_temporary_folder(path: Path) -> Path:
+    """Makes an empty folder beside `path`, in an existing folder, to be renamed to `path` once it is complete."""
+    temporary = _choose_temporary(path)
+    temporary.mkdir()
+    return temporary
+
+
+def _choose_temporary(path: Path) -> Path:
+    """A hidden name beside `path` that nothing else has.
+
+    What is made there gets the usual permissions from the system. tempfile would make it private, and to widen its
+    permissions later one must know the umask. Python can only read that by setting it, and for an instant the files
+    of other threads would be open to everyone.
+    """
+    return path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+
+
 def sync_files(folder: Path) -> None:
-    """Brings a folder's entries and the files in it to the disk, so that a power cut finds them whole."""
+    """Writes a folder's entries and the files in it through to the disk, so that they survive a power cut."""
     for path in [file for file in folder.iterdir() if file.is_file()]:
         _sync_path(path)
     sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
-    """Brings a folder's entries to the disk, so that a power cut does not undo a rename."""
-    if os.name != "nt":  # where a folder cannot be opened
+    """Writes a folder's entries through to the disk, so that a power cut does not undo a rename."""
+    if os.name != "nt":  # there, a folder cannot be opened
         _sync_path(folder)
 
 
@@ -55,7 +73,7 @@ def _sync_path(path: Path) -> None:
 
 
 def link_atomically(path: Path, target: Path) -> None:
-    """Lets `path` lead to `target`, a file of the same folder, in one step; a copy where links cannot be made."""
+    """Makes `path` a link to `target`, a file of the same folder; a copy where links cannot be made."""
     with write_atomically(path) as temporary:
         temporary.unlink()
         try:
@@ -65,16 +83,20 @@ def link_atomically(path: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
+    """Writes a text file atomically."""
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def make_writable_folder(folder: Path, option: str) -> None:
-    """Makes a folder that results will be written to.
+    """Makes a folder for results.
+
+    Args:
+        folder: With its parents.
+        option: The command's option that names another folder, for the message.
 
     Raises:
-        InputError: It cannot be made or written; `option` is what names another.
+        InputError: It cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,10 +104,3 @@ def make_writable_folder(folder: Path, option: str) -> None:
         raise InputError(f"{folder} cannot be made: {error.strerror}.", f"Name another place: {option}") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder} cannot be written.", f"Name another place: {option}")
-
-
-def get_umask() -> int:
-    """The permissions that this process withholds; temporary files and folders are made private whatever it says."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

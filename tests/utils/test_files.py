@@ -1,15 +1,19 @@
-"""Files that are whole or not there."""
+"""Files that are complete or absent."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.utils.files import write_atomically, write_text
+from lightning_med.utils.files import link_atomically, make_temporary_folder, write_atomically, write_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
 
@@ -57,10 +61,58 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
     assert path.read_text() == "new"
 
 
-def test_files_have_the_usual_rights(tmp_path: Path) -> None:
+@pytest.fixture
+def umask(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A umask that nobody may set: for an instant the files of other threads would have other rights."""
     before = os.umask(0o027)
-    try:
-        write_text(tmp_path / "notes.txt", "text")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "notes.txt").stat().st_mode & 0o777 == 0o640
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "umask", lambda mask: pytest.fail(f"os.umask({mask:#o}) is called"))
+        yield
+    os.umask(before)
+
+
+def rights(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_files_have_the_usual_rights(tmp_path: Path, umask: None) -> None:
+    write_text(tmp_path / "notes.txt", "text")
+    assert rights(tmp_path / "notes.txt") == 0o640
+    link_atomically(tmp_path / "link.txt", tmp_path / "notes.txt")
+    assert (tmp_path / "link.txt").read_text() == "text"
+
+
+def test_a_file_that_was_replaced_has_the_usual_rights_too(tmp_path: Path, umask: None) -> None:
+    with write_atomically(tmp_path / "notes.txt") as temporary:
+        handle, other = tempfile.mkstemp(dir=tmp_path)
+        os.close(handle)
+        os.replace(other, temporary)
+        assert rights(temporary) == 0o600
+    assert rights(tmp_path / "notes.txt") == 0o640
+
+
+def test_temporary_folders_have_the_usual_rights_and_names_of_their_own(tmp_path: Path, umask: None) -> None:
+    folders = [make_temporary_folder(tmp_path / "model") for _ in range(3)]
+    assert [rights(folder) for folder in folders] == [0o750] * 3
+    assert len(set(folders)) == 3
+    assert all(folder.parent == tmp_path and folder.name.startswith(".model-") for folder in folders)
+
+
+def test_another_threads_files_keep_their_rights(tmp_path: Path, umask: None) -> None:
+    stop, seen = threading.Event(), set()
+
+    def create() -> None:
+        for number in itertools.count():
+            (tmp_path / f"other-{number}").touch()
+            seen.add(rights(tmp_path / f"other-{number}"))
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    for number in range(50):
+        write_text(tmp_path / f"own-{number}", "text")
+        make_temporary_folder(tmp_path / f"own-{number}")
+    stop.set()
+    thread.join()
+    assert seen == {0o640}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,22 @@ def test_a_source_that_changes_while_it_is_read_is_an_error(
     with pytest.raises(InputError, match="changed while it was read"):
         prepare(recipe(source))
     assert left_in(cache) == rows_left_in(cache) == []
+
+
+def test_a_cache_has_the_usual_rights_and_the_umask_is_left_alone(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache may be shared; and to set the umask, even for an instant, changes the files of other threads."""
+    before = os.umask(0o022)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail(f"os.umask({mask:#o}) is called"))
+            prepare(recipe(consultations()))
+    finally:
+        os.umask(before)
+    made = [path for path in cache.rglob("*") if path.suffix != ".lock"]
+    assert len(made) > 10
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o644, 0o755}
 
 
 def test_made_again_it_is_equal(tmp_path: Path, consultations: Callable[..., Path]) -> None:

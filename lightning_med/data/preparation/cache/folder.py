@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import get_umask, sync_files, sync_folder
+from lightning_med.utils.files import make_temporary_folder, sync_files, sync_folder
 
 
 def find_cache_root(cache_dir: str | None) -> Path:
@@ -52,10 +51,9 @@ def find_or_make(folder: Path, make: Callable[[Path], None]) -> bool:
         if folder.is_dir():
             return True
         _remove_leftovers(folder)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        temporary = make_temporary_folder(folder)
         try:
             make(temporary)
-            temporary.chmod(0o777 & ~get_umask())  # mkdtemp makes it private; a cache may be shared
             sync_files(temporary)
             os.replace(temporary, folder)
             sync_folder(folder.parent)
