@@ -14,7 +14,7 @@ import pandas as pd
 from lightning_med.data.cleaning.cleaning_rules import DUPLICATE
 from lightning_med.data.preparation.clean_chunk import Chunk, Steps, clean_chunk
 from lightning_med.data.preparation.clean_counts import CleanCounts
-from lightning_med.data.preparation.clean_rows import CleanRowWriter
+from lightning_med.data.preparation.clean_rows import CleanRowWriter, encrypt_keys
 from lightning_med.data.preparation.recipe import Files, Progress, Recipe
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources.bad_rows import BadRows
@@ -27,12 +27,13 @@ from lightning_med.utils.errors import InputError
 _ARRAYS = ("turns", "rows", "digests", "questions", "origins", "patients", "answers")  # of a `Chunk`
 
 
-def clean_rows(recipe: Recipe, files: Files, folder: Path, pool: WorkerPool, progress: Progress) -> None:
+def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: WorkerPool, progress: Progress) -> None:
     """Reads, cleans and groups the rows of all files and writes them to a folder, for `CleanRowStore`.
 
     Args:
         recipe: The settings.
         files: Each with the number of its source.
+        secret: Encrypts the keys of the split; see `clean_rows.py`.
         folder: Empty.
         pool: Cleans the chunks.
         progress: Receives the progress.
@@ -57,7 +58,7 @@ def clean_rows(recipe: Recipe, files: Files, folder: Path, pool: WorkerPool, pro
         groups = _group(recipe, arrays, kept, shingles)
         release_freed_memory()
         patients = arrays["patients"][kept]
-        split_keys = np.where(patients != 0, patients, arrays["origins"][kept])
+        split_keys = encrypt_keys(np.where(patients != 0, patients, arrays["origins"][kept]), secret)
         writer.write_arrays(**{name: arrays[name] for name in ("files", "rows", "turns")})
         writer.write_arrays(kept=kept, split_keys=split_keys, labels=groups.labels, founders=groups.founders)
         figures = counts.report(recipe, arrays["files"][kept], bad)

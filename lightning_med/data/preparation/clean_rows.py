@@ -1,6 +1,8 @@
 """Clean, grouped rows on disk: the level of the cache that no tokenizer, prompt, length or seed changes.
 
-Private data is replaced before anything is written here, unless `private_data` is off. A folder holds
+Private data is replaced before anything is written here, unless `private_data` is off. What decides the side of a row
+is a hash of the patient's number or of the question as it was read. Whoever has the clean text could guess what was
+replaced and compare hashes, so these are encrypted with a secret that only the sources' content yields. A folder holds
 
 - `texts.arrow`: question and answer of each exchange, compressed. They are read batch by batch, in order, so mapping
   them would gain nothing, and zstd makes them a third as large.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import shake_256
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,11 +65,23 @@ class CleanRowWriter:
         (self._folder / _REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
+def encrypt_keys(keys: np.ndarray, secret: bytes) -> np.ndarray:
+    """Encrypts keys, or decrypts them again.
+
+    Args:
+        keys: `[keys]`, uint64.
+        secret: Used for these keys alone.
+    """
+    stream = shake_256(secret).digest(keys.nbytes)
+    return keys ^ np.frombuffer(stream, np.dtype(np.uint64).newbyteorder("<"))
+
+
 class CleanRowStore:
     """Clean rows of the cache. A plain row is a conversation of one exchange.
 
     Args:
         folder: What `CleanRowWriter` wrote.
+        secret: Decrypts the keys of the split.
 
     Attributes:
         files: `[conversations]`, int64, number of the file that each comes from.
@@ -83,13 +98,14 @@ class CleanRowStore:
         InputError: A file is missing or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secret: bytes) -> None:
         self._folder = folder
         with refuse_damaged(folder):
-            self.files, self.rows, self.turns, self.kept, self.split_keys, labels, founders = (
+            self.files, self.rows, self.turns, self.kept, encrypted, labels, founders = (
                 np.load(folder / f"{name}.npy", allow_pickle=False)
                 for name in ("files", "rows", "turns", "kept", "split_keys", "labels", "founders")
             )
+            self.split_keys = encrypt_keys(encrypted, secret)
             report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
             self.groups = Groups(labels, founders, report["near_pairs"])
             self.sources = np.array(report["sources"], np.int64)

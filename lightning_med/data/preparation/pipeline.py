@@ -66,12 +66,10 @@ class _Target:
     """What is wanted of the cache.
 
     Attributes:
-        content: The digest of the sources.
         rows, tokens: The folders of the two levels.
         tokenizer: As text; `None` where it is trained.
     """
 
-    content: bytes
     rows: Path
     tokens: Path
     tokenizer: str | None
@@ -91,15 +89,17 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     files = _find_source_files(recipe)
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
-    target = _find_target(recipe, digests, root, tokenizer_text)
-    cached = target.tokens.is_dir() or _make(recipe, files, digests, target)
-    with refuse_damaged(target.tokens):
-        report = json.loads((target.tokens / REPORT).read_text(encoding="utf-8"))
-        tokenizer = restore_tokenizer(_read_tokenizer(target.tokens))
+    folder = _recall(recipe, digests, root, tokenizer_text)
+    cached = folder is not None
+    if folder is None:
+        folder, cached = _make(recipe, files, digests, root, tokenizer_text)
+    with refuse_damaged(folder):
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        tokenizer = restore_tokenizer(_read_tokenizer(folder))
         for source, (number, _) in zip(report["sources"], files, strict=True):
             source["weight"] = recipe.sources[number].weight
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
-    return Prepared(target.tokens, target.tokens.name, report, tokenizer, cached)
+    return Prepared(folder, folder.name, report, tokenizer, cached)
 
 
 def _find_source_files(recipe: Recipe) -> Files:
@@ -112,14 +112,39 @@ def _find_source_files(recipe: Recipe) -> Files:
     return files
 
 
-def _find_target(recipe: Recipe, digests: SourceDigests, root: Path, tokenizer_text: str | None) -> _Target:
-    """Locates both levels by the digests that are remembered; reads the sources unless that leads to a folder."""
+def _recall(recipe: Recipe, digests: SourceDigests, root: Path, tokenizer_text: str | None) -> Path | None:
+    """Finds the folder of the tokens without reading a source."""
     content = digests.recall()
-    if content is not None:
-        target = _locate(recipe, content, root, tokenizer_text)
-        if target.tokens.is_dir() or target.rows.is_dir():
-            return target
-    return _locate(recipe, digests.compute(), root, tokenizer_text)
+    if content is None:
+        return None
+    folder = _locate(recipe, content, root, tokenizer_text).tokens
+    return folder if folder.is_dir() else None
+
+
+def _make(
+    recipe: Recipe, files: Files, digests: SourceDigests, root: Path, tokenizer_text: str | None
+) -> tuple[Path, bool]:
+    """Makes whichever level is missing; returns the folder of the tokens, and whether it was found after all."""
+    content, content_secret = digests.compute()
+    target = _locate(recipe, content, root, tokenizer_text)
+    if target.tokens.is_dir():
+        return target.tokens, True
+    secret = content_secret + target.rows.name.encode()  # of these rows alone
+    size = sum(file.stat().st_size for _, file in files)
+    cores = count_cores() if size > _SMALL else 1
+    with WorkerPool(cores) as pool, show_progress("Preparing the consultations") as progress:
+
+        def make_rows(folder: Path) -> None:
+            clean_rows(recipe, files, secret, folder, pool, progress)
+            if digests.compute()[0] != content:
+                raise InputError("A source changed while it was read.", "Run again once it is written.")
+
+        def make_tokens(folder: Path) -> None:
+            store = CleanRowStore(target.rows, secret)
+            encode_rows(recipe, store, target.tokenizer, folder, pool, progress)
+
+        find_or_make(target.rows, make_rows)
+        return target.tokens, find_or_make(target.tokens, make_tokens)
 
 
 def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | None) -> _Target:
@@ -129,31 +154,13 @@ def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | No
     if recipe.tokenizer == "train":
         tokens = root / make_tokens_key(recipe, key, None)
         if text is None or _read_tokenizer(tokens) == text:  # a checkpoint's tokenizer, trained on this very data
-            return _Target(content, rows, tokens, None)
+            return _Target(rows, tokens, None)
     elif text is None:
         text = read_tokenizer_text(recipe.tokenizer, root)
-    return _Target(content, rows, root / make_tokens_key(recipe, key, text), text)
+    return _Target(rows, root / make_tokens_key(recipe, key, text), text)
 
 
 def _read_tokenizer(folder: Path) -> str:
     path = folder / TOKENIZER
     with refuse_damaged(folder):
         return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _make(recipe: Recipe, files: Files, digests: SourceDigests, target: _Target) -> bool:
-    """Makes whichever level is missing; returns whether another process made the tokens meanwhile."""
-    size = sum(file.stat().st_size for _, file in files)
-    cores = count_cores() if size > _SMALL else 1
-    with WorkerPool(cores) as pool, show_progress("Preparing the consultations") as progress:
-
-        def make_rows(folder: Path) -> None:
-            clean_rows(recipe, files, folder, pool, progress)
-            if digests.compute() != target.content:
-                raise InputError("A source changed while it was read.", "Run again once it is written.")
-
-        def make_tokens(folder: Path) -> None:
-            encode_rows(recipe, CleanRowStore(target.rows), target.tokenizer, folder, pool, progress)
-
-        find_or_make(target.rows, make_rows)
-        return find_or_make(target.tokens, make_tokens)

@@ -160,7 +160,7 @@ def test_digest_is_of_every_byte_of_every_file_in_its_place(tmp_path: Path) -> N
         for file, content in zip(files, contents, strict=True):
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
-        return SourceDigests(tmp_path, list(zip(numbers, files, strict=False))).compute()
+        return SourceDigests(tmp_path, list(zip(numbers, files, strict=False))).compute()[0]
 
     content = bytes(range(256)) * 5_000  # more than is read at once
     whole = digest(content, b"b")

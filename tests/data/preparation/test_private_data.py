@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,12 +16,14 @@ from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation import pipeline
-from lightning_med.data.preparation.clean_rows import CleanRowWriter
-from lightning_med.data.preparation.pipeline import prepare
+from lightning_med.data.preparation.cache.source_digests import SourceDigests
+from lightning_med.data.preparation.clean_chunk import _hash_origins, _hash_texts
+from lightning_med.data.preparation.clean_rows import CleanRowStore, CleanRowWriter
+from lightning_med.data.preparation.pipeline import CLEAN_ROWS, prepare
 from lightning_med.data.report.data_report import write_report
 from lightning_med.data.sources import table_files
 from tests.conftest import consultation
-from tests.data.preparation.helpers import recipe
+from tests.data.preparation.helpers import recipe, rows_left_in, write
 
 PRIVATE = ("jane.roe", "example.org", "415-555", "555-267", "4155552671", "4111 1111", "41111111", "Roe")
 
@@ -116,3 +120,26 @@ def test_private_data_that_is_kept_is_in_no_sample(cache: Path, private_rows: Pa
     assert not [secret for secret in PRIVATE if secret in sample]
     assert sample.count("[EMAIL]") >= 20
     assert "jane.roe@example.org" in str(pq.read_table(tmp_path / "report" / "train.parquet").to_pydict())
+
+
+def test_no_hash_of_what_was_replaced_can_be_compared(cache: Path, tmp_path: Path) -> None:
+    """Whoever has the clean text could try all phone numbers, or all patients' numbers."""
+    rows = [
+        (f"{asked} Call 312-867-5{number:03}.", told, f"MRN-{number % 9}" * (number % 2))
+        for number, (asked, told) in enumerate(map(consultation, range(60)))
+    ]
+    source = write(tmp_path / "notes.csv", rows, ("input", "output", "patient"))
+    for changes in ({}, {"rules": {"html": False}}):
+        prepare(recipe(source, group_column="patient", **changes))
+    keys = set(_hash_texts([patient for *_, patient in rows if patient]).tolist())
+    keys |= set(_hash_origins(pd.Series([question for question, *_ in rows])).tolist())
+    stored = []
+    for name in rows_left_in(cache):
+        folder = cache / CLEAN_ROWS / name
+        for path in folder.glob("*.npy"):
+            assert not keys & set(np.load(path).tolist())
+        stored.append(np.load(folder / "split_keys.npy"))
+        secret = SourceDigests(cache, [(0, source)]).compute()[1] + name.encode()
+        assert set(CleanRowStore(folder, secret).split_keys.tolist()) <= keys
+    assert not (stored[0] == stored[1]).any()
+    assert len(np.unique(stored[0])) == len(rows)  # nor can it be seen which are equal

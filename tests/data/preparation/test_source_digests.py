@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,14 @@ def test_the_second_preparation_opens_no_source(cache: Path, old: Path, reads: l
 
 
 @pytest.mark.parametrize("change", [{"max_length": 120}, {"seed": 1}, {"vocab_size": 300}])
-def test_another_encoding_opens_no_source(cache: Path, old: Path, reads: list[str], change: dict[str, Any]) -> None:
+def test_another_encoding_reads_the_content_once(
+    cache: Path, old: Path, reads: list[str], change: dict[str, Any]
+) -> None:
+    """To hash it; what is made is never made by what is remembered alone."""
     prepare(recipe(old))
     reads.clear()
     assert not prepare(recipe(old, **change)).cached
-    assert reads == []
+    assert reads == [old.name]
 
 
 def test_tokens_are_found_without_clean_rows_and_without_reading(cache: Path, old: Path, reads: list[str]) -> None:
@@ -162,7 +166,7 @@ def test_a_file_that_was_just_modified_is_read_again(
     monkeypatch.setattr(source_digests, "time_ns", lambda: now)
     os.utime(old, ns=(now, now - int(age * 10**9)))
     digests = SourceDigests(tmp_path, [(0, old)])
-    content = digests.compute()
+    content, _ = digests.compute()
     assert digests.recall() == (content if remembered else None)
 
 
@@ -191,10 +195,10 @@ def test_the_content_decides_where_data_is_prepared(cache: Path, old: Path, tmp_
     shutil.copy(tmp_path / "other" / NAME, cache / NAME)
     known = load(cache)
     (entry,) = known.values()
-    digest, entry["sha256"] = entry["sha256"], "0" * 64
+    digest, entry["digest"] = entry["digest"], "0" * 64
     (cache / NAME).write_text(json.dumps(known))
     assert prepare(recipe(old)).fingerprint == right
-    assert [entry["sha256"] for entry in load(cache).values()] == [digest]
+    assert [entry["digest"] for entry in load(cache).values()] == [digest]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +231,19 @@ def test_digests_of_all_sources_are_kept_until_they_are_gone(
     assert sorted(load(root)) == sorted(map(str, paths[1:]))
     assert sorted(path.name for path in root.iterdir() if path.suffix != ".lock") == [NAME]
     assert SourceDigests(root, [(0, paths[1]), (0, paths[2])]).recall() is not None
+
+
+def test_the_secret_is_of_the_content_and_cannot_be_recalled(tmp_path: Path, old: Path) -> None:
+    digests = SourceDigests(tmp_path, [(0, old)])
+    content, secret = digests.compute()
+    assert digests.compute() == (content, secret)
+    assert len(secret) == len(content) == 32
+    file_hash = sha256(old.read_bytes())
+    remembered = (tmp_path / NAME).read_text()
+    assert not any(value in remembered for value in (secret.hex(), file_hash.hexdigest()))
+    assert secret not in (file_hash.digest(), sha256(file_hash.hexdigest().encode()).digest(), content)
+    append(old)
+    assert digests.compute()[1] != secret
 
 
 def test_a_full_disk_costs_the_memory_of_digests_alone(

@@ -28,6 +28,9 @@ class SourceDigests:
     status change. A file that was modified less than two seconds before it was read is not remembered: another change
     within these seconds could leave its times as they are (git has the same problem with its index).
 
+    From the content comes a secret as well, which is not remembered and cannot be derived from what is: who knows it
+    has read the sources. Clean rows are stored with hashes that it encrypts.
+
     Args:
         root: The folder of the cache.
         files: Each with the number of its source.
@@ -40,43 +43,40 @@ class SourceDigests:
 
     def recall(self) -> bytes | None:
         """Returns the digest without reading a file; `None` if one of them is not remembered or has changed."""
-        known, hashes = self._load(), []
+        known, digests = self._load(), []
         for file in self._files:
             try:
                 entry = known.get(str(file.resolve()), {})
                 if entry["identity"] != _identify(file.stat()):
                     return None
-                hashes.append(entry["sha256"])
+                digests.append(entry["digest"])
             except (OSError, KeyError, TypeError):
                 return None
-        return self._join(hashes)
+        return self._join(digests)
 
-    def compute(self) -> bytes:
-        """Reads all files, remembers their digests and returns the digest of all.
+    def compute(self) -> tuple[bytes, bytes]:
+        """Reads all files and remembers their digests.
+
+        Returns:
+            The digest of all files, and the secret.
 
         Raises:
             InputError: A file cannot be read.
         """
         hashes, entries = [], {}
         for file in self._files:
-            started = time_ns()
-            try:
-                with file.open("rb") as stream:
-                    before = os.fstat(stream.fileno())
-                    hashes.append(file_digest(stream, "sha256").hexdigest())
-                    after = os.fstat(stream.fileno())
-            except OSError as error:
-                raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
-            if _identify(before) == _identify(after) and after.st_mtime_ns <= started - _RACY:
-                entries[str(file.resolve())] = {"identity": _identify(after), "sha256": hashes[-1]}
+            file_hash, identity = _read(file)
+            hashes.append(file_hash)
+            if identity is not None:
+                entries[str(file.resolve())] = {"identity": identity, "digest": _hash(file_hash)}
         with suppress(OSError):  # a full disk: the files are read again next time
             self._save(entries)
-        return self._join(hashes)
+        secret = bytes.fromhex(_hash("\n".join(["secret", *hashes])))  # no digest that is remembered is of such a text
+        return self._join([_hash(file_hash) for file_hash in hashes]), secret
 
-    def _join(self, hashes: list[str]) -> bytes:
-        names = name_files(self._files)
-        entries = list(zip(self._numbers, names, hashes, strict=True))
-        return sha256(json.dumps(entries).encode()).digest()
+    def _join(self, digests: list[str]) -> bytes:
+        entries = zip(self._numbers, name_files(self._files), digests, strict=True)
+        return bytes.fromhex(_hash(json.dumps(list(entries))))
 
     def _load(self) -> dict[str, Any]:
         try:
@@ -94,6 +94,24 @@ class SourceDigests:
             known = {path: entry for path, entry in before.items() if os.path.exists(path)} | entries
             if known != before:
                 write_text(self._root / NAME, json.dumps(known, indent=1))
+
+
+def _read(path: Path) -> tuple[str, list[int] | None]:
+    """Returns the hash of a file, and its identity; `None` instead where the identity might outlast the content."""
+    started = time_ns()
+    try:
+        with path.open("rb") as stream:
+            before = _identify(os.fstat(stream.fileno()))
+            content_hash = file_digest(stream, "sha256").hexdigest()
+            after = os.fstat(stream.fileno())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    settled = _identify(after) == before and after.st_mtime_ns <= started - _RACY
+    return content_hash, before if settled else None
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
 
 
 def _identify(stat: os.stat_result) -> list[int]:
