@@ -1,9 +1,10 @@
-"""Tables with private data, and with conversations."""
+"""Tables with private data and with conversations, and processes that are ended with the test."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.conftest import consultation
 from tests.data.preparation.helpers import write
+from tests.data.preparation.processes import of_session
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def private_rows(tmp_path: Path) -> Path:
         (f"My name is Jane Roe. {question}", f"Call (415) 555-2671 now, or pay with 4111 1111 1111 1111. {answer}")
         for question, answer in map(consultation, range(70, 80))
     ]
-    rows += [(question, f"Mail jane.roe@example.org: {told}") for question, told in map(consultation, range(80, 90))]
+    rows += [(asked, f"Mail jane.roe@example.org: {answer}") for asked, answer in map(consultation, range(80, 90))]
     rows += [
         (consultation(90)[0], "Mail jane.roe@example.org"),  # too short
         (consultation(91)[0], "Rest, sleep well, and write to jane.roe@example.org or"),  # cut
@@ -52,3 +54,20 @@ def chats_and_tables(private_rows: Path, consultations: Callable[..., Path], tmp
             file.write(json.dumps(row) + "\n")
     chats = {"path": str(tmp_path / "chats.jsonl"), "messages_column": "chat", "group_column": "patient", "weight": 2}
     return [str(private_rows), chats, str(consultations(40, first=700))]
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a process as the leader of a session; at the end all processes of the session are killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*command: object, **options: Any) -> subprocess.Popen[str]:
+        process = subprocess.Popen([*map(str, command)], text=True, start_new_session=True, **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        for left in of_session(process.pid):
+            left.kill()
+        process.communicate()

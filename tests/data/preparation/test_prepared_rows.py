@@ -115,8 +115,8 @@ def test_no_question_stands_on_two_sides_and_every_row_on_one(cache: Path, tmp_p
     assert not keys["train"] & keys["test"]
     assert not keys["train"] & keys["validation"]
     assert not keys["validation"] & keys["test"]
-    told = sorted((texts["question"], texts["answer"]) for split in SPLITS for texts, *_ in kept[split])
-    assert told == sorted(rows + shouted)
+    prepared_rows = sorted((texts["question"], texts["answer"]) for split in SPLITS for texts, *_ in kept[split])
+    assert prepared_rows == sorted(rows + shouted)
 
 
 @pytest.mark.parametrize("near", [True, False])
@@ -127,8 +127,8 @@ def test_questions_that_nearly_agree_stand_on_one_side(cache: Path, tmp_path: Pa
     prepared = prepare(recipe(write(tmp_path / "a.csv", rows), near_duplicates=near, test_fraction=0.3))
     assert prepared.report["groups"] == (40 if near else 120)
     sides: dict[int, set[str]] = {}
-    for split, found in everything(prepared).items():
-        for texts, *_ in found:
+    for split, split_rows in everything(prepared).items():
+        for texts, *_ in split_rows:
             sides.setdefault(texts["row"] % 40, set()).add(split)
     assert (max(map(len, sides.values())) == 1) == near
 
@@ -138,8 +138,8 @@ def test_rows_of_one_patient_stand_on_one_side(cache: Path, tmp_path: Path) -> N
     source = write(tmp_path / "notes.csv", rows, ("input", "output", "patient"))
     prepared = prepare(recipe(source, group_column="patient", test_fraction=0.3))
     patients: dict[str, set[str]] = {}
-    for split, found in everything(prepared).items():
-        for texts, *_ in found:
+    for split, split_rows in everything(prepared).items():
+        for texts, *_ in split_rows:
             patients.setdefault(rows[texts["row"]][2], set()).add(split)
     assert len(patients.pop("")) > 1  # an empty cell joins nothing
     assert len(patients) == 15

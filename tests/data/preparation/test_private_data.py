@@ -29,19 +29,19 @@ PRIVATE = ("jane.roe", "example.org", "415-555", "555-267", "4155552671", "4111 
 
 
 def words_under(folder: Path, tokenizer: PreTrainedTokenizerFast | None = None) -> str:
-    """All that the files of a folder say, whatever form they have."""
-    said = []
+    """The text in all files of a folder, whatever their format."""
+    texts = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        said.append(path.read_bytes().decode("utf-8", "replace"))
+        texts.append(path.read_bytes().decode("utf-8", "replace"))
         if path.suffix == ".parquet":
-            said.append(str(pq.read_table(path).to_pydict()))
+            texts.append(str(pq.read_table(path).to_pydict()))
         if path.name == "texts.arrow":  # compressed
             with pa.ipc.open_file(path) as reader:
-                said.append(str(reader.read_all().to_pydict()))
+                texts.append(str(reader.read_all().to_pydict()))
         elif path.suffix == ".arrow" and tokenizer is not None:
             table = Dataset.from_file(str(path))
-            said += [tokenizer.decode(row["input_ids"]) for row in table]
-    return "\n".join(said)
+            texts += [tokenizer.decode(row["input_ids"]) for row in table]
+    return "\n".join(texts)
 
 
 def test_private_data_reaches_no_file(
@@ -59,14 +59,14 @@ def test_private_data_reaches_no_file(
     prepared = prepare(recipe(private_rows, rules={"cut_answer": True}))
     assert "hurts since" in on_the_way[0]
     write_report(prepared, tmp_path / "report")
-    said = words_under(cache, prepared.tokenizer) + words_under(tmp_path / "report")
+    text = words_under(cache, prepared.tokenizer) + words_under(tmp_path / "report")
     for secret in PRIVATE:
-        assert secret not in said
+        assert secret not in text
         assert not any(secret in seen for seen in on_the_way)
     assert prepared.report["private"]["EMAIL"] >= 23
     assert prepared.report["private"]["PHONE"] >= 21
     assert prepared.report["private"]["CARD"] == 10
-    assert "[EMAIL]" in said
+    assert "[EMAIL]" in text
 
 
 def test_private_data_that_is_kept_is_in_no_report(cache: Path, private_rows: Path, tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_private_data_that_is_kept_is_in_no_report(cache: Path, private_rows: Pa
     write_report(prepared, tmp_path / "report")
     assert "jane.roe@example.org" in words_under(prepared.folder)
     for path in (prepared.folder / "report.json", *(tmp_path / "report" / f"report.{end}" for end in ("json", "html"))):
-        said = path.read_text(encoding="utf-8")
-        assert not [secret for secret in PRIVATE if secret in said]
+        text = path.read_text(encoding="utf-8")
+        assert not [secret for secret in PRIVATE if secret in text]
     assert any(opening["count"] >= 10 for opening in prepared.report["openings"])
 
 
@@ -104,12 +104,12 @@ def test_private_data_of_any_column_and_turn_reaches_no_file(
     assert prepared.report["bad_rows"] == 5
     assert prepared.report["rows_out"] == 95
     write_report(prepared, tmp_path / "report")
-    said = words_under(cache, prepared.tokenizer) + words_under(tmp_path / "report")
-    assert "hurts since" in said
-    assert [secret for secret in secrets if secret.lower() in said.lower()] == []
+    text = words_under(cache, prepared.tokenizer) + words_under(tmp_path / "report")
+    assert "hurts since" in text
+    assert [secret for secret in secrets if secret.lower() in text.lower()] == []
     for kind in ("EMAIL", "PHONE", "NATIONAL_ID"):
         assert prepared.report["private"][kind] == 95
-        assert f"[{kind}]" in said
+        assert f"[{kind}]" in text
 
 
 def test_private_data_that_is_kept_is_in_no_sample(cache: Path, private_rows: Path, tmp_path: Path) -> None:

@@ -176,9 +176,9 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
     digest = source_digests.file_digest
 
     def meddled(stream: Any, name: str) -> Any:
-        found = digest(stream, name)
+        digest_of_file = digest(stream, name)
         append(old)
-        return found
+        return digest_of_file
 
     digests = SourceDigests(tmp_path, [(0, old)])
     with monkeypatch.context() as patch:
@@ -206,12 +206,12 @@ def test_the_content_decides_where_data_is_prepared(cache: Path, old: Path, tmp_
 )
 def test_damaged_digests_are_made_again(cache: Path, old: Path, damage: bytes) -> None:
     first = prepare(recipe(old))
-    whole = load(cache)
+    complete = load(cache)
     (cache / NAME).write_bytes(damage.replace(b"PATH", str(old).encode()))
     again = prepare(recipe(old))
     assert again.cached
     assert again.fingerprint == first.fingerprint
-    assert load(cache) == whole
+    assert load(cache) == complete
 
 
 def test_digests_of_all_sources_are_kept_until_they_are_gone(
