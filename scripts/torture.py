@@ -1,9 +1,10 @@
-"""Does to real runs what machines do to them, and shows in a table what came of it.
+"""Injects faults into real runs and checks how the runs handle them; prints how often each guarantee held.
 
     python scripts/torture.py [--quick] [--report docs/reliability.md] [--seed 0]
 
-It starts runs of a tiny model over synthetic consultations as child processes; kills, signals, fills, corrupts; and
-compares what a resumed run ends with, bit by bit, with a run that nobody touched.
+The runs train a tiny network on synthetic consultations in child processes. They are killed and sent signals, their
+disks are filled, their files are damaged. The final state of a resumed run is compared, bit by bit, with that of an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,64 +16,80 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from faults import canaries, damage, disks, endings, kills, ranks
-from faults.kills import Row
+from faults import damage, disks, kills, nan_loss, ranks, signals, untrusted_files
+from faults.runs import Progress, Result
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 
-PAGE = Path(__file__).parent / "faults" / "reliability.md"
-COST = Path(__file__).parent / "faults" / "cost.txt"  # what benchmark_reliability.py found last
+TEMPLATE = Path(__file__).parent / "faults" / "reliability.md"
+COST = Path(__file__).parent / "faults" / "cost.txt"  # the last result of benchmark_reliability.py
 
 
-def tests(quick: bool, home: Path, source: random.Random, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
-    """All of them, in turn."""
-    yield from kills.resumed(home, 8 if quick else 50, source, tell)
-    yield from kills.in_saves(home, 10 if quick else 100, source, tell)
-    yield from damage.damaged(home, 5 if quick else 100, source, tell)
-    yield from disks.full(home, tell)
-    yield from disks.read_only(home, tell)
-    yield from endings.signals(home, 2 if quick else 20, source, tell)
-    yield from endings.not_a_number(home, tell)
-    yield from canaries.strangers(home, tell)
-    yield from ranks.together(home, quick, tell)
+def run_checks(quick: bool, folder: Path, rng: random.Random, progress: Progress) -> Iterator[Result]:
+    """Runs all checks, one after another.
+
+    Args:
+        quick: Fewer runs for each check.
+        folder: Folder of the runs.
+        rng: Chooses times, stages and bits.
+        progress: Shows the progress.
+    """
+    yield from kills.check_resumption(folder, 8 if quick else 50, rng, progress)
+    yield from kills.check_saves(folder, 10 if quick else 100, rng, progress)
+    yield from damage.check_damaged_checkpoints(folder, 5 if quick else 100, rng, progress)
+    yield from disks.check_full_disk(folder, progress)
+    yield from disks.check_read_only_mount(folder, progress)
+    yield from signals.check_signals(folder, 2 if quick else 20, rng, progress)
+    yield from nan_loss.check_nan_loss(folder, progress)
+    yield from untrusted_files.check_untrusted_files(folder, progress)
+    yield from ranks.check_ranks(folder, quick, progress)
+
+
+def write_report(path: Path, results: list[Result], minutes: float) -> None:
+    """Fills in the template of the page on reliability."""
+    system = f"{os.cpu_count()} cores, {platform.system()}"
+    fields = {
+        "table": "\n".join(f"| {what} | {held} of {total} |" for what, held, total in results),
+        "machine": f"{system}, Python {platform.python_version()}, torch {torch.__version__}",
+        "cost": COST.read_text(encoding="utf-8").strip() if COST.exists() else "not measured here",
+        "minutes": f"{minutes:.0f}",
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for name, value in fields.items():
+        text = text.replace(f"{{{name}}}", value)
+    write_text(path, text)
 
 
 def main(argv: list[str]) -> int:
-    """Returns the exit status: 1 where something did not hold."""
-    parser = Parser("torture", "Do to real runs what machines do to them.")
-    parser.add_argument("--quick", action="store_true", help="some of each kind, in minutes")
-    parser.add_argument("--report", type=Path, help="a page to write with the results")
-    parser.add_argument("--seed", type=int, default=0, help="of the random times and places")
+    """Returns the exit status: 1 if a guarantee did not hold, 2 for wrong input."""
+    parser = Parser("torture", "Inject faults into real runs and check how the runs handle them.")
+    parser.add_argument("--quick", action="store_true", help="fewer runs for each check, takes minutes")
+    parser.add_argument("--report", type=Path, help="file of the page that shows the results")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random times and places (default: 0)")
     try:
-        given: argparse.Namespace = parser.parse_args(argv)
-        torch.set_num_threads(1)  # the tensors are tiny, and a forked child must not find another's threads
+        options: argparse.Namespace = parser.parse_args(argv)
+        torch.set_num_threads(1)  # a forked child must not inherit a thread pool, whose threads it lacks
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        began, rows = time.monotonic(), []
-        with tempfile.TemporaryDirectory() as folder, show_progress("Torture") as tell:
-            for row in tests(given.quick, Path(folder), random.Random(given.seed), tell):
-                rows.append(row)
-                say(f"{row[1]:>4} of {row[2]:<4} {row[0]}")
+        start, results = time.monotonic(), []
+        with tempfile.TemporaryDirectory() as folder, show_progress("Torture") as progress:
+            for what, held, total in run_checks(options.quick, Path(folder), random.Random(options.seed), progress):
+                results.append((what, held, total))
+                say(f"{held:>4} of {total:<4} {what}")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    minutes = (time.monotonic() - began) / 60
+    minutes = (time.monotonic() - start) / 60
     say(f"{minutes:.1f} minutes")
-    if given.report:
-        cost = COST.read_text(encoding="utf-8").strip() if COST.exists() else "not measured here"
-        table = "\n".join(f"| {what} | {held} of {made} |" for what, held, made in rows)
-        system = f"{os.cpu_count()} cores, {platform.system()}"
-        machine = f"{system}, Python {platform.python_version()}, torch {torch.__version__}"
-        filled = PAGE.read_text(encoding="utf-8").replace("{table}", table).replace("{machine}", machine)
-        filled = filled.replace("{cost}", cost)
-        write_text(given.report, filled.replace("{minutes}", f"{minutes:.0f}"))
-    return int(any(held < made for _, held, made in rows))
+    if options.report:
+        write_report(options.report, results, minutes)
+    return int(any(held < total for _, held, total in results))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Faults that are done to real runs, and what came of them."""
+"""Faults injected into real runs, and checks of how the runs handle them."""

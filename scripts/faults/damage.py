@@ -1,55 +1,55 @@
-"""Files that rot: each is refused by name before anything is done with it, and the one before it is taken."""
+"""Damaged checkpoints: every command refuses them by name, and a resumed run uses the previous checkpoint."""
 
 from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from faults.kills import SETTINGS, Row
-from faults.runs import Child, config, fit, run_of
+from faults.configs import SETTINGS, write_config
+from faults.runs import Child, Progress, Result, complete_fit, get_run_folder, start_fit
 
 
-def damaged(home: Path, flips: int, source: random.Random, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
-    path = config(home, SETTINGS[0])
-    place = home / "damage"
-    if fit(path, place, "--checkpoint_every", "4", "--trainer.max_steps", "8").wait():
-        raise RuntimeError("a run that nobody touched failed")
-    last = run_of(place) / "checkpoints" / "step-8.ckpt"
-    whole = last.read_bytes()
+def check_damaged_checkpoints(folder: Path, flips: int, rng: random.Random, progress: Progress) -> Iterator[Result]:
+    """Damages the last checkpoint of a run in several ways; `flips` random bits are flipped, one at a time."""
+    config = write_config(folder, SETTINGS[0])
+    cwd = folder / "damage"
+    complete_fit(config, cwd, "--checkpoint_every", "4", "--trainer.max_steps", "8")
+    last = get_run_folder(cwd) / "checkpoints" / "step-8.ckpt"
+    intact = last.read_bytes()
     kinds: dict[str, list[bytes]] = {
         "empty": [b""],
-        "half": [whole[: len(whole) // 2]],
-        "16 bytes short": [whole[:-16]],
-        "garbage": [source.randbytes(len(whole))],
-        "one bit flipped": [_flipped(whole, source.randrange(8 * len(whole))) for _ in range(flips)],
+        "cut in half": [intact[: len(intact) // 2]],
+        "16 bytes short": [intact[:-16]],
+        "replaced by random bytes": [rng.randbytes(len(intact))],
+        "with one bit flipped": [_flip_bit(intact, rng.randrange(8 * len(intact))) for _ in range(flips)],
     }
     for kind, contents in kinds.items():
         held = 0
         for number, content in enumerate(contents):
-            tell(f"damage, {kind}", number, len(contents))
+            progress(f"checkpoint {kind}", number, len(contents))
             last.write_bytes(content)
-            held += _refused(path, place, last)
-        last.write_bytes(whole)
-        yield f"checkpoint {kind}: refused by name, resume takes the one before", held, len(contents)
+            held += _is_refused(config, cwd, last)
+        last.write_bytes(intact)
+        yield f"checkpoint {kind}: refused by name, resume uses the previous one", held, len(contents)
 
 
-def _flipped(content: bytes, bit: int) -> bytes:
-    at = bit // 8
-    return content[:at] + bytes([content[at] ^ (1 << bit % 8)]) + content[at + 1 :]
+def _flip_bit(content: bytes, bit: int) -> bytes:
+    index = bit // 8
+    return content[:index] + bytes([content[index] ^ (1 << bit % 8)]) + content[index + 1 :]
 
 
-def _refused(path: Path, place: Path, last: Path) -> bool:
-    """By `fit --ckpt_path` before it trains; `fit --resume auto` names it and goes on from the one before."""
-    apart = place.parent / "refused"
-    child = Child(["fit", "--config", str(path), "--ckpt_path", str(last)], apart)
-    refused = child.wait() == 2 and f"{last.name} is damaged" in child.said()
-    refused = refused and not (apart / "lightning_logs").exists()
-    copy = place.parent / "fallen-back"
-    shutil.copytree(place, copy, symlinks=True)
-    again = fit(path, copy, "--resume", "auto", "--trainer.max_steps", "9")
-    said = again.said() if again.wait() == 0 else ""
-    shutil.rmtree(apart)
+def _is_refused(config: Path, cwd: Path, last: Path) -> bool:
+    """Whether `fit --ckpt_path` refuses it before a run is created, and `--resume auto` reports it and skips it."""
+    other = cwd.parent / "refused"
+    child = Child(["fit", "--config", str(config), "--ckpt_path", str(last)], other)
+    refused = child.wait() == 2 and f"{last.name} is damaged" in child.read_log()
+    refused = refused and not (other / "lightning_logs").exists()
+    copy = cwd.parent / "resumed"
+    shutil.copytree(cwd, copy, symlinks=True)
+    resumed = start_fit(config, copy, "--resume", "auto", "--trainer.max_steps", "9")
+    log = resumed.read_log() if resumed.wait() == 0 else ""
+    shutil.rmtree(other)
     shutil.rmtree(copy)
-    return refused and f"{last.name} is damaged" in said and "step-4.ckpt" in said
+    return refused and f"{last.name} is damaged" in log and "step-4.ckpt" in log

@@ -1,98 +1,104 @@
-"""Disks that are full or cannot be written: the run ends with one line, and what was saved before loads."""
+"""Full and read-only disks: the run ends with a one-line message, and the earlier checkpoint loads."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.kills import SETTINGS, Row
-from faults.runs import config, fit, run_of
+from faults.configs import SETTINGS, write_config
+from faults.runs import Progress, Result, get_run_folder, start_fit
 from lightning_med.checkpoints import checkpoint_files, digests, writing
 
 
-def full(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
-    path = config(home, SETTINGS[0])
-    for number, (checked, what) in enumerate(((True, "free space is checked"), (False, "the write itself fails"))):
-        tell("full disk", number, 2)
-        with _tmpfs(home / "disk", "64M") as place:
-            mounted = place is not None
-            place = place or home / "disk"
-            first = fit(path, place, "--checkpoint_every", "4", "--trainer.max_steps", "8").wait()
-            before = run_of(place) / "checkpoints" / "step-8.ckpt"
-            if mounted:
-                _fill(place, leave=12 << 20 if checked else 100 << 10)
-            plant = None if checked and mounted else _without_check if mounted else _injected
-            again = fit(path, place, "--resume", "auto", before=plant)
-            code, said = again.wait(), again.said()
-            line = [line for line in said.splitlines() if line.startswith("lightning-med: ")]
+def check_full_disk(folder: Path, progress: Progress) -> Iterator[Result]:
+    """Resumes a run on a full disk: with the check of the free space, and without it, so that the write fails."""
+    config = write_config(folder, SETTINGS[0])
+    for number, (checked, case) in enumerate(((True, "free space is checked"), (False, "the write itself fails"))):
+        progress("full disk", number, 2)
+        with _mount_tmpfs(folder / "disk", "64M") as mount:
+            cwd = mount or folder / "disk"
+            first = start_fit(config, cwd, "--checkpoint_every", "4", "--trainer.max_steps", "8").wait()
+            earlier = get_run_folder(cwd) / "checkpoints" / "step-8.ckpt"
+            if mount:
+                _fill_disk(cwd, leave=12 << 20 if checked else 100 << 10)
+            inject = None if checked and mount else _disable_space_check if mount else _fail_writes
+            resumed = start_fit(config, cwd, "--resume", "auto", inject=inject)
+            code, log = resumed.wait(), resumed.read_log()
+            messages = _find_messages(log)
             held = (
                 first == 0
                 and code == 1
-                and "Traceback" not in said
-                and bool(line)
-                and "MiB" in line[0]
-                and digests.verify_digest(before)
-                and checkpoint_files.find_newest_whole(run_of(place)) is not None
-                and not list(before.parent.glob(".*.ckpt-*"))
+                and "Traceback" not in log
+                and bool(messages)
+                and "MiB" in messages[0]
+                and digests.verify_digest(earlier)
+                and checkpoint_files.find_newest_whole(get_run_folder(cwd)) is not None
+                and not list(earlier.parent.glob(".*.ckpt-*"))
             )
-            how = "a tmpfs" if mounted else "an injected ENOSPC"
-        yield f"disk full ({how}, {what}): exit 1, one line with the need, the earlier checkpoint loads", int(held), 1
-        shutil.rmtree(home / "disk", ignore_errors=True)
+        method = "a tmpfs" if mount else "an injected ENOSPC"
+        what = f"disk full ({method}, {case}): exit 1, one line with the space needed, the earlier checkpoint loads"
+        yield what, int(held), 1
+        shutil.rmtree(folder / "disk", ignore_errors=True)
 
 
-def read_only(home: Path, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
-    path = config(home, SETTINGS[0])
-    tell("read-only folder", 0, 1)
-    with _tmpfs(home / "sealed", "64M") as place:
-        if place is None:
-            yield "read-only mount: no right to mount here, not tried", 0, 0
+def check_read_only_mount(folder: Path, progress: Progress) -> Iterator[Result]:
+    """Resumes a run whose folder is on a mount that has become read-only."""
+    config = write_config(folder, SETTINGS[0])
+    progress("read-only mount", 0, 1)
+    with _mount_tmpfs(folder / "read-only", "64M") as mount:
+        if mount is None:
+            yield "read-only mount: not tested, this user may not mount", 0, 0
             return
-        held = fit(path, place, "--checkpoint_every", "4", "--trainer.max_steps", "8").wait() == 0
-        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        held = start_fit(config, mount, "--checkpoint_every", "4", "--trainer.max_steps", "8").wait() == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
         try:
-            elsewhere = home / "elsewhere"
-            again = fit(path, elsewhere, "--resume", "auto", "--trainer.default_root_dir", str(place))
-            code, said = again.wait(), again.said()
-            lines = [line for line in said.splitlines() if line.startswith("lightning-med: ")]
-            held = held and code not in (0, None) and len(lines) == 1 and "Traceback" not in said
-            held = held and checkpoint_files.find_newest_whole(run_of(place)) is not None
+            writable = folder / "writable"
+            resumed = start_fit(config, writable, "--resume", "auto", "--trainer.default_root_dir", str(mount))
+            code, log = resumed.wait(), resumed.read_log()
+            held = held and code != 0 and len(_find_messages(log)) == 1 and "Traceback" not in log
+            held = held and checkpoint_files.find_newest_whole(get_run_folder(mount)) is not None
         finally:
-            subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+            subprocess.run(["mount", "-o", "remount,rw", str(mount)], check=True)
     yield "read-only mount: non-zero exit, one line, the earlier checkpoint loads", int(held), 1
 
 
+def _find_messages(log: str) -> list[str]:
+    return [line for line in log.splitlines() if line.startswith("lightning-med: ")]
+
+
 @contextmanager
-def _tmpfs(place: Path, size: str) -> Iterator[Path | None]:
-    """A small file system in memory, or `None` where there is no right to mount one."""
-    place.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True)
+def _mount_tmpfs(folder: Path, size: str) -> Iterator[Path | None]:
+    """Mounts a small file system in memory; yields `None` if the user may not mount."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
     try:
-        yield place if done.returncode == 0 else None
+        yield folder if mount.returncode == 0 else None
     finally:
-        if done.returncode == 0:
-            subprocess.run(["umount", "-l", str(place)], check=True)
+        if mount.returncode == 0:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def _fill(place: Path, leave: int) -> None:
-    free = shutil.disk_usage(place).free
-    with (place / "filler").open("wb") as file:
+def _fill_disk(folder: Path, leave: int) -> None:
+    """Writes a file that leaves so many bytes free."""
+    free = shutil.disk_usage(folder).free
+    with (folder / "filler").open("wb") as file:
         file.write(b"\0" * max(free - leave, 0))
 
 
-def _without_check() -> None:
+def _disable_space_check() -> None:
     writing.check_space = lambda checkpoint, path: None
 
 
-def _injected() -> None:
-    """Where nothing can be mounted: the system's own error, from a write of ours."""
-    import errno
+def _fail_writes() -> None:
+    """Raises the system's error from `torch.save`, where nothing can be mounted."""
 
-    def failing(content: object, file: object) -> None:
+    def fail(content: object, file: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    _without_check()
-    writing.torch.save = failing  # type: ignore[attr-defined,assignment]
+    _disable_space_check()
+    writing.torch.save = fail  # type: ignore[attr-defined,assignment]

@@ -1,4 +1,4 @@
-"""kill -9: at random times, at the epochs' boundaries, during saves; and what a resumed run ends with."""
+"""kill -9 at random times, at the boundaries of epochs and during saves; the killed runs are resumed."""
 
 from __future__ import annotations
 
@@ -6,66 +6,65 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from faults import planted
-from faults.runs import Setting, config, fingerprint, fit, run_of
+from faults import injection
+from faults.configs import SETTINGS, write_config
+from faults.fingerprints import compute_fingerprint
+from faults.runs import Progress, Result, complete_fit, get_run_folder, start_fit
 from lightning_med.checkpoints import checkpoint_files
 
-SETTINGS = [Setting(workers, accumulate, val) for workers in (0, 2) for accumulate in (1, 4) for val in (True, False)]
-Row = tuple[str, int, int]  # what was done, how often it held, out of how many
 
-
-def resumed(home: Path, count: int, source: random.Random, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
-    """Kills `count` runs, resumes each once, and compares its end with that of a run that was left alone."""
-    done = 0
-    for index, setting in enumerate(SETTINGS):
+def check_resumption(folder: Path, count: int, rng: random.Random, progress: Progress) -> Iterator[Result]:
+    """Kills `count` runs, resumes each once, and compares the final state with that of an uninterrupted run."""
+    finished = 0
+    for index, settings in enumerate(SETTINGS):
         share = count // len(SETTINGS) + (index < count % len(SETTINGS))
-        path = config(home, setting)
-        began = time.monotonic()
-        alone = fit(path, home / path.stem / "alone")
-        if alone.wait():
-            raise RuntimeError(f"a run that nobody touched failed: {alone.said()[-800:]}")
-        seconds, wanted = time.monotonic() - began, fingerprint(run_of(home / path.stem / "alone"))
-        held = made = 0
+        config = write_config(folder, settings)
+        start = time.monotonic()
+        complete_fit(config, folder / config.stem / "uninterrupted")
+        seconds = time.monotonic() - start
+        expected = compute_fingerprint(get_run_folder(folder / config.stem / "uninterrupted"))
+        held = 0
         for number in range(share):
-            tell(f"kills, {setting}", done, count)
-            place = home / path.stem / str(number)
-            _kill(path, place, number, seconds, source)
-            again = fit(path, place, "--resume", "auto")
-            held += again.wait() == 0 and fingerprint(run_of(place)) == wanted
-            made, done = made + 1, done + 1
-            shutil.rmtree(place)
-        if made:
-            yield f"kill -9, {setting}: final weights, optimizer, steps equal", held, made
+            progress(f"kills, {settings}", finished, count)
+            cwd = folder / config.stem / str(number)
+            _kill(config, cwd, number, seconds, rng)
+            resumed = start_fit(config, cwd, "--resume", "auto")
+            held += resumed.wait() == 0 and compute_fingerprint(get_run_folder(cwd)) == expected
+            finished += 1
+            shutil.rmtree(cwd)
+        if share:
+            yield f"kill -9, {settings}: final weights, optimizer, steps equal", held, share
 
 
-def _kill(path: Path, place: Path, number: int, seconds: float, source: random.Random) -> None:
-    """In turn: at a random time, at an epoch's boundary, during a save."""
+def _kill(config: Path, cwd: Path, number: int, seconds: float, rng: random.Random) -> None:
+    """Kills a run: by its number at a random time, at the boundary of an epoch, or during a save."""
     kind = number % 3
     if kind == 1:
-        child = fit(path, place, before=planted.kill_at_epoch(source.randint(0, 2), source.random() < 0.5))
+        child = start_fit(config, cwd, inject=injection.kill_at_epoch(rng.randint(0, 2), rng.random() < 0.5))
     elif kind == 2:
-        child = fit(path, place, before=planted.kill_in_save(source.randint(1, 3), source.choice(planted.STAGES)))
+        child = start_fit(config, cwd, inject=injection.kill_in_save(rng.randint(1, 3), rng.choice(injection.STAGES)))
     else:
-        child = fit(path, place)
-        time.sleep(source.uniform(0.1, seconds))
-        child.send(signal.SIGKILL)
+        child = start_fit(config, cwd)
+        time.sleep(rng.uniform(0.1, seconds))
+        child.send_signal(signal.SIGKILL)
     if child.wait() not in (-signal.SIGKILL, 0):
-        raise RuntimeError(f"the run ended otherwise: {child.said()[-800:]}")
+        raise RuntimeError(f"The run failed before it was killed: {child.read_log()[-800:]}")
 
 
-def in_saves(home: Path, count: int, source: random.Random, tell: Callable[[str, int, int], None]) -> Iterator[Row]:
-    """Kills during a save, at every stage of it, and looks whether a whole checkpoint is found."""
-    path = config(home, SETTINGS[0])
-    for stage in planted.STAGES:
-        held, made = 0, count // len(planted.STAGES)
-        for number in range(made):
-            tell(f"kills in saves, {stage}", number, made)
-            place = home / "saves" / str(number)
-            before = planted.kill_in_save(source.randint(2, 6), stage)
-            killed = fit(path, place, "--checkpoint_every", "2", before=before).wait()
-            held += killed == -signal.SIGKILL and checkpoint_files.find_newest_whole(run_of(place)) is not None
-            shutil.rmtree(place)
-        yield f"kill -9 during a save, {stage}: a whole checkpoint is found", held, made
+def check_saves(folder: Path, count: int, rng: random.Random, progress: Progress) -> Iterator[Result]:
+    """Kills runs at every stage of a save and checks that each still has a complete checkpoint."""
+    config = write_config(folder, SETTINGS[0])
+    for stage in injection.STAGES:
+        held, total = 0, count // len(injection.STAGES)
+        for number in range(total):
+            progress(f"kills during saves, {stage}", number, total)
+            cwd = folder / "saves" / str(number)
+            inject = injection.kill_in_save(rng.randint(2, 6), stage)
+            status = start_fit(config, cwd, "--checkpoint_every", "2", inject=inject).wait()
+            checkpoint = checkpoint_files.find_newest_whole(get_run_folder(cwd))
+            held += status == -signal.SIGKILL and checkpoint is not None
+            shutil.rmtree(cwd)
+        yield f"kill -9 during a save, {stage}: a complete checkpoint is found", held, total

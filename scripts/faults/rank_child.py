@@ -1,4 +1,4 @@
-"""One of the processes that train together: writes down the losses, the first gradient and the last weights.
+"""One rank of a fit on several processes; saves the losses, the first gradient and the final weights.
 
 torchrun --nproc_per_node 2 scripts/faults/rank_child.py CONFIG OPTIMIZER STRATEGY STEPS OUTPUT
 """
@@ -8,20 +8,22 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
 import yaml
 from torch import Tensor
+from torch.distributed.distributed_c10d import _get_default_store
+from torch.distributed.elastic.utils.store import barrier
 from torch.distributed.tensor import DTensor
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.module import DialogueLM
 
 
-class Written(L.Callback):
-    """Losses over all ranks, the first gradient as the optimizer sees it."""
+class Recorder(L.Callback):
+    """Records the loss of each step, summed over all ranks, and the first gradient, as the optimizer receives it."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -33,11 +35,12 @@ class Written(L.Callback):
             torch.distributed.all_reduce(loss)
         self.losses.append(float(loss))
         if not self.gradient:
-            self.gradient = {name: whole(weight.grad).clone() for name, weight in pl_module.named_parameters()}
+            weights = pl_module.named_parameters()
+            self.gradient = {name: gather_tensor(weight.grad).clone() for name, weight in weights}
 
 
-class Descent(DialogueLM):
-    """The same with plain gradient descent, which does not turn rounding into full steps as Adam does."""
+class SGDModule(DialogueLM):
+    """Trains with plain gradient descent, which does not amplify rounding errors as Adam does."""
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -46,16 +49,30 @@ class Descent(DialogueLM):
         pass
 
 
-def whole(tensor: Any) -> Tensor:
-    """A tensor of which each rank has a share; every rank must ask."""
+def gather_tensor(tensor: Any) -> Tensor:
+    """Returns the full tensor of which each rank holds a shard; all ranks must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def exit_together(ranks: int) -> NoReturn:
+    """Ends the process once all ranks have got here, without shutting down the interpreter.
+
+    Caches of torch keep the device mesh of a sharded network alive, and with it the process groups. Their Gloo threads
+    survive `destroy_process_group` and can abort the process (SIGABRT) while the interpreter shuts down. A rank that
+    fails does not get here: torchrun reports it and stops the others.
+    """
+    barrier(_get_default_store(), ranks, "finished")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def main(config: str, optimizer: str, strategy: str, steps: str, output: str) -> None:
+    """Fits a network without dropout and lets rank 0 save the results."""
     torch.set_num_threads(1)
     settings, ranks = yaml.safe_load(Path(config).read_text()), int(os.environ.get("WORLD_SIZE", 1))
     L.seed_everything(42)
-    written = Written()
+    recorder = Recorder()
     trainer = L.Trainer(
         accelerator="cpu",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
@@ -68,17 +85,16 @@ def main(config: str, optimizer: str, strategy: str, steps: str, output: str) ->
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[written],
+        callbacks=[recorder],
     )
     network = {**settings["model"]["from_scratch"], "resid_pdrop": 0.0, "embd_pdrop": 0.0}
-    model = (Descent if optimizer == "sgd" else DialogueLM)(**{**settings["model"], "from_scratch": network})
-    trainer.fit(model, DialogueDataModule(**{**settings["data"], "tokens_per_step": 600}))
-    weights = {name: whole(weight.detach()) for name, weight in model.named_parameters()}
+    module = (SGDModule if optimizer == "sgd" else DialogueLM)(**{**settings["model"], "from_scratch": network})
+    trainer.fit(module, DialogueDataModule(**{**settings["data"], "tokens_per_step": 600}))
+    weights = {name: gather_tensor(weight.detach()) for name, weight in module.named_parameters()}
     if trainer.is_global_zero:
-        torch.save({"losses": written.losses, "gradient": written.gradient, "weights": weights}, output)
+        torch.save({"losses": recorder.losses, "gradient": recorder.gradient, "weights": weights}, output)
     if ranks > 1:
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+        exit_together(ranks)
 
 
 if __name__ == "__main__":
