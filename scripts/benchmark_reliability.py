@@ -26,7 +26,7 @@ from lightning_med.cli.arguments import Parser
 from lightning_med.cli.shipped_configs import shipped_folder
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.callbacks.checkpoints import Checkpoints
-from lightning_med.training.callbacks.signals import SaveOnSignal
+from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.console import say, show_progress, silence_warnings
 from lightning_med.utils.errors import InputError

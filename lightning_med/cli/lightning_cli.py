@@ -27,7 +27,7 @@ from lightning_med.training.callbacks.hparams import HyperParameters
 from lightning_med.training.callbacks.predictions import PredictionWriter
 from lightning_med.training.callbacks.progress import ProgressBar
 from lightning_med.training.callbacks.save_config import SaveConfig
-from lightning_med.training.callbacks.signals import SaveOnSignal
+from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers

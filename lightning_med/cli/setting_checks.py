@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.cli.results import find_output
-from lightning_med.data.batching.step_size import check_accumulation
+from lightning_med.data.batching.tokens_per_step import check_accumulation
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
 

@@ -16,7 +16,7 @@ from lightning_med.data.batching.epoch_planner import EpochPlanner
 from lightning_med.data.batching.loaders import LoaderFactory, measure_rows
 from lightning_med.data.batching.resume_position import restore_position
 from lightning_med.data.batching.seen_rows import SeenRows
-from lightning_med.data.batching.step_size import StepSize
+from lightning_med.data.batching.tokens_per_step import StepSize
 from lightning_med.data.cleaning.cleaner import resolve_rules
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.preparation.recipe import Recipe

@@ -14,7 +14,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning_med.checkpoints import digests, writing
 from lightning_med.training import module
 from lightning_med.training.callbacks.checkpoints import Checkpoints
-from lightning_med.training.callbacks.signals import SaveOnSignal
+from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 
 STAGES = ("half written", "written", "digest written", "renamed", "linked")  # of a save, in order
 

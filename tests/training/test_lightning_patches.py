@@ -11,7 +11,7 @@ import pytest
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from lightning_med.training.callbacks.checkpoints import Checkpoints
-from lightning_med.training.callbacks.signals import SaveOnSignal
+from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.lightning_patches import PRIVATE_NAMES, call_between_batches, stop_between_batches
 from tests import tiny
 

@@ -11,7 +11,7 @@ from lightning_med.data.batching.batch_plan import (
     repeat_by_weight,
     shuffle_rows,
 )
-from lightning_med.data.batching.step_size import StepSize
+from lightning_med.data.batching.tokens_per_step import StepSize
 from lightning_med.utils.errors import InputError
 
 _KEPT = 2  # plans: the first epoch's, which tells the length of a fit, and the current one's

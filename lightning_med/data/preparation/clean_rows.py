@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lightning_med.data.preparation.cache.folder import refuse_damaged
+from lightning_med.data.preparation.cache.cache_folder import refuse_damaged
 from lightning_med.data.preparation.clean_chunk import TEXTS
 from lightning_med.data.splits.row_groups import Groups
 

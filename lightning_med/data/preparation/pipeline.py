@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.data.preparation.cache.folder import find_or_make, make_cache_root, refuse_damaged
+from lightning_med.data.preparation.cache.cache_folder import find_or_make, make_cache_root, refuse_damaged
 from lightning_med.data.preparation.cache.keys import make_rows_key, make_tokens_key
 from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.clean_pass import clean_rows

@@ -24,7 +24,7 @@ from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.predictions import PredictionWriter
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
-from lightning_med.training.callbacks.signals import Interrupted, SaveOnSignal
+from lightning_med.training.callbacks.save_on_signal import Interrupted, SaveOnSignal
 from lightning_med.utils.errors import RunError
 from tests import tiny
 
