@@ -1,10 +1,11 @@
-"""What reliability costs: steps a second with all of it on, against the same fit without, in interleaved pairs.
+"""Benchmarks the cost of reliability: steps per second with all of its features and without them.
 
     python scripts/benchmark_reliability.py [--pairs 10] [--steps 24]
 
-The model is the quickstart's, small enough that what a step costs beside its arithmetic shows; larger ones hide more of
-it. "On" is what the command does: checkpoints in the background, one of them in each measured stretch, signals, the
-random stream set anew and the numbers looked at in every step. "Without" is Lightning's trainer with none of these.
+Fits with and without the features alternate. The network is that of the quickstart: it is so small that work beside
+its arithmetic shows; with a larger one the cost is lower. With the features, a fit writes checkpoints in the
+background, one of them while it is timed, handles signals, reseeds the random stream for every batch, and checks every
+loss and gradient. Without them, it is a fit of Lightning's trainer that does none of this.
 """
 
 from __future__ import annotations
@@ -33,38 +34,45 @@ from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 from lightning_med.utils.precision import choose_precision
 
-_WARM = 4  # steps before the clock starts
+_WARM_UP = 4  # untimed steps at the start of a fit
 
 
-class Plain(DialogueLM):
-    """Neither random numbers set anew nor numbers looked at."""
+class UncheckedLM(DialogueLM):
+    """Neither reseeds the random stream nor checks losses and gradients."""
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         pass
 
     def configure_optimizers(self) -> Any:
-        nothing: Any = lambda *args: None  # noqa: E731
-        self.loss_monitor.add_batch, self.loss_monitor.check_step = nothing, nothing  # type: ignore[method-assign]
+        skip: Any = lambda *args: None  # noqa: E731
+        self.loss_monitor.add_batch, self.loss_monitor.check_step = skip, skip  # type: ignore[method-assign]
         return super().configure_optimizers()
 
 
 class Clock(L.Callback):
-    """Seconds from the warm step to the last."""
+    """Times the steps after the warm-up."""
 
     def __init__(self) -> None:
-        self.begun = self.seconds = 0.0
+        self.start = self.seconds = 0.0
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        if trainer.global_step == _WARM:
-            self.begun = time.perf_counter()
-        self.seconds = time.perf_counter() - self.begun
+        if trainer.global_step == _WARM_UP:
+            self.start = time.perf_counter()
+        self.seconds = time.perf_counter() - self.start
 
 
-def measured(settings: dict[str, Any], place: Path, steps: int, reliable: bool) -> float:
-    """Steps a second of one fit."""
+def measure_speed(settings: dict[str, Any], folder: Path, steps: int, reliable: bool) -> float:
+    """Returns the steps per second of one fit.
+
+    Args:
+        settings: Content of a config file.
+        folder: Folder of the run and of its cache.
+        steps: Steps of the fit, with the warm-up.
+        reliable: Whether the features are on.
+    """
     clock = Clock()
-    # Saves in the middle of the measured stretch; the last step's comes after the clock.
-    more: list[Any] = [Checkpoints(every_n_train_steps=(steps + _WARM) // 2), SaveOnSignal()] if reliable else []
+    # One save halfway through the timed steps; that of the last step comes after the clock has stopped.
+    features: list[Any] = [Checkpoints(every_n_train_steps=(steps + _WARM_UP) // 2), SaveOnSignal()] if reliable else []
     L.seed_everything(42)
     trainer = L.Trainer(
         accelerator="cpu",
@@ -77,50 +85,50 @@ def measured(settings: dict[str, Any], place: Path, steps: int, reliable: bool) 
         enable_checkpointing=reliable,
         enable_progress_bar=False,
         enable_model_summary=False,
-        default_root_dir=place,
-        callbacks=[*more, clock],
+        default_root_dir=folder,
+        callbacks=[*features, clock],
         plugins=[AtomicCheckpointIO()] if reliable else None,
     )
-    model = (DialogueLM if reliable else Plain)(**settings["model"])
-    trainer.fit(model, DialogueDataModule(**settings["data"], cache_dir=str(place / "cache")))
-    return (steps - _WARM) / clock.seconds
+    module = (DialogueLM if reliable else UncheckedLM)(**settings["model"])
+    trainer.fit(module, DialogueDataModule(**settings["data"], cache_dir=str(folder / "cache")))
+    return (steps - _WARM_UP) / clock.seconds
 
 
 def main(argv: list[str]) -> int:
-    """Returns the exit status: 1 where the median ratio is below 0.98."""
-    parser = Parser("benchmark_reliability", "What reliability costs.")
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=24, help="of each fit, the first four unmeasured")
-    parser.add_argument("--keep", type=Path, help="a file for the result, for the page on reliability")
+    """Runs the command and returns its exit status: 1 if the median ratio is below 0.98, 2 for wrong input."""
+    parser = Parser("benchmark_reliability", "Benchmark the cost of reliability.")
+    parser.add_argument("--pairs", type=int, default=10, help="fits with and without the features (default: 10)")
+    parser.add_argument("--steps", type=int, default=24, help="steps of each fit, the first 4 untimed (default: 24)")
+    parser.add_argument("--keep", type=Path, help="file for the result, for the page on reliability")
     try:
-        given: argparse.Namespace = parser.parse_args(argv)
+        options: argparse.Namespace = parser.parse_args(argv)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     silence_warnings()
     settings = yaml.safe_load((shipped_folder() / "quickstart.yaml").read_text(encoding="utf-8"))
     ratios = []
-    with tempfile.TemporaryDirectory() as name, show_progress("Pairs") as tell:
-        measured(settings, Path(name), _WARM + 2, True)  # makes the data, warms the libraries
-        for pair in range(given.pairs):
-            tell("fits", pair, given.pairs)
+    with tempfile.TemporaryDirectory() as name, show_progress("Pairs") as progress:
+        measure_speed(settings, Path(name), _WARM_UP + 2, True)  # prepares the data and warms up the libraries
+        for pair in range(options.pairs):
+            progress("fits", pair, options.pairs)
             order = (True, False) if pair % 2 else (False, True)
-            pace = {reliable: measured(settings, Path(name), given.steps, reliable) for reliable in order}
-            ratios.append(pace[True] / pace[False])
-            say(f"pair {pair}: {pace[True]:.2f} steps/s on, {pace[False]:.2f} without, ratio {ratios[-1]:.3f}")
-    low, high = interval(ratios)
+            speed = {reliable: measure_speed(settings, Path(name), options.steps, reliable) for reliable in order}
+            ratios.append(speed[True] / speed[False])
+            say(f"pair {pair}: {speed[True]:.2f} steps/s on, {speed[False]:.2f} without, ratio {ratios[-1]:.3f}")
+    low, high = estimate_interval(ratios)
     median = statistics.median(ratios)
-    found = f"median ratio {median:.3f} of {given.pairs} interleaved pairs, 95 % interval {low:.3f} to {high:.3f}"
-    say(found)
-    if given.keep:
-        write_text(given.keep, found + "\n")
+    result = f"median ratio {median:.3f} of {options.pairs} interleaved pairs, 95 % interval {low:.3f} to {high:.3f}"
+    say(result)
+    if options.keep:
+        write_text(options.keep, result + "\n")
     return int(median < 0.98)
 
 
-def interval(values: list[float], draws: int = 10_000) -> tuple[float, float]:
-    """Of the median, by the percentile bootstrap (Efron, 1979)."""
-    drawn = np.random.default_rng(0).choice(values, (draws, len(values)))
-    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+def estimate_interval(values: list[float], draws: int = 10_000) -> tuple[float, float]:
+    """Returns a 95 % interval of the median, by the percentile bootstrap (Efron, 1979)."""
+    samples = np.random.default_rng(0).choice(values, (draws, len(values)))
+    low, high = np.percentile(np.median(samples, axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -1,20 +1,21 @@
-"""Training, measured: ours beside the usual ways, in one run.
+"""Benchmarks training: this package and the usual alternatives, in one run.
 
     python scripts/benchmark_training.py --data FILE --tokenizer GPT2_FOLDER --json figures.json
 
 `notebook`  Hugging Face's Trainer, every row padded to `--length`, loss on all tokens
-`trainer`   the same padded to the longest of a batch, like lengths together, loss on the answer
+`trainer`   the same padded to the longest row of a batch, grouped by length, loss on the answer
 `trl`       TRL's SFTTrainer in its fastest setting that trains the same loss on this machine
-`loop`      a plain PyTorch loop in nanoGPT's manner: packed blocks, attention across consultations
+`loop`      a plain PyTorch loop in the manner of nanoGPT: packed blocks, attention across consultations
 `ours`      what `lightning-med fit` runs
 
-All train a GPT-2 of distilgpt2's shape from the same random weights on the same ids of each row, in one precision, with
-one AdamW and one course of its rate, dropout 0.1 but on attention, and about as many consultations an update. Each runs
-in a process of its own and is timed inside it after two updates; rounds are interleaved and medians told. Useful tokens
-are those of questions and answers: no prompt, no padding. Utilisation is the arithmetic that the loss on the answers
-needs (lightning_med.model.arithmetic), by one definition for all, over time and the peak measured in the same run. The
-final loss is that of held-back answers. Memory is PSS, on a GPU what torch allocated. Without `--data` the corpus is
-synthetic (scripts/make_corpus.py). The libraries: `pip install -e '.[bench]'`.
+All contenders train a GPT-2 of distilgpt2's shape from the same random weights on the same token ids, with the same
+precision, AdamW and learning-rate schedule, dropout 0.1 except on attention, and about as many consultations an update.
+Each runs in a process of its own that times itself after two updates. Rounds of all contenders follow one another, and
+the figures are medians. Useful tokens are those of questions and answers, without prompt and padding. The utilisation
+is the number of operations that the loss on the answers needs (lightning_med.training.flops), the same for all
+contenders, divided by the time and by the peak measured in the same run. The final loss is that of held-back answers.
+Memory is PSS, on a GPU what torch allocated. Without `--data` the corpus is synthetic (scripts/make_corpus.py). Needs
+`pip install -e '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from statistics import median
 from typing import Any
 
 from measurement import describe_machine, run_measured, write_corpus
-from training.picture import draw
-from training.setting import Clock, Setting, held_back_loss
+from training.clock import Clock
+from training.padding import compute_held_back_loss
+from training.picture import draw_chart
+from training.settings import Settings
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT
@@ -40,7 +43,7 @@ from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text
 
-CONTENDERS = {  # where each is, and the libraries it needs
+CONTENDERS = {  # the module with its function `train_NAME`, and the libraries that it needs
     "notebook": ("training.trainers", ("accelerate",)),
     "trainer": ("training.trainers", ("accelerate",)),
     "trl": ("training.trainers", ("accelerate", "trl")),
@@ -48,106 +51,112 @@ CONTENDERS = {  # where each is, and the libraries it needs
     "ours": ("training.loops", ()),
 }
 _PACKAGES = ("torch", "transformers", "lightning", "accelerate", "trl")
-_PEAK = "peak"
+_PEAK = "peak"  # in the place of a contender: measures the machine
 
 
-def one(name: str, folder: Path) -> dict[str, Any]:
-    """Runs one contender, or measures the machine's peak, in this process."""
-    setting = Setting.load(folder)
+def run_contender(name: str, folder: Path) -> dict[str, Any]:
+    """Runs one contender in this process and returns its figures; for `peak`, measures the machine instead."""
+    settings = Settings.load(folder)
     if name == _PEAK:
-        gpu = setting.device.type == "cuda"
-        return {"flops": measure_gemm_peak(setting.network(), setting.device, setting.dtype), "gpu": gpu and _gpu()}
-    clock = Clock(setting)
-    trained, way = getattr(import_module(CONTENDERS[name][0]), name)(setting, clock)
-    network = setting.network()
+        flops = measure_gemm_peak(settings.load_network(), settings.device, settings.dtype)
+        return {"flops": flops, "gpu": settings.device.type == "cuda" and _get_gpu_name()}
+    clock = Clock(settings)
+    train = getattr(import_module(CONTENDERS[name][0]), f"train_{name}")
+    trained, description = train(settings, clock)
+    network = settings.load_network()
     network.load_state_dict(trained.state_dict())
-    share, held_back = clock.share, setting.rows("test")
+    work = clock.work
     return {
-        "way": way,
+        "way": description,
         "seconds": clock.seconds,
-        "rows": share.rows,
-        "useful_tokens": share.useful,
-        "useful_tokens_per_second": share.useful / clock.seconds,
-        "operations": FlopCount.of(network).step(share.tokens, share.squares, share.answers),
-        "final_loss": held_back_loss(network, held_back, setting.device),
+        "rows": work.rows,
+        "useful_tokens": work.useful,
+        "useful_tokens_per_second": work.useful / clock.seconds,
+        "operations": FlopCount.of(network).step(work.tokens, work.squares, work.answers),
+        "final_loss": compute_held_back_loss(network, settings.load_rows("test"), settings.device),
         "gpu_memory_bytes": clock.memory,
         "watched_until": clock.ended_at,
-        "ids": setting.rows().digest,
+        "ids": settings.load_rows().digest,
     }
 
 
-def _gpu() -> str:
+def _get_gpu_name() -> str:
     import torch
 
     return torch.cuda.get_device_name()
 
 
-def race(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Prepares the rows, runs all contenders and returns the figures by name."""
-    with show_progress("Training") as tell:
-        data, given.rows = write_corpus(given.data, given.rows, given.tokenizer, folder, tell)
-        tell("preparing the rows", 0, 0)
-        shape = {"layers": given.layers, "width": given.width, "heads": given.heads}
-        prompt = SYSTEM_PROMPT if given.prompt else ""
-        setting = Setting(str(folder), data, given.tokenizer, given.updates, given.batch, given.length, prompt, **shape)
-        setting.save()
-        setting.prepare()
-        rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in [_PEAK, *given.only]}
-        total = len(rounds) * given.repetitions
+def run_benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Prepares the rows, runs all contenders in turn, and returns the figures by name."""
+    with show_progress("Training") as progress:
+        data, options.rows = write_corpus(options.data, options.rows, options.tokenizer, folder, progress)
+        progress("preparing the rows", 0, 0)
+        shape = {name: getattr(options, name) for name in ("layers", "width", "heads")}
+        settings = Settings(
+            str(folder),
+            data,
+            options.tokenizer,
+            options.updates,
+            options.batch,
+            options.length,
+            SYSTEM_PROMPT if options.prompt else "",
+            **shape,
+        )
+        settings.save()
+        settings.prepare()
+        rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in [_PEAK, *options.only]}
+        total = len(rounds) * options.repetitions
         for number in range(total):
             turn, place = divmod(number, len(rounds))
-            # The peak is measured first in each round, where nothing else runs; the others take turns to begin.
-            start = turn % len(given.only)
-            name = [_PEAK, *given.only[start:], *given.only[:start]][place]
-            tell(f"round {turn + 1}, {name}", number, total)
-            found, memory = run_measured(name, [__file__, "--contender", name, "--folder", folder])
-            rounds[name].append({**found, "memory_bytes": memory})
-    peak = max(float(found["flops"]) for found in rounds[_PEAK])
+            # The peak comes first in each round; the contender that follows it changes from round to round.
+            start = turn % len(options.only)
+            name = [_PEAK, *options.only[start:], *options.only[:start]][place]
+            progress(f"round {turn + 1}, {name}", number, total)
+            result, memory = run_measured(name, [__file__, "--contender", name, "--folder", folder])
+            rounds[name].append({**result, "memory_bytes": memory})
+    peak = max(float(result["flops"]) for result in rounds[_PEAK])
     gpu = {"gpu": rounds[_PEAK][0]["gpu"]} if rounds[_PEAK][0]["gpu"] else {}
     return {
         "machine": {**describe_machine(_PACKAGES), **gpu},
-        "rows": given.rows,
-        "synthetic": given.data is None,
-        "updates": given.updates,
-        "repetitions": given.repetitions,
-        "consultations_an_update": given.batch,
-        "length": given.length,
-        "system_prompt": given.prompt,
+        "rows": options.rows,
+        "synthetic": options.data is None,
+        "updates": options.updates,
+        "repetitions": options.repetitions,
+        "consultations_an_update": options.batch,
+        "length": options.length,
+        "system_prompt": options.prompt,
         "shape": shape,
-        "precision": "bf16" if setting.bf16 else "fp32",
+        "precision": "bf16" if settings.bf16 else "fp32",
         "gemm_peak_flops": peak,
-        **{name: figures(rounds[name], peak) for name in given.only},
+        **{name: summarize_rounds(rounds[name], peak) for name in options.only},
     }
 
 
-def figures(rounds: list[dict[str, Any]], peak: float) -> dict[str, Any]:
-    """Medians over a contender's rounds."""
-
-    def middle(values: list[float]) -> float:
-        return float(median(values))
-
+def summarize_rounds(rounds: list[dict[str, Any]], peak: float) -> dict[str, Any]:
+    """Returns the medians over the rounds of one contender, and the rounds themselves."""
+    memory = [result["gpu_memory_bytes"] or result["memory_bytes"] for result in rounds]
     return {
-        "useful_tokens_per_second": middle([found["useful_tokens_per_second"] for found in rounds]),
-        "peak_memory_bytes": int(middle([found["gpu_memory_bytes"] or found["memory_bytes"] for found in rounds])),
-        "final_loss": middle([found["final_loss"] for found in rounds]),
-        "utilisation": middle([found["operations"] / found["seconds"] / peak for found in rounds]),
+        "useful_tokens_per_second": float(median(result["useful_tokens_per_second"] for result in rounds)),
+        "peak_memory_bytes": int(median(memory)),
+        "final_loss": float(median(result["final_loss"] for result in rounds)),
+        "utilisation": float(median(result["operations"] / result["seconds"] / peak for result in rounds)),
         "way": rounds[0]["way"],
         "ids": rounds[0]["ids"],
         "rounds": rounds,
     }
 
 
-def table(found: dict[str, Any]) -> str:
-    """The figures in Markdown."""
+def format_table(results: dict[str, Any]) -> str:
+    """Returns the figures as a Markdown table."""
     lines = [
         "| contender | useful tokens a second | ours is faster by | utilisation | peak memory | final loss |",
         "|---|---|---|---|---|---|",
     ]
-    ours = found.get("ours")
+    ours = results.get("ours")
     for name in CONTENDERS:
-        if name not in found:
+        if name not in results:
             continue
-        row = found[name]
+        row = results[name]
         ratio = f"{ours['useful_tokens_per_second'] / row['useful_tokens_per_second']:.2f}" if ours else "–"
         lines.append(
             f"| {name} | {row['useful_tokens_per_second']:,.0f} | {ratio} | {row['utilisation']:.1%}"
@@ -156,8 +165,8 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _checked(argv: list[str]) -> argparse.Namespace:
-    parser = Parser("benchmark_training", "Measure training, beside the usual ways.")
+def _parse_arguments(argv: list[str]) -> argparse.Namespace:
+    parser = Parser("benchmark_training", "Benchmark training, beside the usual alternatives.")
     parser.add_argument("--rows", type=int, default=600, help="rows of the corpus (default: 600)")
     parser.add_argument(
         "--data", metavar="FILE", help="a CSV with columns input and output; default: a synthetic corpus"
@@ -166,70 +175,80 @@ def _checked(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--updates", type=int, default=16, help="optimizer steps that are timed (default: 16)")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--batch", type=int, default=16, help="consultations an update, about (default: 16)")
-    parser.add_argument("--length", type=int, default=512, help="tokens a consultation may have (default: 512)")
-    parser.add_argument("--layers", type=int, default=6, help="of the GPT-2 (default: 6)")
-    parser.add_argument("--width", type=int, default=768, help="of the GPT-2 (default: 768)")
-    parser.add_argument("--heads", type=int, default=12, help="of the GPT-2 (default: 12)")
+    parser.add_argument("--length", type=int, default=512, help="tokens of a consultation at most (default: 512)")
+    parser.add_argument("--layers", type=int, default=6, help="layers of the network (default: 6)")
+    parser.add_argument("--width", type=int, default=768, help="width of the network (default: 768)")
+    parser.add_argument("--heads", type=int, default=12, help="attention heads of the network (default: 12)")
     parser.add_argument("--prompt", action="store_true", help="with the system prompt before every consultation")
     parser.add_argument("--only", metavar="NAMES", help=f"some of {','.join(CONTENDERS)}; default: all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="where a picture of them goes, for instance a PNG")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="file for a chart of them, for instance a PNG")
     parser.add_argument("--contender", choices=(_PEAK, *CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args(argv)
-    if given.contender:
-        return given
+    options = parser.parse_args(argv)
+    if not options.contender:
+        _check_options(options)
+    return options
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Checks the options and turns `--only` into a list of names.
+
+    Raises:
+        InputError: An option is wrong or missing, or a library is not installed.
+    """
     for name in ("tokenizer", "json"):
-        if getattr(given, name) is None:
+        if getattr(options, name) is None:
             raise InputError(
                 f"benchmark_training: --{name} is missing.", "benchmark_training --help shows the options."
             )
-    for option in ("data", "tokenizer"):
-        path = getattr(given, option)
+    for name in ("data", "tokenizer"):
+        path = getattr(options, name)
         if path and not Path(path).exists():
-            raise InputError(f"--{option} {path} is not there.")
-    least = {"rows": 10, "updates": 1, "repetitions": 1, "batch": 1, "length": 64, "layers": 1, "width": 1, "heads": 1}
-    for name, bound in least.items():
-        check_range(f"--{name}", getattr(given, name), bound)
-    if given.width % given.heads:
-        raise InputError(f"--width {given.width} is no multiple of --heads {given.heads}.")
-    given.only = given.only.split(",") if given.only else list(CONTENDERS)
-    for name in given.only:
+            raise InputError(f"--{name} {path} does not exist.")
+    bounds = {"rows": 10, "updates": 1, "repetitions": 1, "batch": 1, "length": 64, "layers": 1, "width": 1, "heads": 1}
+    for name, bound in bounds.items():
+        check_range(f"--{name}", getattr(options, name), bound)
+    if options.width % options.heads:
+        raise InputError(f"--width {options.width} is no multiple of --heads {options.heads}.")
+    options.only = options.only.split(",") if options.only else list(CONTENDERS)
+    for name in options.only:
         if name not in CONTENDERS:
             raise InputError(f"--only {name}: there is no such contender.", f"There are {', '.join(CONTENDERS)}.")
-    needed = {library for name in given.only for library in CONTENDERS[name][1]} | {"psutil"}
-    if given.picture:
+    needed = {library for name in options.only for library in CONTENDERS[name][1]} | {"psutil"}
+    if options.picture:
         needed.add("matplotlib")
     missing = sorted(library for library in needed if find_spec(library) is None)
     if missing:
         raise InputError(
             f"Not installed: {', '.join(missing)}.", "pip install -e '.[bench]', or leave contenders out with --only."
         )
-    return given
 
 
 def main(argv: list[str]) -> int:
-    """Returns the exit status."""
+    """Runs the command and returns its exit status: 2 for wrong input."""
     try:
-        given = _checked(argv)
-        if given.contender:
-            print(json.dumps(one(given.contender, given.folder)))
+        options = _parse_arguments(argv)
+        if options.contender:
+            print(json.dumps(run_contender(options.contender, options.folder)))
             return 0
         with tempfile.TemporaryDirectory() as folder:
-            found = race(given, Path(folder))
-        write_text(given.json, json.dumps(found, indent=2) + "\n")
-        if given.picture:
-            draw(found, [name for name in CONTENDERS if name in found], given.picture)
+            results = run_benchmark(options, Path(folder))
+        write_text(options.json, json.dumps(results, indent=2) + "\n")
+        if options.picture:
+            draw_chart(results, [name for name in CONTENDERS if name in results], options.picture)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    what = f"{given.rows:,} {'synthetic ' if given.data is None else ''}rows, {given.updates} updates of {given.batch}"
-    prompt = "with" if given.prompt else "without"
-    peak = found["gemm_peak_flops"] / 1e9
-    print(f"{what}, {prompt} a system prompt; {found['precision']}, peak {peak:,.0f} GFLOP/s")
-    print(f"{json.dumps(found['machine'])}\n")
-    print(table(found))
-    print(f"\nfigures: {given.json}")
+    kind = "synthetic " if options.data is None else ""
+    prompt = "with" if options.prompt else "without"
+    peak = results["gemm_peak_flops"] / 1e9
+    print(
+        f"{options.rows:,} {kind}rows, {options.updates} updates of {options.batch}, {prompt} a system prompt; ", end=""
+    )
+    print(f"{results['precision']}, peak {peak:,.0f} GFLOP/s\n{json.dumps(results['machine'])}\n")
+    print(format_table(results))
+    print(f"\nfigures: {options.json}")
     return 0
 
 

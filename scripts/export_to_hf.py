@@ -1,4 +1,4 @@
-"""Turns a checkpoint into a Hugging Face folder; the same as `lightning-med export`.
+"""Exports a checkpoint to a Hugging Face folder, as `lightning-med export` does.
 
 python scripts/export_to_hf.py --checkpoint RUN/checkpoints/last.ckpt --output RUN/export
 """

@@ -1,4 +1,4 @@
-"""The whole way on the embedded, synthetic consultations: fit, test, export, answer. Needs no network.
+"""Fits, tests and exports a network on the embedded synthetic consultations, and answers a question. Works offline.
 
 python scripts/quickstart.py
 """
@@ -21,17 +21,17 @@ QUESTION = (
 )
 
 
-def quickstart() -> int:
-    """Runs the verbs one after another and prints what came of it; returns the exit status."""
+def run_quickstart() -> int:
+    """Runs the commands one after another, prints the perplexities and an answer, and returns the exit status."""
     if status := main(["fit", "--config", "configs/quickstart.yaml"]):
         return status
     run = list_versions(Path("lightning_logs/quickstart"))[-1]
     best = next((run / "checkpoints").glob("best*.ckpt"))
-    for verb in (
+    for argv in (
         ["test", "--ckpt_path", str(best)],
         ["export", "--checkpoint", str(best), "--output", str(run / "export")],
     ):
-        if status := main(verb):
+        if status := main(argv):
             return status
     results = json.loads((run / "test.json").read_text(encoding="utf-8"))
     answer = Responder.from_pretrained(run / "export").respond(QUESTION)
@@ -47,4 +47,4 @@ def quickstart() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(quickstart())
+    sys.exit(run_quickstart())

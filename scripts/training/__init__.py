@@ -1,1 +1,1 @@
-"""The contenders of benchmark_training, and what all of them are given."""
+"""The contenders of benchmark_training, and what they share."""

@@ -1,4 +1,4 @@
-"""Contenders without another library's trainer: a plain loop in nanoGPT's manner, and ours."""
+"""Contenders without another library's trainer: a plain loop in the manner of nanoGPT, and this package."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from training.rows import IGNORED, Rows, Share
-from training.setting import CLIP, Clock, Setting
+from training.clock import Clock
+from training.rows import IGNORED, Rows, Work
+from training.settings import CLIP, Settings
 
 
-def loop(setting: Setting, clock: Clock) -> tuple[PreTrainedModel, str]:
-    """Blocks cut from all rows laid end to end; attention runs across them, logits are made for every place."""
-    rows, device = setting.rows(), setting.device
-    count = max(round(float(rows.lengths.mean()) * setting.batch / setting.length), 1)
-    network = setting.network().to(device).train()  # type: ignore[arg-type]
-    optimizer, schedule = setting.optimizer(network)
-    # As nanoGPT: compiled on a GPU, not on a processor.
+def train_loop(settings: Settings, clock: Clock) -> tuple[PreTrainedModel, str]:
+    """Trains on blocks cut from the concatenated rows: attention crosses rows, and all tokens get logits.
+
+    Returns:
+        The trained network, and a description of the batches.
+    """
+    rows, device = settings.load_rows(), settings.device
+    count = max(round(float(rows.lengths.mean()) * settings.batch / settings.length), 1)
+    network = settings.load_network().to(device).train()  # type: ignore[arg-type]
+    optimizer, schedule = settings.make_optimizer(network)
+    # As in nanoGPT: compiled on a GPU, not on a CPU.
     forward: Any = torch.compile(network) if device.type == "cuda" else network
-    precision = torch.autocast(device.type, dtype=setting.dtype) if setting.bf16 else nullcontext()
-    batches = _blocks(rows, count, min(setting.length, (len(rows.ids) - 1) // count), setting.seed)
-    for _ in range(setting.total):
-        ids, targets, share = next(batches)
-        ids, targets = (_moved(tensor, device) for tensor in (ids, targets))
+    precision = torch.autocast(device.type, dtype=settings.dtype) if settings.bf16 else nullcontext()
+    batches = _make_blocks(rows, count, min(settings.length, (len(rows.ids) - 1) // count), settings.seed)
+    for _ in range(settings.total):
+        ids, targets, work = next(batches)
+        ids, targets = (_move_tensor(tensor, device) for tensor in (ids, targets))
         with precision:
             logits = forward(input_ids=ids, use_cache=False).logits
             loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
@@ -37,30 +42,30 @@ def loop(setting: Setting, clock: Clock) -> tuple[PreTrainedModel, str]:
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        clock.tick(share)
-    return network, f"{count} packed blocks of {setting.length}"
+        clock.count_update(work)
+    return network, f"{count} packed blocks of {settings.length}"
 
 
-def _blocks(rows: Rows, count: int, size: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, Share]]:
-    """Batches `[count, size]` without end: ids, the targets one place on, and what is learned there."""
+def _make_blocks(rows: Rows, count: int, size: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, Work]]:
+    """Yields endless batches: token ids and the next token of each, both `[count, size]`, and the work."""
     random = np.random.default_rng(seed)
     while True:
         spans = [np.arange(rows.starts[row], rows.starts[row + 1]) for row in random.permutation(len(rows))]
         tokens = np.concatenate(spans)
         for start in range(0, len(tokens) - count * size, count * size):
-            seen = tokens[start : start + count * size]
-            after = tokens[start + 1 : start + count * size + 1]
+            inputs = tokens[start : start + count * size]
+            following = tokens[start + 1 : start + count * size + 1]
             shape = (count, size)
-            ids, targets = rows.ids[seen].reshape(shape), rows.labels[after].reshape(shape)
-            yield torch.from_numpy(ids), torch.from_numpy(targets), rows.share_of(seen)
+            ids, targets = rows.ids[inputs].reshape(shape), rows.labels[following].reshape(shape)
+            yield torch.from_numpy(ids), torch.from_numpy(targets), rows.count_token_work(inputs)
 
 
-def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def _move_tensor(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-class Ticks(L.Callback):
-    """Moves the clock at each update's end."""
+class UpdateCounter(L.Callback):
+    """Reports each update to the clock."""
 
     def __init__(self, clock: Clock, rows: Rows) -> None:
         self.clock, self.rows = clock, rows
@@ -68,31 +73,38 @@ class Ticks(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.clock.tick(self.rows.share(batch["rows"]))
+        self.clock.count_update(self.rows.count_work(batch["rows"]))
 
 
-def ours(setting: Setting, clock: Clock) -> tuple[PreTrainedModel, str]:
-    """`lightning-med fit`, its loggers and checkpoints off."""
+def train_ours(settings: Settings, clock: Clock) -> tuple[PreTrainedModel, str]:
+    """Trains as `lightning-med fit` does, without loggers and checkpoints.
+
+    Returns:
+        The trained network, and a description of the batches.
+
+    Raises:
+        RuntimeError: The token ids differ from those of the other contenders.
+    """
     from lightning_med.training.module import DialogueLM
     from lightning_med.utils.allocator import keep_freed_memory
     from lightning_med.utils.console import silence_warnings
 
     keep_freed_memory()
     silence_warnings()
-    given = setting.rows()
-    # A plan's batch ends before the row that would not fit: half a row less than its budget.
-    budget = round(float(given.lengths.mean()) * (setting.batch + 0.5))
-    data = setting.data_module(budget)
-    rows = Rows.of(data.store("train"))
-    if rows.digest != given.digest:
-        raise RuntimeError("the ids prepared here are not those that the others were given")
-    module = DialogueLM(base=str(setting.path / "start"), **setting.module_settings())
+    expected = settings.load_rows()
+    # A batch ends before the row that would exceed its budget: on average half a row below it.
+    budget = round(float(expected.lengths.mean()) * (settings.batch + 0.5))
+    data = settings.make_data_module(budget)
+    rows = Rows.from_store(data.store("train"))
+    if rows.digest != expected.digest:
+        raise RuntimeError("The token ids prepared here differ from those that the other contenders train on.")
+    module = DialogueLM(base=str(settings.path / "start"), **settings.get_module_settings())
     trainer = L.Trainer(
         accelerator="auto",
         devices=1,
-        precision="bf16-mixed" if setting.bf16 else "32-true",
+        precision="bf16-mixed" if settings.bf16 else "32-true",
         max_epochs=-1,
-        max_steps=setting.total,
+        max_steps=settings.total,
         gradient_clip_val=CLIP,
         log_every_n_steps=10,
         limit_val_batches=0,
@@ -100,8 +112,8 @@ def ours(setting: Setting, clock: Clock) -> tuple[PreTrainedModel, str]:
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
-        callbacks=[Ticks(clock, rows)],
-        default_root_dir=setting.path,
+        callbacks=[UpdateCounter(clock, rows)],
+        default_root_dir=settings.path,
     )
     trainer.fit(module, datamodule=data)
     return module.network, f"flat batches of {data.batch_tokens:,} tokens"

@@ -1,4 +1,4 @@
-"""The consultations that every contender trains on: ids made once, what each token is for, and what a batch held."""
+"""The encoded consultations that every contender trains on, and the work that a batch of them requires."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ IGNORED = -100  # the label of a token that is not learned
 
 
 @dataclass(frozen=True)
-class Share:
-    """What a batch held of what must be computed; padding is no part of it.
+class Work:
+    """What must be computed for a batch, without padding.
 
     Attributes:
-        rows: Consultations; parts of one where blocks cut it.
+        rows: Consultations; fractions where blocks cut them.
         useful: Tokens of questions and answers.
-        tokens: With the prompt's.
-        squares: Sum of the squares of the consultations' lengths; a token at place p of its own adds 2p + 1.
+        tokens: Tokens, those of the prompt included.
+        squares: Sum of the squares of the consultations' lengths; the token at position p of its consultation adds
+            2p + 1.
         answers: Tokens that are learned.
     """
 
@@ -34,25 +35,25 @@ class Share:
     squares: int = 0
     answers: int = 0
 
-    def __add__(self, other: Share) -> Share:
-        return Share(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+    def __add__(self, other: Work) -> Work:
+        return Work(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
 
 class Rows:
-    """Consultations end to end.
+    """Encoded consultations, concatenated.
 
     Args:
         ids: `[tokens]`, integer.
-        parts: `[tokens]`, uint8; see `lightning_med.data.tokens.Encoded`.
-        starts: `[rows + 1]`, tokens before each consultation and after the last.
+        parts: `[tokens]`, uint8; see `lightning_med.tokenization.encoder.Encoded`.
+        starts: `[rows + 1]`, integer: index of the first token of each consultation, and the number of tokens.
     """
 
     def __init__(self, ids: np.ndarray, parts: np.ndarray, starts: np.ndarray) -> None:
         self.ids, self.parts, self.starts = ids.astype(np.int64), parts, starts
 
     @classmethod
-    def of(cls, store: TokenStore) -> Rows:
-        """Of a prepared split."""
+    def from_store(cls, store: TokenStore) -> Rows:
+        """Reads the rows of a prepared split."""
         numbers = range(len(store))
         ids = np.concatenate([store.input_ids(row) for row in numbers])
         parts = np.concatenate([store.parts(row) for row in numbers])
@@ -60,12 +61,12 @@ class Rows:
 
     @classmethod
     def load(cls, path: Path) -> Rows:
-        """What `save` wrote."""
+        """Reads what `save` wrote."""
         with np.load(path) as file:
             return cls(file["ids"], file["parts"], file["starts"])
 
     def save(self, path: Path) -> None:
-        """Writes one file."""
+        """Writes the rows to one file."""
         np.savez(path, ids=self.ids, parts=self.parts, starts=self.starts)
 
     def __len__(self) -> int:
@@ -76,49 +77,50 @@ class Rows:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """`[rows]`, tokens of each."""
+        """Tokens of each consultation, `[rows]`."""
         return np.diff(self.starts)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """`[tokens]`: the id where it belongs to an answer, else `IGNORED`."""
+        """The token id where it belongs to an answer, else `IGNORED`; `[tokens]`."""
         return np.where(self.parts == ANSWER, self.ids, IGNORED)
 
     @cached_property
     def digest(self) -> str:
-        """Equal for equal ids and labels in equal consultations."""
-        found = sha256()
+        """SHA-256 over token ids, labels and starts."""
+        digest = sha256()
         for array in (self.ids, self.labels, self.starts.astype(np.int64)):
-            found.update(array.tobytes())
-        return found.hexdigest()
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def _numbers(self) -> dict[bytes, int]:
         return {self[row].tobytes(): row for row in range(len(self))}
 
     @cached_property
-    def _places(self) -> np.ndarray:
+    def _positions(self) -> np.ndarray:
         return np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths)
 
     @cached_property
     def _fractions(self) -> np.ndarray:
         return 1 / np.repeat(self.lengths, self.lengths)
 
-    def number(self, ids: Iterable[int]) -> int:
-        """The consultation with these ids.
+    def find_row(self, ids: Iterable[int]) -> int:
+        """Returns the number of the consultation with these token ids.
 
         Raises:
-            KeyError: There is none: a contender changed what it was given.
+            KeyError: There is none; the contender has changed its input.
         """
         return self._numbers[np.asarray(ids, dtype=np.int64).tobytes()]
 
-    def share(self, rows: Iterable[int]) -> Share:
-        """Of whole consultations."""
-        return self.share_of(np.concatenate([np.arange(self.starts[row], self.starts[row + 1]) for row in rows]))
+    def count_work(self, rows: Iterable[int]) -> Work:
+        """Returns the work of complete consultations, given their numbers."""
+        spans = [np.arange(self.starts[row], self.starts[row + 1]) for row in rows]
+        return self.count_token_work(np.concatenate(spans))
 
-    def share_of(self, tokens: np.ndarray) -> Share:
-        """Of tokens by their places in `ids`, whole consultations or not."""
-        parts, places = self.parts[tokens], self._places[tokens]
-        # The very first token of a consultation is never predicted; it belongs to the prompt.
+    def count_token_work(self, tokens: np.ndarray) -> Work:
+        """Returns the work of tokens, given their indices in `ids`; consultations may be cut."""
+        parts, positions = self.parts[tokens], self._positions[tokens]
+        # The first token of a consultation is never predicted; it belongs to the prompt.
         answers, useful = int((parts == ANSWER).sum()), int((parts != PROMPT).sum())
-        return Share(float(self._fractions[tokens].sum()), useful, len(tokens), int((2 * places + 1).sum()), answers)
+        return Work(float(self._fractions[tokens].sum()), useful, len(tokens), int((2 * positions + 1).sum()), answers)

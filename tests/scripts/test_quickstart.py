@@ -24,7 +24,7 @@ def test_ends_with_an_answer(
     monkeypatch.chdir(tmp_path)
     module, short = script("quickstart"), ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2"]
     monkeypatch.setattr(module, "main", lambda verb: main([*verb, *short] if verb[0] == "fit" else verb))
-    assert module.quickstart() == 0
+    assert module.run_quickstart() == 0
     printed = capsys.readouterr().out
     assert printed.count(DISCLAIMER) == 1
     assert "perplexity before: " in printed
