@@ -18,13 +18,14 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from lightning_med.tokenization.tokenizer import restore_tokenizer, store_tokenizer
-from tests.servers import Answer, Reply, Request, Worker, by_mark, hub, kaggle, mark_of, packed, serving, storage
+from tests.download_worker import Worker
+from tests.servers import Answer, Reply, Request, by_digest, compute_sha256, hub, kaggle, make_zip, serve, storage
 
 TABLE = b"input,output\nMy tongue hurts.,Rinse with salt water.\n"
 LARGE = TABLE * 230_000  # 12 MB: the Hub's client keeps what arrived in steps of 10 MB, kagglehub in steps of one
 CUT = 11_000_000
 FILES = {"train.csv": TABLE}
-ARRIVED = {"train.csv": mark_of(TABLE)}
+ARRIVED = {"train.csv": compute_sha256(TABLE)}
 HUB = "hub:clinic/consultations"
 KAGGLE = "kaggle:clinic/consultations"
 KAGGLE_PORT = 7777  # the only one for KAGGLE_API_ENVIRONMENT=TEST
@@ -54,9 +55,9 @@ def ask(worker: Worker, tmp_path: Path) -> Ask:
 
 def refusal(result: dict[str, Any], *parts: str) -> str:
     """Returns both lines of an error, checked to be two and to contain the parts."""
-    assert set(result) == {"what", "mend"}
+    assert set(result) == {"what", "hint"}
     assert "Traceback" not in result["what"]
-    text = f"{result['what']}\n{result['mend']}"
+    text = f"{result['what']}\n{result['hint']}"
     assert text.count("\n") == 1
     for part in parts:
         assert part in text
@@ -84,10 +85,10 @@ def first(replies: list[Reply], answer: Answer, method: str, part: str) -> Answe
 
 def test_hub_data_set_arrives_as_tables_without_the_rest(ask: Ask) -> None:
     files = {"data/train.csv": TABLE, "more/LAST.CSV": b"input,output\n", "README.md": b"# Words", "w.bin": b"0000"}
-    with serving(hub(files)) as server:
+    with serve(hub(files)) as server:
         result = ask("source", HUB, HF_ENDPOINT=server.address)
-    assert result["files"] == {"train.csv": mark_of(TABLE), "LAST.CSV": mark_of(b"input,output\n")}
-    assert not [r for r in server.seen if r.path.endswith((".md", ".bin"))]
+    assert result["files"] == {"train.csv": compute_sha256(TABLE), "LAST.CSV": compute_sha256(b"input,output\n")}
+    assert not [r for r in server.requests if r.path.endswith((".md", ".bin"))]
 
 
 def test_hub_shards_come_from_a_storage_that_never_sees_the_token(ask: Ask, tmp_path: Path) -> None:
@@ -95,12 +96,12 @@ def test_hub_shards_come_from_a_storage_that_never_sees_the_token(ask: Ask, tmp_
     for number in range(2):
         pd.DataFrame({"input": [f"question {number}"], "output": ["answer"]}).to_parquet(tmp_path / "shard")
         files[f"data/train-0000{number}-of-00002.parquet"] = (tmp_path / "shard").read_bytes()
-    with serving(storage(by_mark(files))) as far, serving(hub(files, storage=far.address, token="secret")) as server:
+    with serve(storage(by_digest(files))) as far, serve(hub(files, storage=far.address, token="secret")) as server:
         result = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
-    assert result["files"] == {path.removeprefix("data/"): mark_of(body) for path, body in files.items()}
-    assert {r.headers.get("authorization") for r in server.seen} == {"Bearer secret"}
-    assert len(far.asked()) == 2
-    assert not [r for r in far.seen if "authorization" in r.headers]
+    assert result["files"] == {path.removeprefix("data/"): compute_sha256(body) for path, body in files.items()}
+    assert {r.headers.get("authorization") for r in server.requests} == {"Bearer secret"}
+    assert len(far.find_requests()) == 2
+    assert not [r for r in far.requests if "authorization" in r.headers]
 
 
 def test_hub_repository_that_was_renamed(ask: Ask) -> None:
@@ -111,26 +112,26 @@ def test_hub_repository_that_was_renamed(ask: Ask) -> None:
             return present(request)
         return Reply(307, headers={"Location": request.path.replace("clinic/consultations", "clinic/renamed")})
 
-    with serving(answer) as server:
+    with serve(answer) as server:
         assert ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret") == {"files": ARRIVED}
 
 
 def test_hub_data_set_once_fetched_is_read_without_a_request(ask: Ask) -> None:
-    with serving(hub(FILES)) as server:
+    with serve(hub(FILES)) as server:
         ask("source", HUB, HF_ENDPOINT=server.address)
-        asked = len(server.seen)
+        asked = len(server.requests)
         assert ask("source", HUB, HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == {"files": ARRIVED}
-        assert len(server.seen) == asked
+        assert len(server.requests) == asked
     assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}  # the server has gone
 
 
 def test_hub_data_set_without_tables(ask: Ask) -> None:
-    with serving(hub({"README.md": b"nothing"})) as server:
+    with serve(hub({"README.md": b"nothing"})) as server:
         refusal(ask("source", HUB, HF_ENDPOINT=server.address), f"{HUB} holds no table", ".csv")
 
 
 def test_hub_data_set_that_is_not_there(ask: Ask) -> None:
-    with serving(hub({}, name="clinic/other")) as server:
+    with serve(hub({}, name="clinic/other")) as server:
         result = ask("source", HUB, HF_ENDPOINT=server.address)
     refusal(result, HUB, "no such public repository", "--data.source FOLDER")
 
@@ -145,7 +146,7 @@ def test_hub_data_set_that_is_not_there(ask: Ask) -> None:
     ],
 )
 def test_hub_without_the_right_token(ask: Ask, settings: dict[str, str], gated: bool, message: str) -> None:
-    with serving(hub(FILES, token="secret", gated=gated)) as server:
+    with serve(hub(FILES, token="secret", gated=gated)) as server:
         result = ask("source", HUB, HF_ENDPOINT=server.address, **settings)
         refusal(result, HUB, message, "HF_TOKEN", "--data.source FOLDER")
         assert ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret") == {"files": ARRIVED}
@@ -153,16 +154,16 @@ def test_hub_without_the_right_token(ask: Ask, settings: dict[str, str], gated: 
 
 def test_hub_terms_not_accepted_by_a_known_person(ask: Ask) -> None:
     waiting = Reply(403, b'{"error": "Your request awaits a review"}', {"X-Error-Code": "GatedRepo"})
-    with serving(first([waiting] * 9, hub(FILES, token="secret"), "HEAD", "/resolve/")) as server:
+    with serve(first([waiting] * 9, hub(FILES, token="secret"), "HEAD", "/resolve/")) as server:
         result = ask("source", HUB, HF_ENDPOINT=server.address, HF_TOKEN="secret")
     refusal(result, HUB, "accepted its terms", server.address)
 
 
 def test_hub_download_that_breaks_off_goes_on_where_it_ended(ask: Ask) -> None:
     files = {"train.csv": LARGE}
-    with serving(storage(by_mark(files), [CUT])) as far, serving(hub(files, storage=far.address)) as server:
-        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": mark_of(LARGE)}}
-    ranges = [r.headers.get("range") for r in far.asked()]
+    with serve(storage(by_digest(files), [CUT])) as far, serve(hub(files, storage=far.address)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": compute_sha256(LARGE)}}
+    ranges = [r.headers.get("range") for r in far.find_requests()]
     assert ranges == [None, f"bytes={10 * 2**20}-"]
 
 
@@ -170,19 +171,19 @@ def test_hub_download_that_breaks_off_goes_on_where_it_ended(ask: Ask) -> None:
 def test_hub_download_that_always_breaks_off(ask: Ask, cut: int, ranges: bool) -> None:
     """It ends with one clear error, and no partial file that the next call would take for complete."""
     files = {"train.csv": LARGE}
-    far_away = storage(by_mark(files), [cut], ranges, forever=True)
-    with serving(far_away) as far, serving(hub(files, storage=far.address)) as server:
+    far_away = storage(by_digest(files), [cut], ranges, repeat_last_cut=True)
+    with serve(far_away) as far, serve(hub(files, storage=far.address)) as server:
         result = ask("source", HUB, HF_ENDPOINT=server.address)
         refusal(result, HUB, server.address, "--data.source FOLDER")
         refusal(ask("source", HUB, HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1"), HUB)
-        assert len(far.asked()) < 10
-    with serving(hub(files)) as server:
-        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": mark_of(LARGE)}}
+        assert len(far.find_requests()) < 10
+    with serve(hub(files)) as server:
+        assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": {"train.csv": compute_sha256(LARGE)}}
 
 
 def test_hub_half_of_a_file_of_untold_length_is_not_believed(ask: Ask) -> None:
-    far_away = storage(by_mark(FILES), [20], told=False)
-    with serving(far_away) as far, serving(hub(FILES, storage=far.address, sized=False)) as server:
+    far_away = storage(by_digest(FILES), [20], has_length=False)
+    with serve(far_away) as far, serve(hub(FILES, storage=far.address, sized=False)) as server:
         refusal(ask("source", HUB, HF_ENDPOINT=server.address), "train.csv", f"20 bytes of {len(TABLE)}")
         assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}
 
@@ -192,18 +193,18 @@ def test_hub_half_of_a_file_of_untold_length_is_not_believed(ask: Ask) -> None:
 def test_hub_that_cannot_just_now(ask: Ask, status: int, method: str, part: str) -> None:
     """One line that names the status, wherever it happens, and no wait of an hour because the Hub asks for one."""
     later = Reply(status, headers={"Retry-After": "3600", "RateLimit": '"api";r=0;t=3600'})
-    with serving(first([later] * 99, hub(FILES), method, part)) as server:
+    with serve(first([later] * 99, hub(FILES), method, part)) as server:
         refusal(ask("source", HUB, HF_ENDPOINT=server.address), HUB, str(status))
 
 
 @pytest.mark.parametrize(("method", "part"), [("GET", "/tree/"), ("HEAD", "/resolve/")])
 def test_hub_that_stumbles_once(ask: Ask, method: str, part: str) -> None:
-    with serving(first([Reply(503)], hub(FILES), method, part)) as server:
+    with serve(first([Reply(503)], hub(FILES), method, part)) as server:
         assert ask("source", HUB, HF_ENDPOINT=server.address) == {"files": ARRIVED}
 
 
 def test_hub_behind_a_login_page(ask: Ask) -> None:
-    with serving(lambda _: Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})) as server:
+    with serve(lambda _: Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})) as server:
         refusal(ask("source", HUB, HF_ENDPOINT=server.address), HUB, server.address, "login page")
 
 
@@ -224,28 +225,28 @@ def test_hub_tokenizer_and_base_arrive_and_stay(ask: Ask, tokenizer: PreTrainedT
     tokenizer.save_pretrained(saved)
     files = {path.name: path.read_bytes() for path in saved.iterdir()}
     files |= {"onnx/config.json": b"{}", "pytorch_model.bin": b"0", "README.md": b"# Words"}
-    far_away = storage(by_mark(files))
-    with serving(far_away) as far, serving(hub(files, "models", "clinic/words", storage=far.address)) as server:
+    far_away = storage(by_digest(files))
+    with serve(far_away) as far, serve(hub(files, "models", "clinic/words", storage=far.address)) as server:
         result = ask("model", "clinic/words", HF_ENDPOINT=server.address)
-        asked = len(server.seen)
+        asked = len(server.requests)
         assert ask("model", "clinic/words", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1") == result
-        assert len(server.seen) == asked
+        assert len(server.requests) == asked
     arrived = result["tokenizer"]["tokenizer"]
     assert json.loads(arrived) == json.loads(store_tokenizer(tokenizer))
     assert restore_tokenizer(arrived).get_vocab() == tokenizer.get_vocab()
     assert result["base"]["weights"] == sum(weight.double().sum().item() for weight in network.parameters())
-    assert not [r for r in server.seen if r.path.endswith(("onnx/config.json", ".bin", ".md"))]
+    assert not [r for r in server.requests if r.path.endswith(("onnx/config.json", ".bin", ".md"))]
 
 
 def test_hub_without_this_model(ask: Ask) -> None:
-    with serving(hub({}, "models", "clinic/other")) as server:
+    with serve(hub({}, "models", "clinic/other")) as server:
         result = ask("files", "clinic/words", HF_ENDPOINT=server.address)
     refusal(result, "clinic/words", "no such public repository", "--model.base FOLDER")
 
 
 def test_the_command_ends_with_two_after_a_download_that_failed(ask: Ask, tmp_path: Path) -> None:
     command = "prepare --data.source sample --data.tokenizer clinic/words"
-    with serving(hub({}, "models", "clinic/other")) as server:
+    with serve(hub({}, "models", "clinic/other")) as server:
         result = ask("command", command, HF_ENDPOINT=server.address, LIGHTNING_MED_CACHE=str(tmp_path / "cache"))
     printed = (tmp_path / "home" / "output.txt").read_text(encoding="utf-8")
     assert result == {"status": 2}, printed
@@ -275,11 +276,13 @@ def kaggle_port() -> int:
 
 def test_kaggle_data_set_arrives_and_stays(ask: Ask, kaggle_port: int) -> None:
     """With kagglehub's own test setting; the tests below replace Kaggle's address."""
-    archive = Reply(body=packed({"dialogues.csv": TABLE, "notes.txt": b"no table"}), headers={"Content-Type": "a/zip"})
-    with serving(kaggle(archive), kaggle_port):
+    archive = Reply(
+        body=make_zip({"dialogues.csv": TABLE, "notes.txt": b"no table"}), headers={"Content-Type": "a/zip"}
+    )
+    with serve(kaggle(archive), kaggle_port):
         result = ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST")
-    assert result["files"] == {"dialogues.csv": mark_of(TABLE)}
-    with serving(kaggle(Reply(500)), kaggle_port):  # the second time only the version is asked for
+    assert result["files"] == {"dialogues.csv": compute_sha256(TABLE)}
+    with serve(kaggle(Reply(500)), kaggle_port):  # the second time only the version is asked for
         assert ask("source", KAGGLE, KAGGLE_API_ENVIRONMENT="TEST") == result
 
 
@@ -302,19 +305,19 @@ def test_kaggle_credentials_open_the_door_and_stay_with_kaggle(
         (tmp_path / "home" / ".kaggle" / "kaggle.json").write_text(settings["kaggle.json"])
         settings = {}
     with (
-        serving(storage({"/archive.zip": packed(FILES)})) as far,
-        serving(kaggle_with(far.address, credentials=header)) as server,
+        serve(storage({"/archive.zip": make_zip(FILES)})) as far,
+        serve(kaggle_with(far.address, credentials=header)) as server,
     ):
         refusal(ask("source", KAGGLE, KAGGLE=server.address, KAGGLE_API_TOKEN="wrong"), KAGGLE, "401", "wrong")
         assert ask("source", KAGGLE, KAGGLE=server.address, **settings) == {"files": ARRIVED}
-    assert len(far.asked()) == 1
-    assert "authorization" not in far.seen[0].headers
+    assert len(far.find_requests()) == 1
+    assert "authorization" not in far.requests[0].headers
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_kaggle_without_credentials(ask: Ask, status: int) -> None:
     refused = Reply(status, json.dumps({"code": status, "message": "Permission denied"}).encode())
-    with serving(kaggle(refused, refused)) as server:
+    with serve(kaggle(refused, refused)) as server:
         result = ask("source", KAGGLE, KAGGLE=server.address)
     refusal(result, KAGGLE, str(status), "without credentials", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "FILE.csv")
 
@@ -327,7 +330,7 @@ def test_kaggle_credentials_that_are_broken(ask: Ask, tmp_path: Path) -> None:
 
 
 def test_kaggle_data_set_that_is_not_there(ask: Ask) -> None:
-    with serving(kaggle(Reply(500))) as server:
+    with serve(kaggle(Reply(500))) as server:
         result = ask("source", "kaggle:clinic/nothing", KAGGLE=server.address)
     refusal(result, "kaggle:clinic/nothing", "404", "kaggle.com/datasets/clinic/nothing", "--data.source FILE.csv")
 
@@ -343,11 +346,11 @@ def test_kaggle_unreachable(ask: Ask) -> None:
 
 
 def test_kaggle_data_set_once_fetched_is_read_without_kaggle(ask: Ask, tmp_path: Path) -> None:
-    with serving(storage({"/archive.zip": packed(FILES)})) as far, serving(kaggle_with(far.address)) as server:
+    with serve(storage({"/archive.zip": make_zip(FILES)})) as far, serve(kaggle_with(far.address)) as server:
         ask("source", KAGGLE, KAGGLE=server.address)
-        asked = len(server.seen)
+        asked = len(server.requests)
         assert ask("source", f"{KAGGLE}/versions/3", KAGGLE=server.address) == {"files": ARRIVED}
-        assert len(server.seen) == asked
+        assert len(server.requests) == asked
     assert ask("source", KAGGLE, KAGGLE=server.address) == {"files": ARRIVED}  # the server has gone
     printed = (tmp_path / "home" / "output.txt").read_text(encoding="utf-8")
     assert "Kaggle does not answer; version 3 is taken from this machine's cache" in printed
@@ -355,39 +358,41 @@ def test_kaggle_data_set_once_fetched_is_read_without_kaggle(ask: Ask, tmp_path:
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_kaggle_download_that_breaks_off_ends_whole(ask: Ask, ranges: bool) -> None:
-    far_away = storage({"/archive.zip": packed({"train.csv": LARGE})}, [CUT], ranges)
-    with serving(far_away) as far, serving(kaggle_with(far.address)) as server:
+    far_away = storage({"/archive.zip": make_zip({"train.csv": LARGE})}, [CUT], ranges)
+    with serve(far_away) as far, serve(kaggle_with(far.address)) as server:
         result = ask("source", KAGGLE, KAGGLE=server.address)
-    assert result == {"files": {"train.csv": mark_of(LARGE)}}
-    assert [r.headers["range"] for r in far.asked() if "range" in r.headers] == [f"bytes={CUT // 2**20 * 2**20}-"]
+    assert result == {"files": {"train.csv": compute_sha256(LARGE)}}
+    assert [r.headers["range"] for r in far.find_requests() if "range" in r.headers] == [
+        f"bytes={CUT // 2**20 * 2**20}-"
+    ]
 
 
 def test_kaggle_download_that_always_breaks_off(ask: Ask) -> None:
-    archive = {"/archive.zip": packed({"train.csv": LARGE})}
+    archive = {"/archive.zip": make_zip({"train.csv": LARGE})}
     with (
-        serving(storage(archive, [CUT, CUT, 0], forever=True)) as far,
-        serving(kaggle_with(far.address)) as server,
+        serve(storage(archive, [CUT, CUT, 0], repeat_last_cut=True)) as far,
+        serve(kaggle_with(far.address)) as server,
     ):
         result = ask("source", KAGGLE, KAGGLE=server.address)
         refusal(result, KAGGLE, "broke off", "Start again", "--data.source FILE.csv")
-    with serving(storage(archive)) as far, serving(kaggle_with(far.address)) as server:
+    with serve(storage(archive)) as far, serve(kaggle_with(far.address)) as server:
         result = ask("source", KAGGLE, KAGGLE=server.address)
-    assert result == {"files": {"train.csv": mark_of(LARGE)}}
-    assert f"bytes={CUT // 2**20 * 2**20}-" in [r.headers.get("range") for r in far.asked()]
+    assert result == {"files": {"train.csv": compute_sha256(LARGE)}}
+    assert f"bytes={CUT // 2**20 * 2**20}-" in [r.headers.get("range") for r in far.find_requests()]
 
 
 def damaged() -> bytes:
-    whole = packed({"dialogues.csv": TABLE * 50})
+    whole = make_zip({"dialogues.csv": TABLE * 50})
     return whole[:200] + bytes(100) + whole[300:]
 
 
-@pytest.mark.parametrize("body", [packed({"dialogues.csv": TABLE * 50})[:-40], b"<html>Sign in</html>", damaged()])
+@pytest.mark.parametrize("body", [make_zip({"dialogues.csv": TABLE * 50})[:-40], b"<html>Sign in</html>", damaged()])
 def test_kaggle_download_that_is_no_archive(ask: Ask, body: bytes) -> None:
     """The message is about the download, not the name, and the next download does not resume from the bad one."""
-    with serving(storage({"/archive.zip": body})) as far, serving(kaggle_with(far.address)) as server:
+    with serve(storage({"/archive.zip": body})) as far, serve(kaggle_with(far.address)) as server:
         text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "cannot be used", "FILE.csv")
         assert "is not a data set's name" not in text
-    with serving(storage({"/archive.zip": packed(FILES)})) as far, serving(kaggle_with(far.address)) as server:
+    with serve(storage({"/archive.zip": make_zip(FILES)})) as far, serve(kaggle_with(far.address)) as server:
         assert ask("source", KAGGLE, KAGGLE=server.address) == {"files": ARRIVED}
 
 
@@ -395,15 +400,15 @@ def test_kaggle_download_that_is_no_archive(ask: Ask, body: bytes) -> None:
 @pytest.mark.parametrize(("status", "message"), [(429, "too many requests"), (503, "on its side")])
 def test_kaggle_that_cannot_just_now(ask: Ask, status: int, message: str, where: str) -> None:
     page = Reply(status, b"<html>Later</html>", {"Content-Type": "text/html", "Retry-After": "3600"})
-    far_away = first([page] * 9, storage({"/archive.zip": packed(FILES)}), "GET", where)
-    with serving(far_away) as far, serving(first([page] * 9, kaggle_with(far.address), "POST", where)) as server:
+    far_away = first([page] * 9, storage({"/archive.zip": make_zip(FILES)}), "GET", where)
+    with serve(far_away) as far, serve(first([page] * 9, kaggle_with(far.address), "POST", where)) as server:
         result = ask("source", KAGGLE, KAGGLE=server.address)
     refusal(result, KAGGLE, str(status), message, "later", "--data.source FILE.csv")
 
 
 def test_kaggle_behind_a_login_page(ask: Ask) -> None:
     page = Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})
-    with serving(kaggle(page, page)) as server:
+    with serve(kaggle(page, page)) as server:
         text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "login page", "FILE.csv")
     assert "is not a data set's name" not in text
 
@@ -427,16 +432,16 @@ def test_a_terminal_shows_how_far_a_download_is(worker: Worker, tmp_path: Path, 
 
     reader = threading.Thread(target=read)
     reader.start()
-    far_away = storage({**by_mark(files), "/archive.zip": packed(files)})
+    far_away = storage({**by_digest(files), "/archive.zip": make_zip(files)})
     with (
-        serving(far_away) as far,
-        serving(hub(files, storage=far.address)) as the_hub,
-        serving(kaggle_with(far.address)) as the_kaggle,
+        serve(far_away) as far,
+        serve(hub(files, storage=far.address)) as the_hub,
+        serve(kaggle_with(far.address)) as the_kaggle,
     ):
         settings = {"HF_ENDPOINT": the_hub.address, "KAGGLE": the_kaggle.address}
         result = worker.ask(tmp_path / "home", "source", door, output=os.ttyname(theirs), **settings)
     os.close(theirs)
     reader.join()
     os.close(ours)
-    assert result["files"] == {"train.csv": mark_of(LARGE)}
+    assert result["files"] == {"train.csv": compute_sha256(LARGE)}
     assert b"100%" in terminal
