@@ -1,4 +1,4 @@
-"""What all tests share: small consultations, a cache of their own, and no network."""
+"""Fixtures and settings of all tests: small consultations, a cache per test, no network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ settings.load_profile("lightning_med")
 
 
 def consultation(number: int) -> tuple[str, str]:
-    """A question and an answer that no other number has."""
+    """Returns a question and an answer, different for every number."""
     part, since = PARTS[number % len(PARTS)], SINCE[number // len(PARTS) % len(SINCE)]
     question = f"My {part} hurts since {since}, and I am patient number {number}. What should I do?"
     answer = f"I am sorry to hear that. Please rest your {part} and see a doctor within {number + 2} days."
@@ -43,7 +43,7 @@ def consultation(number: int) -> tuple[str, str]:
 
 @pytest.fixture
 def consultations(tmp_path: Path) -> Callable[..., Path]:
-    """Writes `rows` different consultations to a CSV file, `consultations(rows=60, name=…, first=0)`, and names it."""
+    """A function `consultations(rows=60, name=…, first=0)` that writes a CSV of different consultations."""
 
     def write(rows: int = 60, name: str = "consultations.csv", first: int = 0) -> Path:
         path = tmp_path / name
@@ -59,7 +59,7 @@ def consultations(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of prepared data for this test alone."""
+    """The folder of prepared data, a new one for each test."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("LIGHTNING_MED_CACHE", str(folder))
     return folder
@@ -67,7 +67,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 600 tokens, trained on a part of the sample."""
+    """A byte-level BPE tokenizer of 600 tokens, trained on a part of the sample."""
     with SAMPLE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[:200]
     return train_tokenizer([row[name] for row in rows for name in ("input", "output")], 600)
@@ -75,7 +75,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real consultations and GPT-2's tokenizer: beside the checkout, or `LIGHTNING_MED_REAL_DATA`."""
+    """The folder of real consultations and GPT-2's tokenizer: beside the checkout, or `LIGHTNING_MED_REAL_DATA`."""
     folder = Path(os.environ.get("LIGHTNING_MED_REAL_DATA") or ROOT.parent / "shared")
     if not folder.is_dir():
         pytest.skip(f"no real consultations beside the checkout: {folder}; LIGHTNING_MED_REAL_DATA names another")
@@ -85,10 +85,10 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def real_tables(shared: Path) -> list[Path]:
     """CSV files of real consultations."""
-    found = sorted((shared / "data").glob("*.csv"))
-    if not found:
+    tables = sorted((shared / "data").glob("*.csv"))
+    if not tables:
         pytest.skip(f"no tables of real consultations in {shared / 'data'}")
-    return found
+    return tables
 
 
 @pytest.fixture(scope="session")

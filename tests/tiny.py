@@ -1,4 +1,4 @@
-"""Small things that the tests share: a table of short consultations, a model of a few thousand weights, one run."""
+"""Shared by the tests: a table of short consultations, a network of a few thousand weights, one finished run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lightning_med.cli.command import main
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.module import DialogueLM
 
-torch.set_num_threads(1)  # the tensors are tiny: a second thread only waits for the first
+torch.set_num_threads(1)  # the tensors are too small for a second thread
 
 _TEXT = (
     "my tongue is sore and red since monday the cough will not stop at night i feel tired after work a rash on the left"
@@ -34,19 +34,19 @@ NETWORK = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 160, "resid_p
 
 
 def table(path: Path, rows: int = 60, seed: int = 0) -> Path:
-    """A CSV of consultations whose questions all differ and whose answers vary in length."""
-    source = random.Random(seed)
+    """Writes a CSV of consultations; all questions differ, and the answers vary in length."""
+    rng = random.Random(seed)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["input", "output"])
         for row in range(rows):
-            question = f"Case {row}: {' '.join(source.choices(WORDS, k=source.randint(3, 12)))}?"
-            writer.writerow([question, f"{' '.join(source.choices(WORDS, k=source.randint(5, 15)))}.".capitalize()])
+            question = f"Case {row}: {' '.join(rng.choices(WORDS, k=rng.randint(3, 12)))}?"
+            writer.writerow([question, f"{' '.join(rng.choices(WORDS, k=rng.randint(5, 15)))}.".capitalize()])
     return path
 
 
 def data_settings(folder: Path, **changes: Any) -> dict[str, Any]:
-    """Settings of a `DialogueDataModule` over `table`, its cache in the same folder."""
+    """Returns settings of a `DialogueDataModule`; the table and the cache are in `folder`."""
     source = folder / "consultations.csv"
     if "source" not in changes and not source.exists():
         table(source)
@@ -73,7 +73,7 @@ def language_model(**changes: Any) -> DialogueLM:
 
 
 def trainer(folder: Path, **changes: Any) -> L.Trainer:
-    """A trainer on the CPU in float32 that prints nothing and writes only what its callbacks write."""
+    """Returns a trainer on the CPU in float32 that prints nothing and writes only what its callbacks write."""
     settings = {
         "accelerator": "cpu",
         "devices": 1,
@@ -94,20 +94,20 @@ def trainer(folder: Path, **changes: Any) -> L.Trainer:
 
 
 def weights(model: torch.nn.Module) -> dict[str, Tensor]:
-    """A copy of all weights."""
+    """Returns a copy of all weights."""
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
 def relative_l2(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
-    """The distance of two sets of tensors, relative to the second."""
+    """Returns the L2 distance over all tensors, relative to the norm of the second ones."""
     assert ours.keys() == theirs.keys()
-    apart = sum((ours[name].double() - theirs[name].double()).pow(2).sum() for name in ours)
-    size = sum(theirs[name].double().pow(2).sum() for name in ours)
-    return float((apart / size).sqrt())
+    distance = sum((ours[name].double() - theirs[name].double()).pow(2).sum() for name in ours)
+    norm = sum(theirs[name].double().pow(2).sum() for name in ours)
+    return float((distance / norm).sqrt())
 
 
 class Send(L.Callback):
-    """Sends this process a signal, once, while a step is under way."""
+    """Sends this process a signal, once, at the start of a step."""
 
     def __init__(self, name: str = "SIGTERM", step: int = 2) -> None:
         self.number, self.step, self.sent = signal.Signals[name], step, False
@@ -122,7 +122,7 @@ class Send(L.Callback):
 
 
 def settings(folder: Path, **trainer_changes: Any) -> dict[str, Any]:
-    """What a config file of a tiny fit holds."""
+    """Returns the content of a config file of a tiny fit."""
     return {
         "trainer": {
             "accelerator": "cpu",
@@ -144,7 +144,7 @@ def settings(folder: Path, **trainer_changes: Any) -> dict[str, Any]:
 
 
 def config(folder: Path, name: str = "tiny", **trainer_changes: Any) -> Path:
-    """The same in a file."""
+    """Writes a config file of a tiny fit."""
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(settings(folder, **trainer_changes)), encoding="utf-8")
     return path
@@ -160,7 +160,7 @@ def command(*argv: object, cwd: Path | None = None) -> tuple[int, str, str]:
 
 @cache
 def finished_run(folder: Path) -> Path:
-    """The folder of one run of the command, made once a session; read it, leave it as it is."""
+    """Runs `fit` once a session and returns the folder of the run, for reading only."""
     folder.mkdir(parents=True, exist_ok=True)
     status, out, err = command("fit", "--config", config(folder), cwd=folder)
     assert status == 0, err
@@ -170,7 +170,7 @@ def finished_run(folder: Path) -> Path:
 
 @cache
 def finished_export(folder: Path) -> Path:
-    """The export of the last checkpoint of `finished_run`."""
+    """Exports the last checkpoint of `finished_run` and returns the folder."""
     run = finished_run(folder)
     output = folder / "export"
     status, _, err = command("export", "--checkpoint", run / "checkpoints" / "last.ckpt", "--output", output)
