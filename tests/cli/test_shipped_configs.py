@@ -1,4 +1,4 @@
-"""Every shipped config parses against the code, and says how it is run."""
+"""Every shipped config can be parsed, and its header shows its command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
 class Parsed(Exception):
-    """The settings are read, and nothing was begun."""
+    """Carries the parsed settings; raised before anything is created."""
 
 
 class ParseOnly(MedCLI):
@@ -29,9 +29,9 @@ class ParseOnly(MedCLI):
 
 
 def parse(path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """A config's settings, as `fit` reads them."""
+    """Returns the settings of a config as `fit` parses them."""
     monkeypatch.setattr(sys, "argv", ["lightning-med", "fit", "--config", str(path)])
-    with pytest.raises(Parsed) as read:
+    with pytest.raises(Parsed) as raised:
         ParseOnly(
             DialogueLM,
             DialogueDataModule,
@@ -40,7 +40,7 @@ def parse(path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
             save_config_callback=None,
             seed_everything_default=42,
         )
-    return read.value.args[0]
+    return raised.value.args[0]
 
 
 def test_there_are_configs() -> None:
@@ -48,7 +48,7 @@ def test_there_are_configs() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_a_config_fits_the_code(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_is_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = parse(path, monkeypatch)
     for part, values in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         assert part in ("trainer", "data", "model", "checkpoint", "samples", "name", "seed_everything")
@@ -59,31 +59,30 @@ def test_a_config_fits_the_code(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_a_config_begins_with_its_purpose_and_its_command(path: Path) -> None:
+def test_a_config_starts_with_its_purpose_and_its_command(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# ")
     assert lines[1] == f"#   lightning-med fit --config configs/{path.name}"
 
 
-def test_a_shipped_config_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_config_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for given in (["fit", "--config", "configs/debug.yaml"], ["fit", "--config=configs/debug.yaml"]):
-        found = find_shipped_configs(given)
-        path = Path(found[-1].removeprefix("--config="))
+    for options in (["fit", "--config", "configs/debug.yaml"], ["fit", "--config=configs/debug.yaml"]):
+        argv = find_shipped_configs(options)
+        path = Path(argv[-1].removeprefix("--config="))
         assert path.is_absolute()
         assert path.read_text() == (ROOT / "configs" / "debug.yaml").read_text()
 
 
-def test_a_config_of_the_users_own_goes_before_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_config_takes_precedence_over_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "debug.yaml").write_text("trainer: {}")
     monkeypatch.chdir(tmp_path)
-    given = ["fit", "--config", "configs/debug.yaml"]
-    assert find_shipped_configs(given) == given
+    options = ["fit", "--config", "configs/debug.yaml"]
+    assert find_shipped_configs(options) == options
 
 
-def test_the_debug_config_shows_everything_a_run_holds(tmp_path: Path) -> None:
-    """It validates, so there is a best checkpoint and a perplexity to look at."""
+def test_the_debug_config_creates_all_files_of_a_run(tmp_path: Path) -> None:
     argv = ("fit", "--config", "configs/debug.yaml", "--data.cache_dir", tmp_path / "cache")
     status, out, err = tiny.command(*argv, cwd=tmp_path)
     assert status == 0, err

@@ -1,4 +1,4 @@
-"""A stranger's config: what it may name."""
+"""Untrusted config files: the classes that they may name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lightning_med.utils.errors import InputError
 CALLBACKS = "lightning.pytorch.callbacks"
 
 
-def config(folder: Path, trainer: Any) -> Path:
-    path = folder / "strange.yaml"
+def write_config(folder: Path, trainer: Any) -> Path:
+    path = folder / "untrusted.yaml"
     path.write_text(yaml.safe_dump({"trainer": trainer}), encoding="utf-8")
     return path
 
@@ -24,33 +24,33 @@ def config(folder: Path, trainer: Any) -> Path:
     "trainer",
     [
         {"callbacks": [{"class_path": "os.system"}]},
-        {"callbacks": "stranger.Mine"},
+        {"callbacks": "unknown.Mine"},
         {"callbacks": [{"class_path": f"{CALLBACKS}.LambdaCallback"}]},
         {"callbacks": [{"class_path": f"{CALLBACKS}.Timer", "init_args": {"x": {"class_path": "os.system"}}}]},
-        {"plugins": ["stranger.Plugin"]},
+        {"plugins": ["unknown.Plugin"]},
         {"logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "/etc"}}},
         {"callbacks": [{"class_path": f"{CALLBACKS}.ModelCheckpoint", "init_args": {"dirpath": "../../x"}}]},
     ],
 )
-def test_what_would_be_imported_or_lead_out_is_refused_by_name(tmp_path: Path, trainer: Any) -> None:
-    path = config(tmp_path, trainer)
+def test_unknown_classes_and_paths_outside_the_run_are_refused_by_name(tmp_path: Path, trainer: Any) -> None:
+    path = write_config(tmp_path, trainer)
     for argv in (["fit", "--config", str(path)], ["fit", f"--config={path}"], ["test", "-c", str(path)]):
-        with pytest.raises(InputError, match=r"strange\.yaml: trainer"):
+        with pytest.raises(InputError, match=r"untrusted\.yaml: trainer"):
             check_configs(argv)
 
 
-def test_a_part_in_a_file_of_its_own_is_read_too(tmp_path: Path) -> None:
+def test_a_part_in_a_file_of_its_own_is_checked_too(tmp_path: Path) -> None:
     part = tmp_path / "part.yaml"
     part.write_text(yaml.safe_dump({"callbacks": [{"class_path": "os.system"}]}))
-    for argv in (["fit", "--trainer", str(part)], ["fit", "--config", str(config(tmp_path, "part.yaml"))]):
+    for argv in (["fit", "--trainer", str(part)], ["fit", "--config", str(write_config(tmp_path, "part.yaml"))]):
         with pytest.raises(InputError, match=r"part\.yaml"):
             check_configs(argv)
 
 
 @pytest.mark.parametrize("shipped", sorted(Path("configs").glob("*.yaml")), ids=lambda path: path.name)
-def test_the_shipped_configs_name_nothing_strange(shipped: Path) -> None:
+def test_the_shipped_configs_are_accepted(shipped: Path) -> None:
     check_configs(["fit", "--config", str(shipped)])
 
 
-def test_what_stands_on_the_command_line_is_the_users_own_word() -> None:
+def test_the_command_line_may_name_any_class() -> None:
     check_configs(["fit", "--trainer.callbacks+=my_package.Mine", "--name", "a.b"])

@@ -1,0 +1,87 @@
+"""`test`, `validate`, `predict`, `export`, `respond` and `prepare`: what they write and where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.cli.helpers import list_files, read_json, write_small_config
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["checkpoint alone", "with the run's config"])
+def test_test_validate_and_predict_write_into_the_run(run: Path, tmp_path: Path, alone: bool) -> None:
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    config = () if alone else ("--config", run / "config.yaml")
+    before = list_files(tmp_path)
+    for verb, name in (("test", "test.json"), ("validate", "validate.json"), ("predict", "predictions.jsonl")):
+        status, out, err = tiny.command(verb, *config, "--ckpt_path", checkpoint, cwd=tmp_path)
+        assert status == 0, err
+        assert str(run / name) in out
+        assert out.strip().splitlines()[-1].startswith("next: ")
+    written = {f"lightning_logs/tiny/version_0/{name}" for name in ("test.json", "validate.json", "predictions.jsonl")}
+    assert list_files(tmp_path) == before | written  # and no new version
+    test, validation = read_json(run / "test.json"), read_json(run / "validate.json")
+    assert test["test/perplexity"] < test["test/base_perplexity"]
+    assert isinstance(test["test/tokens"], int)
+    assert validation["val/perplexity"] > 1
+    rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows
+    assert {"row", "source", "question", "reference", "answer", "raw", "level", "category", "guard"} == set(rows[0])
+
+
+def test_output_sets_the_file_of_the_results(run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "results.json"
+    argv = ("test", "--ckpt_path", run / "checkpoints" / "last.ckpt", "--output", target)
+    status, out, err = tiny.command(*argv, cwd=tmp_path)
+    assert status == 0, err
+    assert str(target) in out
+    assert read_json(target)["test/tokens"] > 0
+    assert not (run / "test.json").exists()
+
+
+def test_options_override_the_settings_of_a_checkpoint(run: Path, tmp_path: Path) -> None:
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    results = []
+    for tokens in (256, 4096):
+        target = tmp_path / f"{tokens}.json"
+        argv = ("test", "--ckpt_path", checkpoint, "--data.batch_tokens", tokens, "--output", target)
+        status, _, err = tiny.command(*argv, cwd=tmp_path)
+        assert status == 0, err
+        results.append(read_json(target)["test/perplexity"])
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
+
+
+def test_the_best_checkpoint_has_the_perplexity_in_its_name(run: Path, tmp_path: Path) -> None:
+    (best,) = (run / "checkpoints").glob("best*.ckpt")
+    status, _, err = tiny.command("validate", "--ckpt_path", best, cwd=tmp_path)
+    assert status == 0, err
+    assert read_json(run / "validate.json")["val/perplexity"] == pytest.approx(
+        float(best.stem.split("-")[-1]), abs=0.006
+    )
+
+
+def test_export_and_respond_need_only_the_checkpoint(run: Path, tmp_path: Path) -> None:
+    for path in (run / "config.yaml", run / "hparams.yaml"):
+        path.unlink(missing_ok=True)
+    argv = ("export", "--checkpoint", run / "checkpoints" / "last.ckpt", "--output", run / "export")
+    status, out, err = tiny.command(*argv, cwd=tmp_path)
+    assert status == 0, err
+    assert out.strip().splitlines()[-1].startswith("next: lightning-med respond --model ")
+    status, out, err = tiny.command(
+        "respond", "My tongue is sore.", cwd=tmp_path
+    )  # uses the newest export of this folder
+    assert status == 0, err
+    assert out.strip()
+
+
+def test_prepare_writes_the_data_report(folder: Path, tmp_path: Path) -> None:
+    argv = ("prepare", "--config", write_small_config(folder, tmp_path), "--output", tmp_path / "report")
+    status, out, err = tiny.command(*argv, cwd=tmp_path)
+    assert status == 0, err
+    report = read_json(tmp_path / "report" / "report.json")
+    assert report["rows_in"] == report["rows_out"] == sum(report["splits"].values()) == 60
+    assert out.strip().splitlines()[-1].startswith("next: lightning-med fit --config ")
+    assert not (tmp_path / "lightning_logs").exists()
