@@ -14,7 +14,7 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import attention
 from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 from tests import tiny
-from tests.training.test_module import Steps
+from tests.training.helpers import Steps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 NETWORK = {**tiny.NETWORK, "n_embd": 64}  # heads of 32

@@ -1,4 +1,4 @@
-"""How long a step is and how much a batch holds, under a trainer: exact by token, and measured once."""
+"""Tokens of a step, exact for any batches, and tokens of a batch, measured once from the free memory."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from lightning_med.training import batch_size
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
 from tests import tiny
-from tests.training.test_module import Steps
+from tests.training.helpers import Steps
 
 GIB = 1 << 30
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the table and its cache."""
+    """Folder of the table and its cache."""
     return tmp_path_factory.mktemp("budget")
 
 
 def fit(
     folder: Path, place: Path, data: dict[str, Any], ckpt_path: Path | None = None, **changes: Any
 ) -> tuple[DialogueLM, Steps, L.Trainer]:
-    """A short fit under Lightning's own trainer; what its steps were made of."""
+    """Returns the module, its recorded steps and the trainer of a short fit."""
     steps = Steps()
     callbacks = [*changes.pop("callbacks", []), steps]
     L.seed_everything(7, verbose=False)
@@ -43,32 +43,34 @@ def fit(
     return model, steps, trainer
 
 
-def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+def set_free_memory(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
     monkeypatch.setattr(batch_size, "measure_free_memory", lambda device: int(size))
 
 
-def network(**changes: Any) -> Any:
+def make_network(**changes: Any) -> Any:
     return build_from_scratch({**tiny.NETWORK, **changes}, 300, 0, 0.1, 1)
 
 
 # ------------------------------------------------------------------ tokens of a step
 
 
-def test_a_step_of_several_batches_is_that_of_one_large_batch(folder: Path, tmp_path: Path) -> None:
-    several, parts, trainer = fit(folder, tmp_path, {"tokens_per_step": 1200, "batch_tokens": 300}, max_epochs=2)
-    one, whole, _ = fit(folder, tmp_path, {"tokens_per_step": 1200, "batch_tokens": 1200}, max_epochs=2)
+def test_a_step_of_several_batches_equals_a_step_of_one_large_batch(folder: Path, tmp_path: Path) -> None:
+    several, several_steps, trainer = fit(
+        folder, tmp_path, {"tokens_per_step": 1200, "batch_tokens": 300}, max_epochs=2
+    )
+    one, one_steps, _ = fit(folder, tmp_path, {"tokens_per_step": 1200, "batch_tokens": 1200}, max_epochs=2)
     assert trainer.accumulate_grad_batches == 7
-    assert [sorted(rows) for rows in parts.rows] == [sorted(rows) for rows in whole.rows]
-    assert parts.rates == whole.rates
-    assert len(parts.rows) == several.total_steps == one.total_steps > 3
-    assert tiny.relative_l2(parts.gradients[0], whole.gradients[0]) < 1e-6
+    assert [sorted(rows) for rows in several_steps.rows] == [sorted(rows) for rows in one_steps.rows]
+    assert several_steps.rates == one_steps.rates
+    assert len(several_steps.rows) == several.total_steps == one.total_steps > 3
+    assert tiny.relative_l2(several_steps.gradients[0], one_steps.gradients[0]) < 1e-6
 
 
-def test_a_step_of_uneven_batches_follows_the_mean_over_its_tokens(folder: Path, tmp_path: Path) -> None:
-    """Each step against a single batch of its rows, from the weights that it began with."""
+def test_the_gradient_of_uneven_batches_is_that_of_the_mean_over_their_tokens(folder: Path, tmp_path: Path) -> None:
+    """Compares each step with a single batch of its rows, from the same weights."""
     model, steps, trainer = fit(folder, tmp_path, {"tokens_per_step": 1000, "batch_tokens": 300})
     data: DialogueDataModule = trainer.datamodule  # type: ignore[attr-defined]
-    assert len(steps.rows[-1]) < len(steps.rows[0])  # what an epoch leaves
+    assert len(steps.rows[-1]) < len(steps.rows[0])  # the remainder of an epoch
     for rows, weights, gradients in zip(steps.rows, steps.weights, steps.gradients, strict=True):
         other = build_from_text(describe_network(model.network))
         other.load_state_dict(weights)
@@ -79,8 +81,8 @@ def test_a_step_of_uneven_batches_follows_the_mean_over_its_tokens(folder: Path,
         assert tiny.relative_l2(gradients, single) < 1e-6
 
 
-def test_a_validation_waits_for_the_end_of_its_step_and_a_fit_goes_on_from_there(folder: Path, tmp_path: Path) -> None:
-    """In the midst of a step a checkpoint would have lost half of its gradient."""
+def test_a_validation_waits_for_the_end_of_its_step_and_a_fit_resumes_there(folder: Path, tmp_path: Path) -> None:
+    """A checkpoint within a step would lose the gradients accumulated so far."""
     data = {"tokens_per_step": 700, "batch_tokens": 300}
     each = ModelCheckpoint(tmp_path, "at-{step}-{val/perplexity:.4f}", "val/perplexity", save_top_k=-1)
     each.auto_insert_metric_name = False
@@ -92,16 +94,17 @@ def test_a_validation_waits_for_the_end_of_its_step_and_a_fit_goes_on_from_there
         stored = torch.load(checkpoint, weights_only=True)
         progress = stored["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         assert progress["current"]["ready"] % 4 == 0 or progress["is_last_batch"]
-        again, further, _ = fit(folder, tmp_path / "again", data, checkpoint, **settings)
-        assert further.rows[0][-len(steps.rows[stored["global_step"]]) :] == steps.rows[stored["global_step"]]
-        assert further.rows[1:] == steps.rows[stored["global_step"] + 1 :]
-        assert further.rates == steps.rates[stored["global_step"] :]
-        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+        resumed, resumed_steps, _ = fit(folder, tmp_path / "resumed", data, checkpoint, **settings)
+        done = stored["global_step"]
+        assert resumed_steps.rows[0][-len(steps.rows[done]) :] == steps.rows[done]
+        assert resumed_steps.rows[1:] == steps.rows[done + 1 :]
+        assert resumed_steps.rates == steps.rates[done:]
+        assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), model.parameters(), strict=True))
         checked += 1
     assert checked >= 2
 
 
-def test_a_trainer_that_accumulates_by_itself_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_tokens_per_step_with_accumulate_grad_batches_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="accumulate_grad_batches 2") as caught:
         fit(folder, tmp_path, {"tokens_per_step": 1200}, accumulate_grad_batches=2)
     assert caught.value.hint
@@ -111,32 +114,32 @@ def test_a_trainer_that_accumulates_by_itself_is_refused(folder: Path, tmp_path:
 
 
 @pytest.mark.parametrize("size", [0, 10e6, 60e6, 200e6, GIB, 100 * GIB])
-def test_what_fits_is_a_whole_number_within_bounds(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
-    free(monkeypatch, size)
-    found = [batch_size.measure_budget(network(), torch.device("cpu"), nullcontext, 128) for _ in range(2)]
-    assert found[0] == found[1]
-    assert 128 <= found[0].tokens <= 16_384
-    assert found[0].tokens == 128 or found[0].tokens % 512 == 0
+def test_the_budget_is_reproducible_and_within_bounds(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    set_free_memory(monkeypatch, size)
+    budgets = [batch_size.measure_budget(make_network(), torch.device("cpu"), nullcontext, 128) for _ in range(2)]
+    assert budgets[0] == budgets[1]
+    assert 128 <= budgets[0].tokens <= 16_384
+    assert budgets[0].tokens == 128 or budgets[0].tokens % 512 == 0
     if size == 0:
-        assert found[0].tokens == 128
+        assert budgets[0].tokens == 128
     if size > 50 * GIB:
-        assert found[0].tokens == 16_384
+        assert budgets[0].tokens == 16_384
 
 
-def test_what_fits_grows_with_memory_and_shrinks_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, 600e6)
+def test_the_budget_grows_with_memory_and_shrinks_with_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_free_memory(monkeypatch, 600e6)
     device = torch.device("cpu")
-    small, large = (batch_size.measure_budget(network(n_layer=n), device, nullcontext, 128) for n in (8, 16))
+    small, large = (batch_size.measure_budget(make_network(n_layer=n), device, nullcontext, 128) for n in (8, 16))
     assert small.tokens > large.tokens > 128
     assert large.per_token == pytest.approx(2 * small.per_token, rel=0.1)
-    free(monkeypatch, 1200e6)
-    assert batch_size.measure_budget(network(n_layer=16), device, nullcontext, 128).tokens > large.tokens
+    set_free_memory(monkeypatch, 1200e6)
+    assert batch_size.measure_budget(make_network(n_layer=16), device, nullcontext, 128).tokens > large.tokens
 
 
-def test_a_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    probed = network().eval()
+def test_a_probe_changes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed = make_network().eval()
     before, state = tiny.weights(probed), torch.get_rng_state()
-    with torch.inference_mode():  # as evaluation asks
+    with torch.inference_mode():  # as in an evaluation
         batch_size.measure_budget(probed, torch.device("cpu"), nullcontext, 128)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(weight, before[name]) for name, weight in probed.state_dict().items())
@@ -151,8 +154,8 @@ def test_free_memory_is_that_of_the_machine_or_its_container(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_memory_in_use_in_the_container_is_not_free(tmp_path: Path, version: int) -> None:
-    """What the group uses counts against its limit, except for the file cache, which the kernel gives back."""
+def test_memory_used_in_the_container_is_not_free(tmp_path: Path, version: int) -> None:
+    """The usage counts against the limit, except for the file cache, which the kernel can reclaim."""
     names = {
         1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         2: ("memory.max", "memory.current", "inactive_file"),
@@ -168,7 +171,7 @@ def test_memory_in_use_in_the_container_is_not_free(tmp_path: Path, version: int
     assert batch_size._read_container_room(tmp_path) == 0
 
 
-def test_a_container_without_a_limit_leaves_all(tmp_path: Path) -> None:
+def test_a_container_without_a_limit_sets_no_bound(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("700\n")
     assert batch_size._read_container_room(tmp_path) == float("inf")
@@ -177,10 +180,10 @@ def test_a_container_without_a_limit_leaves_all(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ auto
 
 
-def test_auto_is_measured_once_said_and_kept(
+def test_auto_is_measured_once_reported_and_kept(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    free(monkeypatch, 100e6)
+    set_free_memory(monkeypatch, 100e6)
     keep = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
     settings = {"max_epochs": 2, "callbacks": [keep]}
     model, steps, trainer = fit(folder, tmp_path, {"batch_tokens": "auto"}, **settings)
@@ -194,32 +197,34 @@ def test_auto_is_measured_once_said_and_kept(
     assert others.rows == steps.rows
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), model.parameters(), strict=True))
 
-    free(monkeypatch, 100 * GIB)  # a fit that goes on keeps to the number of its checkpoint
+    set_free_memory(monkeypatch, 100 * GIB)  # a resumed fit uses the number in its checkpoint
     path = tmp_path / "step=1.ckpt"
-    again, further, resumed = fit(folder, tmp_path / "again", {"batch_tokens": "auto"}, path, max_epochs=2)
-    assert resumed.datamodule.batch_tokens == tokens  # type: ignore[attr-defined]
-    assert further.rows == steps.rows[1:]
-    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+    resumed, resumed_steps, resumed_trainer = fit(
+        folder, tmp_path / "resumed", {"batch_tokens": "auto"}, path, max_epochs=2
+    )
+    assert resumed_trainer.datamodule.batch_tokens == tokens  # type: ignore[attr-defined]
+    assert resumed_steps.rows == steps.rows[1:]
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), model.parameters(), strict=True))
     assert "as in the checkpoint" in capsys.readouterr().out
 
     evaluator, evaluated = tiny.trainer(tmp_path), tiny.data_module(folder, batch_tokens="auto")
-    evaluator.test(again, evaluated, verbose=False)  # another machine's memory is measured anew
+    evaluator.test(resumed, evaluated, verbose=False)  # an evaluation measures again: it may run on another machine
     assert evaluated.batch_tokens == 16_384
 
 
-def test_auto_changes_no_step_whose_tokens_are_given(
+def test_auto_does_not_change_steps_of_given_tokens(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    fits = []
     for size in (10e6, 100 * GIB):
-        free(monkeypatch, size)
-        made.append(fit(folder, tmp_path, {"batch_tokens": "auto", "tokens_per_step": 1200}))
-    assert [trainer.accumulate_grad_batches for *_, trainer in made] == [9, 1]
-    steps = [[sorted(rows) for rows in each.rows] for _, each, _ in made]
+        set_free_memory(monkeypatch, size)
+        fits.append(fit(folder, tmp_path, {"batch_tokens": "auto", "tokens_per_step": 1200}))
+    assert [trainer.accumulate_grad_batches for *_, trainer in fits] == [9, 1]
+    steps = [[sorted(rows) for rows in recorded.rows] for _, recorded, _ in fits]
     assert steps[0] == steps[1]
 
 
-def test_auto_without_a_network_says_what_to_do(folder: Path) -> None:
+def test_auto_without_a_network_is_refused_with_a_hint(folder: Path) -> None:
     data = tiny.data_module(folder, batch_tokens="auto")
     with pytest.raises(InputError, match="auto") as caught:
         data.plan_epoch(0)
@@ -230,7 +235,7 @@ def test_auto_without_a_network_says_what_to_do(folder: Path) -> None:
 # ------------------------------------------------------------------ the command
 
 
-def test_a_run_keeps_what_auto_came_to(tmp_path: Path) -> None:
+def test_a_run_saves_the_number_of_auto(tmp_path: Path) -> None:
     content = tiny.settings(tmp_path, max_steps=3, callbacks=[])
     content["data"].update(batch_tokens="auto", tokens_per_step=600)
     content["samples"] = {"questions": 0}
@@ -242,7 +247,7 @@ def test_a_run_keeps_what_auto_came_to(tmp_path: Path) -> None:
     saved = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     assert saved["data"]["tokens_per_step"] == 600
     assert isinstance(saved["data"]["batch_tokens"], int)
-    assert saved["trainer"]["accumulate_grad_batches"] == 1  # so that the saved settings can be given again
+    assert saved["trainer"]["accumulate_grad_batches"] == 1  # so that the saved settings are valid input
     argv = ("fit", "--config", run / "config.yaml", "--name", "again")
     assert tiny.command(*argv, cwd=tmp_path)[0] == 0
     last = run / "checkpoints" / "last.ckpt"

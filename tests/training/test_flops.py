@@ -1,4 +1,4 @@
-"""The arithmetic counted is what torch counts; the peak is one that no product of the shapes beats by much."""
+"""The counted FLOPs are those that torch counts; the measured peak is plausible."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ CONFIGS: list[PretrainedConfig] = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
-def test_it_is_what_torch_counts(config: PretrainedConfig) -> None:
+def test_the_count_equals_that_of_torch(config: PretrainedConfig) -> None:
     network = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     ids = torch.randint(0, 100, (1, 40))
     with FlopCounterMode(display=False) as counter:
         network(ids, use_cache=False).logits.sum().backward()
-    counted = FlopCount.of(network)
-    # A plain forward takes logits at every position and attends to the whole square, of which half is needed.
-    assert counter.get_total_flops() == pytest.approx(counted.step(40, 2 * 40**2, 40), rel=0.02)
+    flops = FlopCount.of(network)
+    # A plain forward pass computes logits at every position, and attention over the full square, twice what is needed.
+    assert counter.get_total_flops() == pytest.approx(flops.step(40, 2 * 40**2, 40), rel=0.02)
 
 
 def test_a_longer_consultation_costs_more_than_two_short_ones() -> None:
-    counted = FlopCount.of(AutoModelForCausalLM.from_config(CONFIGS[0]))
-    assert counted.step(40, 40**2, 10) > counted.step(40, 2 * 20**2, 10) > counted.step(40, 2 * 20**2, 0) > 0
+    flops = FlopCount.of(AutoModelForCausalLM.from_config(CONFIGS[0]))
+    assert flops.step(40, 40**2, 10) > flops.step(40, 2 * 20**2, 10) > flops.step(40, 2 * 20**2, 0) > 0
 
 
 def test_a_peak_is_measured() -> None:

@@ -1,4 +1,4 @@
-"""What is replaced in Lightning is put back, serves several fits on one trainer, and rests on names that exist."""
+"""Patches of Lightning are reverted, work for several fits on one trainer, and use names that exist."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def test_lightning_has_the_private_names_that_the_patches_use(owner: type, names
 
 def test_lightning_has_the_private_attributes_of_instances(tmp_path: Path) -> None:
     trainer = tiny.trainer(tmp_path)
-    where = f"lightning {L.__version__}"
-    assert hasattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped"), where
-    assert hasattr(trainer, "_accelerator_connector"), where
-    assert hasattr(trainer, "_signal_connector"), where
-    assert hasattr(tiny.language_model(), "_trainer"), where
+    version = f"lightning {L.__version__}"
+    assert hasattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped"), version
+    assert hasattr(trainer, "_accelerator_connector"), version
+    assert hasattr(trainer, "_signal_connector"), version
+    assert hasattr(tiny.language_model(), "_trainer"), version
 
 
-class Saves(Checkpoints):
-    """Counts the calls between two batches, and the saves."""
+class RecordingCheckpoints(Checkpoints):
+    """Records the steps of the calls between two batches and of the saves."""
 
     def __init__(self) -> None:
         super().__init__(every_n_train_steps=1, keep=50)
@@ -51,7 +51,7 @@ class Saves(Checkpoints):
 
 
 def test_two_fits_on_one_trainer_call_each_action_once_a_batch(tmp_path: Path) -> None:
-    callback = Saves()
+    callback = RecordingCheckpoints()
     trainer = tiny.trainer(tmp_path, callbacks=[callback, SaveOnSignal()], max_steps=2)
     model, data = tiny.language_model(), tiny.data_module(tmp_path)
     trainer.fit(model, data)
@@ -61,32 +61,32 @@ def test_two_fits_on_one_trainer_call_each_action_once_a_batch(tmp_path: Path) -
     assert callback.calls == callback.saves == [1, 2, 3, 4, 5]
 
 
-def test_the_replaced_method_is_lightnings_own_again_after_a_fit(tmp_path: Path) -> None:
-    trainer = tiny.trainer(tmp_path, callbacks=[Saves(), SaveOnSignal()], max_steps=1)
+def test_the_patched_method_is_restored_after_a_fit(tmp_path: Path) -> None:
+    trainer = tiny.trainer(tmp_path, callbacks=[RecordingCheckpoints(), SaveOnSignal()], max_steps=1)
     trainer.fit(tiny.language_model(), tiny.data_module(tmp_path))
     loop = trainer.fit_loop.epoch_loop
     assert "on_advance_end" not in vars(loop)
     assert loop.on_advance_end.__func__ is _TrainingEpochLoop.on_advance_end
 
 
-def test_it_is_put_back_after_a_fit_that_failed(tmp_path: Path) -> None:
+def test_the_patched_method_is_restored_after_a_failed_fit(tmp_path: Path) -> None:
     class Fail(L.Callback):
         def on_train_batch_end(self, *args: Any) -> None:
             raise RuntimeError("stop here")
 
-    trainer = tiny.trainer(tmp_path, callbacks=[Saves(), SaveOnSignal(), Fail()], max_steps=3)
+    trainer = tiny.trainer(tmp_path, callbacks=[RecordingCheckpoints(), SaveOnSignal(), Fail()], max_steps=3)
     with pytest.raises(RuntimeError, match="stop here"):
         trainer.fit(tiny.language_model(), tiny.data_module(tmp_path))
     assert "on_advance_end" not in vars(trainer.fit_loop.epoch_loop)
 
 
-def test_actions_leave_one_by_one(tmp_path: Path) -> None:
+def test_the_method_is_restored_with_the_last_action(tmp_path: Path) -> None:
     trainer = tiny.trainer(tmp_path)
     actions: list[Callable[[], None]] = [lambda: None, lambda: None]
     for action in actions:
         call_between_batches(trainer, action)
     stop_between_batches(trainer, actions[0])
     assert "on_advance_end" in vars(trainer.fit_loop.epoch_loop)
-    stop_between_batches(trainer, actions[0])  # twice is once
+    stop_between_batches(trainer, actions[0])  # removing it twice is harmless
     stop_between_batches(trainer, actions[1])
     assert "on_advance_end" not in vars(trainer.fit_loop.epoch_loop)

@@ -16,7 +16,7 @@ def make_monitor() -> LossMonitor:
 
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (1.0, math.inf), (math.inf, math.nan)])
-def test_what_is_no_number_is_refused_with_the_rows_and_the_norms_before(loss: float, norm: float) -> None:
+def test_a_non_finite_value_is_refused_with_its_rows_and_the_previous_norms(loss: float, norm: float) -> None:
     monitor = make_monitor()
     for step in (1, 2):
         monitor.add_batch(torch.tensor(0.5), [7], 100)
@@ -41,18 +41,18 @@ def test_steps_that_a_scaler_skips_are_counted_until_there_are_too_many() -> Non
     assert monitor.skipped == 28
 
 
-def test_a_jump_of_the_loss_is_seen_and_a_falling_loss_is_not() -> None:
+def test_a_jump_of_the_loss_is_a_spike_and_a_falling_loss_is_not() -> None:
     monitor = make_monitor()
     assert not any(monitor.detect_spike(6.0 * 0.98**step) for step in range(60))
     assert monitor.detect_spike(9.0)
     assert monitor.spikes == 1
 
 
-def test_a_resumed_fit_knows_what_came_before() -> None:
-    monitor, again = make_monitor(), make_monitor()
+def test_a_resumed_fit_restores_the_monitors_state() -> None:
+    monitor, resumed = make_monitor(), make_monitor()
     for step in range(8):
         monitor.check_step(step, torch.tensor(1.0 + step), scaled=False)
         monitor.detect_spike(3.0)
-    again.restore(monitor.state())
-    assert again.state() == monitor.state()
-    assert again.detect_spike(9.0)
+    resumed.restore(monitor.state())
+    assert resumed.state() == monitor.state()
+    assert resumed.detect_spike(9.0)

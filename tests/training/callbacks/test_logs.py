@@ -1,0 +1,61 @@
+"""What a run logs to TensorBoard and to its table of metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+SCALARS = [
+    *(
+        f"train/{name}"
+        for name in ("loss", "perplexity", "bits_per_byte", "tokens", "gradient_norm", "tokens_per_second")
+    ),
+    *(f"train/{name}" for name in ("utilisation", "data_wait", "peak_memory_gib")),
+    *(f"val/{name}" for name in ("loss", "perplexity", "bits_per_byte", "tokens")),
+]
+
+
+@pytest.mark.parametrize("name", SCALARS)
+def test_a_run_logs_scalar(events: EventAccumulator, name: str) -> None:
+    points = events.Scalars(name)
+    assert points
+    assert all(point.value > 0 for point in points)
+
+
+def test_a_run_logs_the_learning_rate_of_each_step(events: EventAccumulator, run: Path) -> None:
+    (name,) = {tag for tag in events.Tags()["scalars"] if tag.startswith("lr-") and "/pg2" not in tag}
+    rates = [point.value for point in events.Scalars(name)]
+    assert max(rates) == pytest.approx(3e-3)
+    assert rates[-1] < rates[len(rates) // 2]
+    assert len(rates) == torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+
+
+def test_perplexity_is_the_exponential_of_the_loss_at_every_point(events: EventAccumulator) -> None:
+    for part in ("train", "val"):
+        for loss, perplexity in zip(events.Scalars(f"{part}/loss"), events.Scalars(f"{part}/perplexity"), strict=True):
+            assert loss.step == perplexity.step
+            assert perplexity.value == pytest.approx(float(torch.tensor(loss.value).exp()), rel=1e-4)
+
+
+def test_metrics_are_also_written_to_a_table(run: Path) -> None:
+    table = pd.read_csv(run / "metrics.csv")
+    assert {"step", "train/loss", "val/perplexity"} <= set(table.columns)
+    assert table["val/perplexity"].dropna().iloc[-1] < table["val/perplexity"].dropna().iloc[0]
+
+
+def test_the_hparams_tab_shows_settings_and_metrics(events: EventAccumulator, run: Path) -> None:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    content = {}
+    for tag in ("_hparams_/experiment", "_hparams_/session_start_info"):
+        content[tag] = HParamsPluginData.FromString(events.SummaryMetadata(tag).plugin_data.content)
+    metrics = [info.name.tag for info in content["_hparams_/experiment"].experiment.metric_infos]
+    settings = content["_hparams_/session_start_info"].session_start_info.hparams
+    assert "val/perplexity" in metrics
+    assert settings["model.lr"].number_value == pytest.approx(3e-3)
+    assert "data.batch_tokens" in settings
+    assert events.Scalars("val/perplexity")[-1].value > 0  # the tab shows this value under that name
