@@ -1,4 +1,4 @@
-"""What runs on every change is the same everywhere: make check, the hooks before a commit, the workflow on GitHub."""
+"""`make check`, the pre-commit hooks and the workflow on GitHub run the same checks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_the_hooks_run_what_make_check_runs() -> None:
     assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in local["hooks"])
 
 
-def test_the_workflow_runs_ci_on_each_admitted_python() -> None:
+def test_the_workflow_runs_ci_on_each_supported_python() -> None:
     job = read(".github/workflows/checks.yaml")["jobs"]["checks"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = "Programming Language :: Python :: "
-    admitted = [entry.removeprefix(named) for entry in project["classifiers"] if entry.startswith(named)]
-    assert job["strategy"]["matrix"]["python"] == admitted
+    supported = [entry.removeprefix(named) for entry in project["classifiers"] if entry.startswith(named)]
+    assert job["strategy"]["matrix"]["python"] == supported
     setup, run = job["steps"][-2:]
     assert setup["with"]["python-version"] == "${{ matrix.python }}"
     assert run["run"] == ".ci/run"

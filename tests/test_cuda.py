@@ -1,4 +1,4 @@
-"""What only a card can show; all of it is skipped without one."""
+"""Tests that need a GPU; skipped without one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NETWORK = {**tiny.NETWORK, "n_embd": 64}  # heads of 32
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the table and its cache."""
+    """Folder of the table and its cache."""
     return tmp_path_factory.mktemp("cuda")
 
 
@@ -40,22 +40,22 @@ def test_loss_and_gradients_in_bfloat16_are_those_of_float32(folder: Path) -> No
     data: DialogueDataModule = tiny.data_module(folder)
     batch = collate_flat(data.store("train"), data.plan_epoch(0)[0])
     moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
-    found = {}
+    results = {}
     for precision in (torch.float32, torch.bfloat16):
         network = build_from_scratch(NETWORK, 300, 0, 0.0, 1).cuda()
         with torch.autocast("cuda", dtype=precision, enabled=precision != torch.float32):
             total = compute_nll(network, moved)[0]
         (total / batch["answers"]).backward()
         gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-        found[precision] = (float(total), gradients)
-    exact, half = found[torch.float32], found[torch.bfloat16]
+        results[precision] = (float(total), gradients)
+    exact, half = results[torch.float32], results[torch.bfloat16]
     assert half[0] == pytest.approx(exact[0], rel=5e-3)
     assert tiny.relative_l2(half[1], exact[1]) < 0.05
 
 
-def test_the_varlen_kernel_is_used_where_the_card_has_it(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_varlen_kernel_is_used_where_the_gpu_has_it(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
     if torch.cuda.get_device_capability() < (8, 0) or attention.find_varlen_kernel() is None:
-        pytest.skip("this card or this torch has no such kernel")
+        pytest.skip("this GPU or this torch has no such kernel")
     calls, real = [], attention.find_varlen_kernel()
     monkeypatch.setattr(attention, "find_varlen_kernel", lambda: lambda *args: calls.append(1) or real(*args))
     fit(folder, tmp_path, "bf16-mixed", max_steps=2)
@@ -68,8 +68,7 @@ def test_fp16_with_clipping_and_accumulation_follows_float32(folder: Path, tmp_p
     exact, expected = fit(folder, tmp_path, "32-true", **settings)
     half, steps = fit(folder, tmp_path, "16-mixed", **settings)
     assert steps.rows == expected.rows
-    apart = tiny.relative_l2(tiny.weights(half), tiny.weights(exact))
-    assert apart < 0.05
+    assert tiny.relative_l2(tiny.weights(half), tiny.weights(exact)) < 0.05
     assert all(torch.isfinite(weight).all() for weight in half.state_dict().values())
 
 

@@ -1,4 +1,4 @@
-"""The pages name what exists: links, files, commands, options and the package's own functions."""
+"""Links, files, commands and functions that the documentation names exist."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 FOLDERS = "|".join(("lightning_med", "tests", "scripts", "configs", "docs"))
 
 
-def slug(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+def make_anchor(heading: str) -> str:
+    """Returns the anchor that GitHub generates for a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def anchors(page: Path) -> set[str]:
-    return {slug(line.lstrip("#")) for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("#")}
+def list_anchors(page: Path) -> set[str]:
+    return {
+        make_anchor(line.lstrip("#")) for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+    }
 
 
 def is_module(parts: list[str]) -> bool:
@@ -38,7 +40,7 @@ def test_relative_links_resolve(page: Path) -> None:
         linked = (page.parent / name).resolve() if name else page
         assert linked.exists(), target
         if anchor:
-            assert anchor in anchors(linked), target
+            assert anchor in list_anchors(linked), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -57,7 +59,7 @@ def test_functions_that_are_named_exist(page: Path) -> None:
             count -= 1
         value = import_module(".".join(parts[:count]))
         for part in parts[count:]:
-            value = getattr(value, part)  # fails where a page names what is gone
+            value = getattr(value, part)  # fails if a page names something that no longer exists
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)

@@ -1,4 +1,4 @@
-"""The wheel holds what the installed command reads."""
+"""The wheel contains what the installed command reads, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_the_wheel_holds_the_data_and_the_configs(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_the_data_and_the_configs(wheel: zipfile.ZipFile) -> None:
     sample = ROOT / "lightning_med" / "data" / "sample"
     for name in ("consultations.csv", "complaints.yaml"):
         assert wheel.read(f"lightning_med/data/sample/{name}") == (sample / name).read_bytes()
@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_data_and_the_configs(wheel: zipfile.ZipFile) -> Non
         assert wheel.read(f"lightning_med/configs/{path.name}") == path.read_bytes()
 
 
-def test_the_wheel_holds_every_module_and_nothing_beside(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     package = (path for path in (ROOT / "lightning_med").rglob("*") if path.is_file() and path.suffix != ".pyc")
     assert {str(path.relative_to(ROOT)) for path in package} <= names
@@ -51,7 +51,7 @@ def test_the_wheel_holds_every_module_and_nothing_beside(wheel: zipfile.ZipFile)
     assert weights == ["lightning_med/safety/messages/classifier.safetensors"]
 
 
-def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
     info = f"lightning_med-{__version__}.dist-info"
     assert "lightning-med = lightning_med.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
     assert "Apache License" in wheel.read(f"{info}/licenses/LICENSE").decode()

@@ -1,4 +1,4 @@
-"""What a stranger's file must not be able to do."""
+"""Untrusted files and wrong input: no code runs, no files are left."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from tests import tiny
 
 @pytest.fixture(scope="session")
 def cli_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run, for reading only."""
     return tiny.finished_run(tmp_path_factory.getbasetemp() / "tiny")
 
 
-def forged(source: Path, target: Path, part: str, settings: dict[str, Any]) -> Path:
-    """A copy of a checkpoint whose settings say something more."""
+def forge_settings(source: Path, target: Path, part: str, settings: dict[str, Any]) -> Path:
+    """Writes a copy of a checkpoint with additional settings."""
     content = torch.load(source, weights_only=True)
-    known = json.loads(content[KEY]["settings"])
-    known[part] = {**known[part], **settings}
-    content[KEY]["settings"] = json.dumps(known)
+    stored = json.loads(content[KEY]["settings"])
+    stored[part] = {**stored[part], **settings}
+    content[KEY]["settings"] = json.dumps(stored)
     torch.save(content, target)
     return target
 
@@ -35,17 +36,17 @@ def forged(source: Path, target: Path, part: str, settings: dict[str, Any]) -> P
 def test_a_checkpoint_loads_no_class_that_its_settings_name(
     cache: Path, cli_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, part: str
 ) -> None:
-    """A module that would leave a mark when it is imported is named wherever a class could be."""
-    mark = tmp_path / "ran"
-    (tmp_path / "stranger.py").write_text(f"open({str(mark)!r}, 'w')\nclass Loaded: pass\n", encoding="utf-8")
+    """The settings name a module that creates a marker file when it is imported."""
+    marker = tmp_path / "ran"
+    (tmp_path / "untrusted.py").write_text(f"open({str(marker)!r}, 'w')\nclass Loaded: pass\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    bait = [{"class_path": "stranger.Loaded"}]
+    classes = [{"class_path": "untrusted.Loaded"}]
     name = "callbacks" if part == "trainer" else "source"
-    path = forged(cli_run / "checkpoints" / "last.ckpt", tmp_path / "forged.ckpt", part, {name: bait})
+    path = forge_settings(cli_run / "checkpoints" / "last.ckpt", tmp_path / "forged.ckpt", part, {name: classes})
     status = main([verb, "--ckpt_path", str(path), "--output", str(tmp_path / "out")])
     assert status == (0 if part == "trainer" else 2)
-    assert not mark.exists()
+    assert not marker.exists()
 
 
 def test_a_checkpoint_without_a_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,10 +55,10 @@ def test_a_checkpoint_without_a_format_is_refused(tmp_path: Path, capsys: pytest
     assert "format" in capsys.readouterr().err
 
 
-def test_a_checkpoint_is_measured_with_its_own_tokenizer_on_any_table(
+def test_a_checkpoint_is_tested_with_its_own_tokenizer_on_any_table(
     cache: Path, cli_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also one that was trained in the run, which another table would train otherwise."""
+    """The tokenizer was trained in the run; trained on the other table, it would differ."""
     monkeypatch.chdir(tmp_path)
     other = tiny.table(tmp_path / "other.csv", rows=40, seed=9)
     checkpoint = str(cli_run / "checkpoints" / "last.ckpt")
@@ -81,7 +82,7 @@ def test_an_interrupted_export_leaves_nothing(
 
 
 @pytest.mark.parametrize("verb", ["test", "predict"])
-def test_an_output_that_cannot_be_written_is_said_before_the_work(cli_run: Path, tmp_path: Path, verb: str) -> None:
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(cli_run: Path, tmp_path: Path, verb: str) -> None:
     checkpoint = str(cli_run / "checkpoints" / "last.ckpt")
     (tmp_path / "file").write_text("x")
     for target in (tmp_path, tmp_path / "file" / "below"):
@@ -101,7 +102,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(cli_run: Path,
         ("--trainer.max_epochs", "0"),
     ],
 )
-def test_a_number_outside_its_range_is_refused_before_anything_is_made(
+def test_a_number_outside_its_range_is_refused_before_files_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: tuple[str, str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A run's folder: numbered, never shared, gone again if the run never began."""
+"""Folders of runs: numbered, never shared, removed if the run did not start."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lightning_med.checkpoints.run_folder import SETTINGS, create_version, list_
 from lightning_med.utils.errors import InputError
 
 
-def test_a_name_has_its_home_under_the_root(tmp_path: Path) -> None:
+def test_a_name_is_a_folder_under_the_root(tmp_path: Path) -> None:
     assert runs_folder(tmp_path, "quickstart") == tmp_path / "lightning_logs" / "quickstart"
     assert runs_folder(None, "a.b-c_1") == Path("lightning_logs/a.b-c_1")
 
 
 @given(st.text())
-def test_no_name_leads_out_of_the_folder(name: str) -> None:
+def test_no_name_leaves_the_folder(name: str) -> None:
     try:
         home = runs_folder("root", name)
     except InputError:
@@ -31,7 +31,7 @@ def test_no_name_leads_out_of_the_folder(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/a", "-a", "a\n"])
-def test_what_is_not_a_name_is_refused(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="--name"):
         runs_folder(None, name)
 
@@ -46,28 +46,28 @@ def test_versions_count_up_and_sort_by_number(tmp_path: Path) -> None:
     assert list_versions(tmp_path / "missing") == []
 
 
-def test_runs_that_start_together_get_a_folder_each(tmp_path: Path) -> None:
+def test_runs_that_start_together_get_different_folders(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(create_version, [tmp_path / "name"] * 24))
-    assert len(set(made)) == 24
-    assert all(path.is_dir() for path in made)
+        runs = list(pool.map(create_version, [tmp_path / "name"] * 24))
+    assert len(set(runs)) == 24
+    assert all(path.is_dir() for path in runs)
 
 
-def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+def test_a_run_that_did_not_start_is_removed(tmp_path: Path) -> None:
     run = create_version(runs_folder(tmp_path, "name"))
     (run / "metrics.csv").write_text("opened by a logger")
     remove_unstarted(run)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_began_stays(tmp_path: Path) -> None:
+def test_a_run_that_started_stays(tmp_path: Path) -> None:
     run = create_version(runs_folder(tmp_path, "name"))
     (run / SETTINGS).write_text("{}")
     remove_unstarted(run)
     assert (run / SETTINGS).exists()
 
 
-def test_taking_back_one_run_leaves_the_others(tmp_path: Path) -> None:
+def test_removing_one_run_keeps_the_others(tmp_path: Path) -> None:
     first, second = (create_version(runs_folder(tmp_path, "name")) for _ in range(2))
     (first / SETTINGS).write_text("{}")
     remove_unstarted(second)
@@ -75,7 +75,7 @@ def test_taking_back_one_run_leaves_the_others(tmp_path: Path) -> None:
     assert not second.exists()
 
 
-def test_last_is_of_the_newest_run_that_has_one(tmp_path: Path) -> None:
+def test_the_last_checkpoint_is_that_of_the_newest_run_with_one(tmp_path: Path) -> None:
     home = runs_folder(tmp_path, "name")
     for number in range(12):
         run = create_version(home)
@@ -85,6 +85,6 @@ def test_last_is_of_the_newest_run_that_has_one(tmp_path: Path) -> None:
     assert checkpoint_files.find_last_checkpoint(home) == home / "version_10" / "checkpoints" / "last.ckpt"
 
 
-def test_no_last_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_missing_last_checkpoint_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--ckpt_path last"):
         checkpoint_files.find_last_checkpoint(tmp_path / "missing")

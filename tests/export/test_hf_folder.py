@@ -1,4 +1,4 @@
-"""A checkpoint as a Hugging Face folder: the same model, for any program, whole or not there."""
+"""Export to a Hugging Face folder: the same model, readable by any program, complete or absent."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def data(folder: Path, checkpoint: Path) -> DialogueDataModule:
     return tiny.data_module(folder)
 
 
-def test_the_folder_holds_what_transformers_reads(exported: Path) -> None:
+def test_the_folder_contains_what_transformers_reads(exported: Path) -> None:
     names = {path.name for path in exported.iterdir()}
     assert names >= {
         "config.json",
@@ -57,7 +57,7 @@ def test_the_folder_holds_what_transformers_reads(exported: Path) -> None:
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in [exported, *exported.iterdir()])
 
 
-def test_the_logits_are_those_of_the_checkpoint(exported: Path, checkpoint: Path) -> None:
+def test_the_weights_are_those_of_the_checkpoint(exported: Path, checkpoint: Path) -> None:
     theirs = AutoModelForCausalLM.from_pretrained(exported).eval()
     stored = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert {p.dtype for p in theirs.parameters()} == {torch.float32}
@@ -67,12 +67,10 @@ def test_the_logits_are_those_of_the_checkpoint(exported: Path, checkpoint: Path
     eager = AutoModelForCausalLM.from_pretrained(exported, attn_implementation="eager").eval()
     with torch.no_grad():
         torch.testing.assert_close(theirs(ids).logits, eager(ids).logits, rtol=1e-4, atol=1e-5)
-    assert "lightning_med" not in json.dumps(
-        theirs.config.to_dict()
-    )  # a stranger's transformers knows no such attention
+    assert "lightning_med" not in json.dumps(theirs.config.to_dict())  # our attention exists only in this package
 
 
-def test_the_logits_are_those_of_the_trained_network(exported: Path, checkpoint: Path) -> None:
+def test_the_logits_equal_those_of_the_trained_network(exported: Path, checkpoint: Path) -> None:
     ours = DialogueLM.load_from_checkpoint(checkpoint).network.eval()
     theirs = AutoModelForCausalLM.from_pretrained(exported).eval()
     ids = torch.randint(300, (3, 40), generator=torch.Generator().manual_seed(0))
@@ -87,11 +85,11 @@ def test_the_chat_template_gives_the_ids_of_training(exported: Path, data: Dialo
         text = store.texts(row)
         question = {"role": "user", "content": text["question"]}
         reply = {"role": "assistant", "content": text["answer"]}
-        whole = tokenizer.apply_chat_template([question, reply], return_dict=True)["input_ids"]
-        assert whole == store.input_ids(row).tolist()
-        asked = tokenizer.apply_chat_template([question], add_generation_prompt=True, return_dict=True)["input_ids"]
-        assert asked == whole[: len(asked)]
-        assert tokenizer.decode(whole[len(asked) :]) == f" {text['answer']}{tokenizer.eos_token}"
+        ids = tokenizer.apply_chat_template([question, reply], return_dict=True)["input_ids"]
+        assert ids == store.input_ids(row).tolist()
+        prompt = tokenizer.apply_chat_template([question], add_generation_prompt=True, return_dict=True)["input_ids"]
+        assert prompt == ids[: len(prompt)]
+        assert tokenizer.decode(ids[len(prompt) :]) == f" {text['answer']}{tokenizer.eos_token}"
 
 
 def test_a_pipeline_answers_chat_messages(exported: Path) -> None:
@@ -102,8 +100,8 @@ def test_a_pipeline_answers_chat_messages(exported: Path) -> None:
     assert result["generated_text"][-1]["role"] == "assistant"
 
 
-def test_decoding_settings_travel_along(exported: Path, data: DialogueDataModule) -> None:
-    """A bare `generate` gives what ours gives, as far as its answer goes."""
+def test_the_generation_config_contains_the_decoding_settings(exported: Path, data: DialogueDataModule) -> None:
+    """`generate` without arguments starts with the answer of `generate_answers`."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(exported).eval(), AutoTokenizer.from_pretrained(exported)
     assert model.generation_config.max_new_tokens == 12
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
@@ -115,7 +113,7 @@ def test_decoding_settings_travel_along(exported: Path, data: DialogueDataModule
     assert text.strip().startswith(ours)
 
 
-def test_the_model_card_says_what_it_is_not_for(exported: Path, data: DialogueDataModule) -> None:
+def test_the_model_card_names_data_results_and_limits(exported: Path, data: DialogueDataModule) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\n")
     assert "not for clinical use" in card
@@ -125,25 +123,25 @@ def test_the_model_card_says_what_it_is_not_for(exported: Path, data: DialogueDa
     assert data.prepared.fingerprint in card
     assert tiny.SYSTEM in card
     assert "val/perplexity" in card
-    assert not re.search(r"\{\w+\}", card)  # no field was left open
+    assert not re.search(r"\{\w+\}", card)  # no unfilled field
 
 
-# ------------------------------------------------------------------ whole or not there
+# ------------------------------------------------------------------ complete or absent
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("there", [False, True])
-def test_an_interrupted_export_leaves_nothing_new(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, there: bool
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_failed_export_leaves_the_folder_as_it_was(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, exists: bool
 ) -> None:
     output = tmp_path / "export"
-    if there:
+    if exists:
         export_checkpoint(checkpoint, output)
-    before = contents(tmp_path)
+    before = read_files(tmp_path)
 
     def fail(self: Any, folder: Any, *args: Any, **kwargs: Any) -> None:
         (Path(folder) / "model.safetensors").write_bytes(b"half of it")
@@ -152,8 +150,8 @@ def test_an_interrupted_export_leaves_nothing_new(
     monkeypatch.setattr(PreTrainedModel, "save_pretrained", fail)
     with pytest.raises(type(error)):
         export_checkpoint(checkpoint, output, overwrite=True)
-    assert contents(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir()] == (["export"] if there else [])
+    assert read_files(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == (["export"] if exists else [])
 
 
 def test_a_folder_is_replaced_only_when_asked(checkpoint: Path, tmp_path: Path) -> None:
@@ -170,13 +168,13 @@ def test_a_folder_is_replaced_only_when_asked(checkpoint: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_foreign_folder_is_never_replaced(checkpoint: Path, tmp_path: Path, overwrite: bool) -> None:
+def test_a_folder_of_other_files_is_never_replaced(checkpoint: Path, tmp_path: Path, overwrite: bool) -> None:
     output = tmp_path / "photos"
     output.mkdir()
     (output / "cat.jpg").write_bytes(b"meow")
     with pytest.raises(InputError, match="photos"):
         export_checkpoint(checkpoint, output, overwrite=overwrite)
-    assert contents(tmp_path) == {"photos/cat.jpg": b"meow"}
+    assert read_files(tmp_path) == {"photos/cat.jpg": b"meow"}
 
 
 def test_an_empty_folder_may_be_filled(checkpoint: Path, tmp_path: Path) -> None:
@@ -193,7 +191,7 @@ def test_a_file_is_never_replaced(checkpoint: Path, tmp_path: Path, overwrite: b
     assert (tmp_path / "export").read_text() == "a file"
 
 
-def test_a_place_that_cannot_be_written_is_the_users_mistake(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_an_input_error(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="file"):
         export_checkpoint(checkpoint, tmp_path / "file" / "export")
@@ -206,7 +204,7 @@ def test_the_script_takes_the_same_arguments(checkpoint: Path, exported: Path, t
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert "next: lightning-med respond --model export" in result.stdout
-    assert contents(tmp_path / "export") == contents(exported)
+    assert read_files(tmp_path / "export") == read_files(exported)
     again = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
     assert len(again.stderr.splitlines()) == 2

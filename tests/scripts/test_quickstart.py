@@ -1,4 +1,4 @@
-"""The quickstart from its first verb to the answer it prints, cut to two steps of training."""
+"""The quickstart from the fit to the printed answer, with two steps of training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_med.safety.answers.guard import DISCLAIMER
 from tests.conftest import ROOT
 
 
-def test_ends_with_an_answer(
+def test_the_quickstart_prints_perplexities_and_an_answer(
     script: Callable[[str], ModuleType],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

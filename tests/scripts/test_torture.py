@@ -1,4 +1,4 @@
-"""The fault test: some of each kind, in a process of its own, for it forks."""
+"""Faults injected into real runs: a few of each kind, in a process of its own, because it forks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "torture.py"
 
 
 @pytest.mark.slow
-def test_what_is_done_to_runs_holds(tmp_path: Path) -> None:
+def test_all_guarantees_hold_under_injected_faults(tmp_path: Path) -> None:
     report = tmp_path / "reliability.md"
     command = [sys.executable, str(SCRIPT), "--quick", "--report", str(report)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=tmp_path)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-2000:]
     table = [line for line in report.read_text().splitlines() if line.startswith("| ") and " of " in line]
     assert len(table) > 30
     for name in ("{table}", "{machine}", "{minutes}"):

@@ -1,4 +1,4 @@
-"""Signals as exceptions, also where the system has fewer of them."""
+"""Signals raised as exceptions, also on systems without SIGUSR1."""
 
 from __future__ import annotations
 
