@@ -51,7 +51,7 @@ CONTENDERS = {  # the module with its function `train_NAME`, and the libraries t
     "ours": ("training.loops", ()),
 }
 _PACKAGES = ("torch", "transformers", "lightning", "accelerate", "trl")
-_PEAK = "peak"  # in the place of a contender: measures the machine
+_PEAK = "peak"  # a process like a contender that measures the machine instead
 
 
 def run_contender(name: str, folder: Path) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Settings:
         for split in ("train", "test"):
             Rows.from_store(data.store(split)).save(self.path / f"{split}.npz")
         tokenizer = data.prepared.tokenizer
-        tokenizer.save_pretrained(self.path / "words")
+        tokenizer.save_pretrained(self.path / "tokenizer")
         end = tokenizer.eos_token_id
         torch.manual_seed(self.seed)
         config = GPT2Config(

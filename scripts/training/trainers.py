@@ -144,7 +144,7 @@ def _train(
         model=network,
         args=arguments,
         train_dataset=_make_dataset(rows),
-        processing_class=AutoTokenizer.from_pretrained(settings.path / "words"),
+        processing_class=AutoTokenizer.from_pretrained(settings.path / "tokenizer"),
         optimizers=settings.make_optimizer(network),
         callbacks=[UpdateCounter(clock, collator)],
     )
