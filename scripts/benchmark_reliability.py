@@ -24,7 +24,7 @@ import yaml
 
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli.arguments import Parser
-from lightning_med.cli.shipped_configs import shipped_folder
+from lightning_med.cli.shipped_configs import get_shipped_folder
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     silence_warnings()
-    settings = yaml.safe_load((shipped_folder() / "quickstart.yaml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((get_shipped_folder() / "quickstart.yaml").read_text(encoding="utf-8"))
     ratios = []
     with tempfile.TemporaryDirectory() as name, show_progress("Pairs") as progress:
         measure_speed(settings, Path(name), _WARM_UP + 2, True)  # prepares the data and warms up the libraries

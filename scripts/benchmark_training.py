@@ -72,7 +72,7 @@ def run_contender(name: str, folder: Path) -> dict[str, Any]:
         "rows": work.rows,
         "useful_tokens": work.useful,
         "useful_tokens_per_second": work.useful / clock.seconds,
-        "operations": FlopCount.of(network).step(work.tokens, work.squares, work.answers),
+        "operations": FlopCount.from_network(network).count_step(work.tokens, work.squares, work.answers),
         "final_loss": compute_held_back_loss(network, settings.load_rows("test"), settings.device),
         "gpu_memory_bytes": clock.memory,
         "watched_until": clock.ended_at,

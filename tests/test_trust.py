@@ -74,7 +74,7 @@ def test_an_interrupted_export_leaves_nothing(
         signal.raise_signal(number)
         return ""
 
-    monkeypatch.setattr("lightning_med.export.model_card.write_model_card", stop)
+    monkeypatch.setattr("lightning_med.export.model_card.make_model_card", stop)
     place = tmp_path / "place"
     checkpoint = str(cli_run / "checkpoints" / "last.ckpt")
     assert main(["export", "--checkpoint", checkpoint, "--output", str(place / "export")]) == 128 + number

@@ -12,7 +12,7 @@ from lightning_med.utils.files import write_text
 ENDING = ".sha256"
 
 
-def digest_path(path: Path) -> Path:
+def get_digest_path(path: Path) -> Path:
     """Returns the file that holds a checkpoint's digest; a link has that of its target."""
     path = path.resolve()
     return path.with_name(path.name + ENDING)
@@ -37,7 +37,7 @@ def verify_digest(path: Path) -> bool:
     """
     path = path.resolve()
     try:
-        words = digest_path(path).read_text(encoding="utf-8").split()
+        words = get_digest_path(path).read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError):
         return False
     state = path.stat()

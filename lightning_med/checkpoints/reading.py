@@ -71,8 +71,8 @@ def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) ->
     """Refuses to resume a run under settings that make it another run, and names the first that differs.
 
     Args:
-        there: By name, as in the checkpoint.
-        here: By name, of now.
+        there: The checkpoint's settings by name.
+        here: Today's settings by name.
         anyway: Accept differences.
 
     Raises:

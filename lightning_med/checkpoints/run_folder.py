@@ -18,7 +18,7 @@ _NAME = re.compile(r"[\w][\w.-]*")
 _VERSION = re.compile(r"version_(\d+)")
 
 
-def runs_folder(root: str | Path | None, name: str) -> Path:
+def get_runs_folder(root: str | Path | None, name: str) -> Path:
     """Returns the folder of all runs of one name.
 
     Raises:

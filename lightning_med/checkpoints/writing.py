@@ -50,7 +50,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
-        digests.digest_path(Path(path)).unlink(missing_ok=True)
+        digests.get_digest_path(Path(path)).unlink(missing_ok=True)
 
     def raise_if_failed(self) -> None:
         """Re-raises the error of a write that has ended by now."""

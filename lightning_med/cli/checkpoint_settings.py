@@ -10,7 +10,7 @@ import yaml
 
 from lightning_med.checkpoints import checkpoint_files
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
-from lightning_med.checkpoints.run_folder import runs_folder
+from lightning_med.checkpoints.run_folder import get_runs_folder
 from lightning_med.utils.errors import InputError
 
 EVALUATIONS = ("validate", "test", "predict")
@@ -27,9 +27,8 @@ def add_checkpoint_settings(argv: list[str], folder: Path) -> list[str]:
         return argv
     path, name = _find_option(argv, "--ckpt_path"), _find_option(argv, "--name")
     if path == "last" and name:
-        path = str(
-            checkpoint_files.find_last_checkpoint(runs_folder(_find_option(argv, "--trainer.default_root_dir"), name))
-        )
+        home = get_runs_folder(_find_option(argv, "--trainer.default_root_dir"), name)
+        path = str(checkpoint_files.find_last_checkpoint(home))
     if not path or path == "last":
         return argv
     settings = folder / "config.yaml"

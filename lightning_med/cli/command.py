@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 
 from lightning_med.utils.errors import InputError, RunError
+from lightning_med.utils.garbage import pause_collection, skip_last_collection
 from lightning_med.utils.signals import Interrupted, raise_on_signals
 from lightning_med.version import __version__
 
@@ -82,4 +83,7 @@ def _run(argv: list[str]) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries; we report the outcome ourselves
-    return int(importlib.import_module(VERBS[argv[0]][0]).main(argv))
+    skip_last_collection()
+    with pause_collection():
+        verb = importlib.import_module(VERBS[argv[0]][0])
+    return int(verb.main(argv))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, find_last_checkpoint
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
-from lightning_med.checkpoints.run_folder import create_version, hold_lock, remove_unstarted, runs_folder
+from lightning_med.checkpoints.run_folder import create_version, get_runs_folder, hold_lock, remove_unstarted
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli import next_steps, results, resume, setting_checks, trainer_options
 from lightning_med.data.module import DialogueDataModule
@@ -100,7 +101,7 @@ class MedCLI(HookedCLI):
             return
         settings = self.settings
         settings.name = settings.name or resume.name_run(settings.config)
-        home = runs_folder(settings.trainer.default_root_dir, settings.name)
+        home = get_runs_folder(settings.trainer.default_root_dir, settings.name)
         if self.verb == "fit":
             run = resume.choose_run(home, settings)
             self.run_folder = run if is_first_rank() else None
@@ -120,8 +121,9 @@ class MedCLI(HookedCLI):
             self._locks.enter_context(hold_lock(self.run_folder))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        options = self._make_trainer_options()
         try:
-            trainer = super().instantiate_trainer(**self._make_trainer_options(), **kwargs)
+            trainer = super().instantiate_trainer(**options, **kwargs)
         except ValueError as error:
             raise InputError(str(error), TRAINER_HELP) from error
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -131,7 +133,7 @@ class MedCLI(HookedCLI):
                 callback.use_folder(self.run_folder / CHECKPOINTS)
         if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:
             self.datamodule.use_tokenizer(self.card["tokenizer"])
-        saved = trainer_options.without_call_options(yaml.safe_load(self.dump_settings()))
+        saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
         self.model.use_run(saved, self.settings.get("ckpt_path"), bool(self.settings.get("resume_anyway")))
         return trainer
 
@@ -140,13 +142,13 @@ class MedCLI(HookedCLI):
         given = self.config_init[self.verb].trainer
         fit, loggers = self.verb == "fit", []
         if self.run_folder is not None and given.logger is not False:
-            others = [] if isinstance(given.logger, bool) else trainer_options.as_list(given.logger)
+            others = [] if isinstance(given.logger, bool) else trainer_options.make_list(given.logger)
             loggers = [*make_loggers(self.run_folder, self.steps_done if self.settings.resume else None), *others]
         return {
             "precision": None if self.verb == "prepare" else choose_precision(given.precision, given.accelerator),
             "logger": loggers or False,
             "enable_checkpointing": fit and given.enable_checkpointing is not False,
-            "plugins": [*trainer_options.as_list(given.plugins), AtomicCheckpointIO()],
+            "plugins": [*trainer_options.make_list(given.plugins), AtomicCheckpointIO()],
         }
 
     def choose_callbacks(self, configured: list[Callback]) -> list[Callback]:
@@ -170,7 +172,7 @@ class MedCLI(HookedCLI):
 
     # ------------------------------------------------------------------ the work, and after it
 
-    def run_subcommand(self, run: Any) -> None:
+    def run_subcommand(self, run: Callable[[], None]) -> None:
         if self.is_finished and self.run_folder is not None:
             more = "To train on, raise --trainer.max_epochs or max_steps."
             print(f"{self.run_folder} is finished, at step {self.steps_done}. {more}")

@@ -15,14 +15,14 @@ from lightning_med.utils.errors import InputError
 
 
 def name_run(configs: Any) -> str:
-    """Returns the name of the first config file without its ending; a run's saved config has the run's name.
+    """Returns the first config file's name without its ending, or the name of the run that saved it; else `run`.
 
     Args:
         configs: The values of `--config`, paths or what the parser makes of them.
     """
     for config in configs or []:
         path = Path(os.fspath(getattr(config, "absolute", config)))
-        return path.resolve().parent.parent.name if path.name == SETTINGS else path.stem
+        return (path.resolve().parent.parent.name if path.name == SETTINGS else path.stem) or "run"
     return "run"
 
 

@@ -38,11 +38,11 @@ def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
         parser.add_argument("--output", type=str | None, default=None, help="File to write; default: in the run.")
 
 
-def without_call_options(settings: dict[str, Any]) -> dict[str, Any]:
+def drop_call_options(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings that a later call needs to do the same again."""
     return {name: value for name, value in settings.items() if name not in _OF_ONE_CALL}
 
 
-def as_list(value: Any) -> list[Any]:
+def make_list(value: Any) -> list[Any]:
     """Returns a setting that may be missing, single or a list, as a list."""
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]

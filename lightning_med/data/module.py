@@ -97,7 +97,7 @@ class DialogueDataModule(L.LightningDataModule):
         check_range("seed", seed, -(2**63), 2**63 - 1)
         self.save_hyperparameters(logger=False)
         self.recipe = _make_recipe(self.hparams)
-        self.step_size = StepSize(batch_tokens, tokens_per_step, max_length)
+        self.step_size = StepSize(self.hparams)
         self.prompt = Prompt(system_prompt)
         self.seed, self.num_workers, self.cache_dir = seed, num_workers, cache_dir
         self.padded = max_length if pad_to_max_length else None
@@ -197,7 +197,7 @@ class DialogueDataModule(L.LightningDataModule):
         epoch = done = 0
         if self.trainer is not None:
             self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
-            window = self.step_size.take_over(self.ranks, self.trainer.accumulate_grad_batches)
+            window = self.step_size.claim_accumulation(self.ranks, self.trainer.accumulate_grad_batches)
             self.trainer.accumulate_grad_batches = window  # the loops read it at every batch
             epoch = self.trainer.current_epoch
             if self.trainer.fit_loop.restarting:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from lightning_med.checkpoints.export_folder import SETTINGS
+from lightning_med.utils.console import Progress, show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_temporary_folder
 
@@ -28,8 +28,7 @@ def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: boo
     Raises:
         InputError: The checkpoint is none of ours, or `output` exists.
     """
-    from lightning_med.checkpoints import reading as ckpt
-    from lightning_med.utils.console import show_progress
+    from lightning_med.checkpoints.reading import read_checkpoint
 
     output = Path(output)
     output = output.resolve() if output.is_symlink() else output  # of a link the target is replaced
@@ -39,15 +38,15 @@ def export_checkpoint(checkpoint: str | Path, output: str | Path, overwrite: boo
         raise InputError(f"{output} is a file, so it is not replaced.", "Name another --output.")
     if output.exists() and any(output.iterdir()) and not (output / SETTINGS).is_file():
         raise InputError(f"{output} is not an export of ours, so it is not replaced.", "Name another --output.")
-    content = ckpt.read_checkpoint(checkpoint)
+    content = read_checkpoint(checkpoint)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary = make_temporary_folder(output)
     except OSError as error:
         raise InputError(f"{output.parent} cannot be written: {error.strerror}.", "Name another --output.") from error
     try:
-        with show_progress("Exporting") as tell:
-            _write_folder(content, temporary, Path(checkpoint).name, tell)
+        with show_progress("Exporting") as progress:
+            _write_folder(content, temporary, Path(checkpoint).name, progress)
         for file in temporary.iterdir():  # safetensors makes its own private
             file.chmod(0o666 & temporary.stat().st_mode)
         _move_into_place(temporary, output)
@@ -61,28 +60,33 @@ def _move_into_place(temporary: Path, output: Path) -> None:
     if not output.exists():
         os.replace(temporary, output)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent))
+    aside = make_temporary_folder(output)
+    aside.rmdir()  # its name is free: Windows renames to no folder that exists
     os.replace(output, aside)
-    os.replace(temporary, output)
+    try:
+        os.replace(temporary, output)
+    except BaseException:
+        os.replace(aside, output)
+        raise
     shutil.rmtree(aside)
 
 
-def _write_folder(content: dict[str, Any], folder: Path, name: str, tell: Any) -> None:
+def _write_folder(content: dict[str, Any], folder: Path, name: str, progress: Progress) -> None:
     from transformers.utils import logging
 
-    from lightning_med.checkpoints import reading as ckpt
-    from lightning_med.export.model_card import write_model_card
+    from lightning_med.checkpoints.reading import FORMAT, read_card
+    from lightning_med.export.model_card import make_model_card
     from lightning_med.inference.generation import Decoding
     from lightning_med.model.causal_lm import build_from_text, get_context_length
     from lightning_med.tokenization.prompts import Prompt
     from lightning_med.tokenization.tokenizer import restore_tokenizer
 
     logging.disable_progress_bar()
-    card = ckpt.read_card(content)
-    tell("weights", 0, 0)
+    card = read_card(content)
+    progress("weights", 0, 0)
     network = build_from_text(card["network"])
     network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
-    network.set_attn_implementation("sdpa")  # ours is for training; a stranger's transformers knows this one
+    network.set_attn_implementation("sdpa")  # ours is for training; transformers alone knows this one
     settings = card["settings"].get("model", {})
     decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
     tokenizer = restore_tokenizer(card["tokenizer"])
@@ -90,9 +94,9 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, tell: Any) -
     tokenizer.model_max_length = get_context_length(network)
     network.generation_config = decoding.make_generation_config(tokenizer)
     network.save_pretrained(folder)
-    tell("tokenizer and card", 0, 0)
+    progress("tokenizer and card", 0, 0)
     tokenizer.save_pretrained(folder)
-    own = {"format": ckpt.FORMAT, "system_prompt": card["system_prompt"], "max_length": card["max_length"]}
+    own = {"format": FORMAT, "system_prompt": card["system_prompt"], "max_length": card["max_length"]}
     own["decoding"] = vars(decoding)
     (folder / SETTINGS).write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(write_model_card(card, int(content["global_step"]), name), encoding="utf-8")
+    (folder / "README.md").write_text(make_model_card(card, int(content["global_step"]), name), encoding="utf-8")

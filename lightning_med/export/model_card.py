@@ -73,13 +73,13 @@ _SHOWN = {
 }
 
 
-def write_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
-    """The card of a checkpoint, in Markdown.
+def make_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
+    """Returns the card of a checkpoint, in Markdown.
 
     Args:
-        card: Of `lightning_med.checkpoint.card`.
-        steps: Optimizer steps behind the checkpoint.
-        checkpoint: Its file's name.
+        card: Of `lightning_med.checkpoints.reading.read_card`.
+        steps: Optimizer steps of the checkpoint.
+        checkpoint: The name of its file.
     """
     data, settings = card["data"], card["settings"]
     model = settings.get("model", {})

@@ -56,9 +56,9 @@ class AnswerLikelihood(Metric):
 
     def _apply(self, fn: Any, exclude_state: Sequence[str] = "") -> AnswerLikelihood:
         """Moves the sums to another device but keeps their dtypes, also if a trainer casts the whole module."""
-        dtype = self.nll.dtype
+        nll, start = self.nll, self._defaults["nll"]
         super()._apply(fn, exclude_state)
-        self.nll, self._defaults["nll"] = self.nll.to(dtype), self._defaults["nll"].to(dtype)  # type: ignore[union-attr]
+        self.nll, self._defaults["nll"] = nll.to(self.nll.device), start.to(self.nll.device)  # type: ignore[union-attr]
         return self
 
     def get_sums(self) -> dict[str, float]:

@@ -15,6 +15,7 @@ from lightning_med.serving.answer import Answer
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.garbage import pause_collection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,26 +64,27 @@ class Responder:
         hint = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
         if not (folder / SETTINGS).is_file():
             raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", hint)
-        import torch
-        from safetensors import SafetensorError
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
+        with pause_collection():
+            import torch
+            from safetensors import SafetensorError
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils import logging
 
-        from lightning_med.inference.generation import Decoding
-        from lightning_med.tokenization.encoder import Encoder
+            from lightning_med.inference.generation import Decoding
+            from lightning_med.tokenization.encoder import Encoder
 
-        logging.disable_progress_bar()
-        try:
-            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            network: Any = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-            )
-            decoding = Decoding(**settings["decoding"])
-            encoder = Encoder(tokenizer, Prompt(settings["system_prompt"]), settings["max_length"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{folder} is not a complete export: {reason}", hint) from error
+            logging.disable_progress_bar()
+            try:
+                settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+                tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                network: Any = AutoModelForCausalLM.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+                )
+                decoding = Decoding(**settings["decoding"])
+                encoder = Encoder(tokenizer, Prompt(settings["system_prompt"]), settings["max_length"])
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise InputError(f"{folder} is not a complete export: {reason}", hint) from error
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return cls(network.to(device or "cpu"), encoder, decoding, region, safety)
 

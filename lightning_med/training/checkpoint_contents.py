@@ -41,9 +41,9 @@ class Trained(Protocol):
     @property
     def seed(self) -> int: ...
 
-    def likelihood(self, part: str) -> AnswerLikelihood: ...
+    def get_likelihood(self, part: str) -> AnswerLikelihood: ...
 
-    def resolved_settings(self) -> dict[str, Any]: ...
+    def resolve_settings(self) -> dict[str, Any]: ...
 
 
 def make_contents(module: Trained) -> dict[str, Any]:
@@ -55,14 +55,14 @@ def make_contents(module: Trained) -> dict[str, Any]:
         "tokenizer": store_tokenizer(data.prepared.tokenizer),
         "system_prompt": data.prompt.system,
         "max_length": data.recipe.max_length,
-        "settings": json.dumps(module.resolved_settings()),
+        "settings": json.dumps(module.resolve_settings()),
         "data": json.dumps({"fingerprint": data.prepared.fingerprint, **data.prepared.report}),
         "metrics": json.dumps(module.results),
         "measured_at": module.measured_at,
         "identity": make_identity(module),
         "finished": is_fit_done(module.trainer),
-        "train": module.likelihood("train").get_sums(),
-        "numbers": module.loss_monitor.state(),
+        "train": module.get_likelihood("train").get_sums(),
+        "numbers": module.loss_monitor.get_state(),
         "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
     }
 
@@ -92,7 +92,7 @@ def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
     data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # settles `auto` before it is compared
     check_identity(contents.get("identity", {}), make_identity(module), module.resume_anyway)
     if module.trainer.is_global_zero and "train" in contents:
-        module.likelihood("train").restore_sums(contents["train"])
+        module.get_likelihood("train").restore_sums(contents["train"])
     if "numbers" in contents:
         module.loss_monitor.restore(contents["numbers"])
 

@@ -1,7 +1,8 @@
-"""Validation, test and predict of a causal language model: the half of `DialogueLM` that learns nothing."""
+"""Validation, test and predict of a causal language model."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -31,7 +32,7 @@ class EvaluatedModule(L.LightningModule):
     def __init__(self, decoding: Decoding) -> None:
         super().__init__()
         self.decoding = decoding
-        parts = ("train", "val", "test", "base")
+        parts = ("train", "val", "test", "base")  # with a suffix: a module may not have a submodule named `train`
         self.likelihoods = nn.ModuleDict({f"{part}_part": AnswerLikelihood() for part in parts})
         self.results: dict[str, float] = {}
         self.measured_at = 0
@@ -48,12 +49,12 @@ class EvaluatedModule(L.LightningModule):
         """The trainer's data module."""
         return self.trainer.datamodule  # type: ignore[attr-defined]
 
-    def likelihood(self, part: str) -> AnswerLikelihood:
+    def get_likelihood(self, part: str) -> AnswerLikelihood:
         """Returns the metric of `train`, `val`, `test`, or `base`, which is the untuned network on the test rows."""
         return self.likelihoods[f"{part}_part"]  # type: ignore[return-value]
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.likelihood("val").update(compute_nll(self.network, batch)[1], batch["answer_bytes"])
+        self.get_likelihood("val").update(compute_nll(self.network, batch)[1], batch["answer_bytes"])
 
     def on_validation_epoch_end(self) -> None:
         self._report("val", "val/")
@@ -63,9 +64,9 @@ class EvaluatedModule(L.LightningModule):
             network.to(self.device)  # type: ignore[arg-type]
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self.likelihood("test").update(compute_nll(self.network, batch)[1], batch["answer_bytes"])
+        self.get_likelihood("test").update(compute_nll(self.network, batch)[1], batch["answer_bytes"])
         for untuned in self._untuned:
-            self.likelihood("base").update(compute_nll(untuned, batch)[1], batch["answer_bytes"])
+            self.get_likelihood("base").update(compute_nll(untuned, batch)[1], batch["answer_bytes"])
 
     def on_test_epoch_end(self) -> None:
         self._report("test", "test/")
@@ -73,8 +74,8 @@ class EvaluatedModule(L.LightningModule):
             self._report("base", "test/base_")
 
     def _report(self, part: str, prefix: str) -> None:
-        values = {f"{prefix}{name}": value for name, value in self.likelihood(part).compute().items()}
-        self.likelihood(part).reset()
+        values = {f"{prefix}{name}": value for name, value in self.get_likelihood(part).compute().items()}
+        self.get_likelihood(part).reset()
         self.results.update(values)
         self.measured_at = self.trainer.global_step
         shown = f"{prefix}perplexity"
@@ -83,6 +84,6 @@ class EvaluatedModule(L.LightningModule):
 
     def predict_step(self, batch: list[dict[str, Any]], batch_idx: int) -> list[dict[str, Any]]:
         encoder, questions = self._data.encoder, [str(row["question"]) for row in batch]
-        generate = lambda: generate_answers(self.network, encoder, questions, self.decoding)  # noqa: E731
+        generate = partial(generate_answers, self.network, encoder, questions, self.decoding)
         answers = self.speed.measure(encoder.tokenizer, generate)
         return [make_prediction(row, text) for row, text in zip(batch, answers, strict=True)]

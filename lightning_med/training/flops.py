@@ -33,7 +33,7 @@ class FlopCount:
     head: int
 
     @classmethod
-    def of(cls, network: PreTrainedModel) -> FlopCount:
+    def from_network(cls, network: PreTrainedModel) -> FlopCount:
         """Counts those of any causal model of transformers with plain matrices."""
         matrices = [m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))]
         weights = sum(weight.numel() for weight in matrices)
@@ -44,7 +44,7 @@ class FlopCount:
         attention = 6 * config.num_hidden_layers * config.num_attention_heads * width
         return cls(6 * weights, attention, 6 * output.numel())
 
-    def step(self, tokens: int, squares: int, answers: int) -> int:
+    def count_step(self, tokens: int, squares: int, answers: int) -> int:
         """Returns the FLOPs of a batch.
 
         Args:

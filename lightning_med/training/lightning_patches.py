@@ -1,8 +1,7 @@
 """Every use of Lightning's private attributes, and every method of Lightning that is replaced; no other file does so.
 
-Written for lightning 2.6.6. `PRIVATE_NAMES` lists what is relied on. A test checks the list against the installed
-version, so that a release that breaks a patch is named before a run meets it. A replaced method of a trainer is
-restored as soon as nobody needs the replacement, so one trainer serves several fits.
+Written for lightning 2.6.6. `PRIVATE_NAMES` lists what is relied on; a test fails for a release that lacks a name. A
+replaced method of a trainer is restored when the last callback removes its action, so one trainer serves several fits.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
@@ -123,6 +123,19 @@ def requeue_slurm_job(trainer: L.Trainer, number: int) -> None:
             trainer._signal_connector._slurm_sigusr_handler_fn(number, None)  # type: ignore[arg-type]
         finally:
             del trainer.save_checkpoint  # type: ignore[misc]
+
+
+def set_parallel_sizes(strategy: ModelParallelStrategy) -> None:
+    """Lets all ranks share the weights, where Lightning would take the node's processes alone."""
+    strategy._data_parallel_size, strategy._tensor_parallel_size = strategy.num_nodes * strategy.num_processes, 1
+
+
+def forget_recorded_handler(trainer: L.Trainer, ours: Any, before: dict[int, Any]) -> None:
+    """Replaces a signal handler of ours, where Lightning has recorded it to be restored, by the one before it."""
+    recorded: Any = trainer._signal_connector._original_handlers
+    for number, handler in recorded.items():
+        if handler == ours and number in before:
+            recorded[number] = before[number]
 
 
 class AppendingCSVLogger(CSVLogger):

@@ -1,4 +1,4 @@
-"""Detection of non-finite losses and gradients: a fit stops before they reach its weights."""
+"""Detection of non-finite losses and gradients, which stop a fit before anything of their step is saved."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class LossMonitor:
         self._count += 1
         return spiked
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """Returns what a resumed fit must know."""
         return {**{name: getattr(self, name) for name in self._STATE}, "_norms": list(self._norms)}
 

@@ -78,8 +78,8 @@ class DialogueLM(EvaluatedModule):
         self.save_hyperparameters(logger=False)
         for name, bounds in _RANGES.items():
             check_range(name, self.hparams[name], *bounds)
-        self.model: PreTrainedModel | None = None  # under this name its weights stand in checkpoints
-        self.loss_monitor = LossMonitor(lambda rows: describe_rows(self._data.store("train"), rows))
+        self.model: PreTrainedModel | None = None  # the name is part of its weights' names in checkpoints
+        self.loss_monitor = LossMonitor(self._describe_rows)
         self.resume_anyway = False
         self._settings: dict[str, Any] = {}
         self._checkpoint: str | None = None
@@ -91,12 +91,12 @@ class DialogueLM(EvaluatedModule):
 
         Args:
             settings: Kept in each checkpoint.
-            checkpoint: The one to be loaded; it describes the network where the base cannot be had.
+            checkpoint: The one to be loaded; it describes the network if the base cannot be loaded.
             resume_anyway: Resume although the checkpoint has other settings.
         """
         self._settings, self._checkpoint, self.resume_anyway = settings, checkpoint, resume_anyway
 
-    def resolved_settings(self) -> dict[str, Any]:
+    def resolve_settings(self) -> dict[str, Any]:
         """Returns the settings of the run, with what `auto` turned out to be."""
         settings = self._settings or {"model": dict(self.hparams), "data": dict(self._data.hparams)}
         data = settings.get("data", {})
@@ -123,7 +123,8 @@ class DialogueLM(EvaluatedModule):
     def configure_model(self) -> None:
         if find_trainer(self) is None:
             return  # a checkpoint's own description builds the network
-        self._data.step_size.use_measurement(self._measure_batch_tokens)
+        if step_size := getattr(self._data, "step_size", None):  # other data modules and plain loaders have none
+            step_size.use_measurement(self._measure_batch_tokens)
         if self.model is not None:
             return
         try:
@@ -136,6 +137,9 @@ class DialogueLM(EvaluatedModule):
         strategy = self.trainer.strategy
         mesh = strategy.device_mesh["data_parallel"] if isinstance(strategy, ShardedStrategy) else None
         finish_network(self.model, mesh, self.hparams["compile"], self._data.longest)
+
+    def _describe_rows(self, rows: list[int]) -> str:
+        return describe_rows(self._data.store("train"), rows)
 
     def _measure_batch_tokens(self) -> int:
         """Returns the tokens of a training batch that fit here, in the trainer's precision; the same on every rank."""
@@ -172,7 +176,7 @@ class DialogueLM(EvaluatedModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         weight = float(self.hparams["question_weight"])
         total, nll = compute_nll(self.network, batch, weight)
-        self.likelihood("train").update(nll.detach(), batch["answer_bytes"])
+        self.get_likelihood("train").update(nll.detach(), batch["answer_bytes"])
         share = total / (batch["window_answers"] + weight * batch["window_questions"])
         self.loss_monitor.add_batch(share, batch["rows"], batch["input_ids"].numel())
         # The trainer divides by the number of batches and ranks in a step; the step's mean divides by its tokens.
@@ -188,10 +192,10 @@ class DialogueLM(EvaluatedModule):
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         # A logged point is a mean over all tokens since the last one. Only here a step waits for a number.
         every = max(int(getattr(self.trainer, "log_every_n_steps", 1)), 1)
-        if not optim.ends_step(self.trainer, batch_idx) or self.trainer.global_step % every:
+        if not optim.is_step_end(self.trainer, batch_idx) or self.trainer.global_step % every:
             return
-        values = self.likelihood("train").compute()
-        self.likelihood("train").reset()
+        values = self.get_likelihood("train").compute()
+        self.get_likelihood("train").reset()
         monitor = self.loss_monitor
         if monitor.detect_spike(values["loss"]):
             say(f"Step {self.trainer.global_step}: the loss rose to {values['loss']:.3f}.", self.trainer)

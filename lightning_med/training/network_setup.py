@@ -41,7 +41,7 @@ def start_network(settings: dict[str, Any], tokenizer: PreTrainedTokenizerFast, 
 
 def restore_network(checkpoint: str) -> PreTrainedModel:
     """Returns the network that a checkpoint describes, its weights still to be loaded."""
-    say("The base cannot be had here; the checkpoint has all weights, so it goes on without a comparison.")
+    say("The base cannot be loaded here; the checkpoint has all weights, so there is no comparison with the base.")
     return build_from_text(read_card(read_checkpoint(checkpoint))["network"])
 
 

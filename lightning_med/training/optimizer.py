@@ -60,7 +60,7 @@ def count_steps(trainer: Trainer, batches: int, window: int) -> int:
     return max(min(ends, default=steps), 1)
 
 
-def ends_step(trainer: Trainer, batch_idx: int) -> bool:
+def is_step_end(trainer: Trainer, batch_idx: int) -> bool:
     """Returns whether a batch was the last of its optimizer step: its window is full, or the epoch ends."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
 

@@ -11,6 +11,7 @@ from torch.distributed.fsdp import fully_shard
 from transformers import PreTrainedModel
 
 from lightning_med.checkpoints.reading import read_checkpoint
+from lightning_med.training.lightning_patches import set_parallel_sizes
 
 
 def shard_weights(network: PreTrainedModel, mesh: DeviceMesh) -> None:
@@ -42,7 +43,7 @@ class ShardedStrategy(ModelParallelStrategy):
         super().__init__(save_distributed_checkpoint=False)
 
     def setup_environment(self) -> None:
-        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        set_parallel_sizes(self)
         super().setup_environment()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:

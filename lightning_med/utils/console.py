@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much; 0, 0 if unknown
+
 
 @contextmanager
-def show_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
+def show_progress(title: str) -> Iterator[Progress]:
     """Shows a progress bar on standard error for work that may take over two seconds; it vanishes at the end.
 
     Yields:
-        A function of (what is being done, how much is done, of how much); zeros if the total is unknown.
+        The function that reports progress.
     """
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    description = bars.TextColumn("{task.description}")
+    columns = (bars.SpinnerColumn(), description, bars.BarColumn(), bars.TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda what, done, total: progress.update(
+    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda what, done, total: bar.update(
             task, description=f"{title}: {what}", completed=done, total=total or None
         )
 

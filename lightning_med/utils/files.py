@@ -65,7 +65,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sync_path(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only what it may write
     try:
         os.fsync(handle)
     finally:

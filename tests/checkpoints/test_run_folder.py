@@ -10,19 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_med.checkpoints import checkpoint_files
-from lightning_med.checkpoints.run_folder import SETTINGS, create_version, list_versions, remove_unstarted, runs_folder
+from lightning_med.checkpoints.run_folder import (
+    SETTINGS,
+    create_version,
+    get_runs_folder,
+    list_versions,
+    remove_unstarted,
+)
 from lightning_med.utils.errors import InputError
 
 
 def test_a_name_is_a_folder_under_the_root(tmp_path: Path) -> None:
-    assert runs_folder(tmp_path, "quickstart") == tmp_path / "lightning_logs" / "quickstart"
-    assert runs_folder(None, "a.b-c_1") == Path("lightning_logs/a.b-c_1")
+    assert get_runs_folder(tmp_path, "quickstart") == tmp_path / "lightning_logs" / "quickstart"
+    assert get_runs_folder(None, "a.b-c_1") == Path("lightning_logs/a.b-c_1")
 
 
 @given(st.text())
 def test_no_name_leaves_the_folder(name: str) -> None:
     try:
-        home = runs_folder("root", name)
+        home = get_runs_folder("root", name)
     except InputError:
         return
     assert home.parent == Path("root/lightning_logs")
@@ -33,7 +39,7 @@ def test_no_name_leaves_the_folder(name: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/a", "-a", "a\n"])
 def test_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="--name"):
-        runs_folder(None, name)
+        get_runs_folder(None, name)
 
 
 def test_versions_count_up_and_sort_by_number(tmp_path: Path) -> None:
@@ -54,21 +60,21 @@ def test_runs_that_start_together_get_different_folders(tmp_path: Path) -> None:
 
 
 def test_a_run_that_did_not_start_is_removed(tmp_path: Path) -> None:
-    run = create_version(runs_folder(tmp_path, "name"))
+    run = create_version(get_runs_folder(tmp_path, "name"))
     (run / "metrics.csv").write_text("opened by a logger")
     remove_unstarted(run)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_started_stays(tmp_path: Path) -> None:
-    run = create_version(runs_folder(tmp_path, "name"))
+    run = create_version(get_runs_folder(tmp_path, "name"))
     (run / SETTINGS).write_text("{}")
     remove_unstarted(run)
     assert (run / SETTINGS).exists()
 
 
 def test_removing_one_run_keeps_the_others(tmp_path: Path) -> None:
-    first, second = (create_version(runs_folder(tmp_path, "name")) for _ in range(2))
+    first, second = (create_version(get_runs_folder(tmp_path, "name")) for _ in range(2))
     (first / SETTINGS).write_text("{}")
     remove_unstarted(second)
     assert first.is_dir()
@@ -76,7 +82,7 @@ def test_removing_one_run_keeps_the_others(tmp_path: Path) -> None:
 
 
 def test_the_last_checkpoint_is_that_of_the_newest_run_with_one(tmp_path: Path) -> None:
-    home = runs_folder(tmp_path, "name")
+    home = get_runs_folder(tmp_path, "name")
     for number in range(12):
         run = create_version(home)
         if number != 11:

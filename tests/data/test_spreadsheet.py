@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.report.data_report import write_report
-from lightning_med.data.report.spreadsheet import escape_formula, unescape_formula, write_csv
+from lightning_med.data.report.spreadsheet import escape_formula, format_csv, unescape_formula
 from lightning_med.data.splits.group_split import SPLITS
 from tests.conftest import consultation
 
@@ -54,7 +54,7 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
 def test_a_frame_comes_back_from_its_csv(rows: list[tuple[str, str]]) -> None:
-    written = write_csv(pd.DataFrame(rows, columns=["question", "answer"], dtype=object))
+    written = format_csv(pd.DataFrame(rows, columns=["question", "answer"], dtype=object))
     assert written.startswith("\ufeff")
     header, *found = cells(written)
     assert header == ["question", "answer"]
@@ -64,7 +64,7 @@ def test_a_frame_comes_back_from_its_csv(rows: list[tuple[str, str]]) -> None:
 
 def test_lines_end_as_spreadsheets_expect_and_numbers_stay_numbers() -> None:
     frame = pd.DataFrame({"row": [3, -4], "text": ["a\nb", 'c "d", e']})
-    assert write_csv(frame) == '\ufeffrow,text\r\n3,"a\nb"\r\n-4,"c ""d"", e"\r\n'
+    assert format_csv(frame) == '\ufeffrow,text\r\n3,"a\nb"\r\n-4,"c ""d"", e"\r\n'
 
 
 def test_sample_of_a_hostile_table_is_safe_and_whole(cache: Path, tmp_path: Path) -> None:

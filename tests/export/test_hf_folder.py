@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -208,3 +209,25 @@ def test_the_script_takes_the_same_arguments(checkpoint: Path, exported: Path, t
     again = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
     assert len(again.stderr.splitlines()) == 2
+
+
+def test_an_export_that_cannot_be_put_in_place_leaves_the_earlier_one(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = export_checkpoint(checkpoint, tmp_path / "export")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    replace = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if Path(target) == output and any(Path(source).glob("*.safetensors")) and not moved:
+            moved.append(source)
+            raise OSError("no")
+        replace(source, target)
+
+    moved: list[Path] = []
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no"):
+        export_checkpoint(checkpoint, output, overwrite=True)
+    assert moved
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before

@@ -70,3 +70,15 @@ def test_a_hopeless_model_has_infinite_perplexity_not_an_error() -> None:
     metric = AnswerLikelihood()
     metric.update(torch.tensor([2000.0]), answer_bytes=1)
     assert metric.compute()["perplexity"] == math.inf
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cast_of_the_whole_module_keeps_the_sums(dtype: torch.dtype) -> None:
+    """As trainers do for `bf16-true`: the sums of a resumed fit must not be rounded."""
+    metric = AnswerLikelihood()
+    metric.update(torch.tensor([11346.03125]), 7)
+    module = torch.nn.ModuleDict({"metric": metric, "layer": torch.nn.Linear(1, 1)}).to(dtype)
+    assert module["layer"].weight.dtype == dtype
+    assert metric.get_sums() == {"nll": 11346.03125, "tokens": 1, "bytes": 7}
+    metric.reset()
+    assert metric.nll.dtype == torch.float64

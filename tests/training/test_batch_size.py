@@ -191,7 +191,8 @@ def test_auto_is_measured_once_reported_and_kept(
     tokens = data.batch_tokens
     assert isinstance(tokens, int)
     assert tokens >= 128
-    assert model.resolved_settings()["data"]["batch_tokens"] == tokens
+    assert model.resolve_settings()["data"]["batch_tokens"] == tokens
+    assert data.hparams["batch_tokens"] == tokens
     assert capsys.readouterr().out.count(f"batch_tokens auto: {tokens:,} tokens fit in a batch") == 1
     plain, others, _ = fit(folder, tmp_path / "plain", {"batch_tokens": tokens}, max_epochs=2)
     assert others.rows == steps.rows

@@ -28,14 +28,14 @@ def test_the_count_equals_that_of_torch(config: PretrainedConfig) -> None:
     ids = torch.randint(0, 100, (1, 40))
     with FlopCounterMode(display=False) as counter:
         network(ids, use_cache=False).logits.sum().backward()
-    flops = FlopCount.of(network)
+    flops = FlopCount.from_network(network)
     # A plain forward pass computes logits at every position, and attention over the full square, twice what is needed.
-    assert counter.get_total_flops() == pytest.approx(flops.step(40, 2 * 40**2, 40), rel=0.02)
+    assert counter.get_total_flops() == pytest.approx(flops.count_step(40, 2 * 40**2, 40), rel=0.02)
 
 
 def test_a_longer_consultation_costs_more_than_two_short_ones() -> None:
-    flops = FlopCount.of(AutoModelForCausalLM.from_config(CONFIGS[0]))
-    assert flops.step(40, 40**2, 10) > flops.step(40, 2 * 20**2, 10) > flops.step(40, 2 * 20**2, 0) > 0
+    flops = FlopCount.from_network(AutoModelForCausalLM.from_config(CONFIGS[0]))
+    assert flops.count_step(40, 40**2, 10) > flops.count_step(40, 2 * 20**2, 10) > flops.count_step(40, 2 * 20**2, 0) > 0
 
 
 def test_a_peak_is_measured() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.lightning_patches import PRIVATE_NAMES, call_between_batches, stop_between_batches
+from lightning_med.training.module import DialogueLM
 from tests import tiny
 
 
@@ -90,3 +94,48 @@ def test_the_method_is_restored_with_the_last_action(tmp_path: Path) -> None:
     stop_between_batches(trainer, actions[0])  # removing it twice is harmless
     stop_between_batches(trainer, actions[1])
     assert "on_advance_end" not in vars(trainer.fit_loop.epoch_loop)
+
+
+def test_the_signal_handlers_are_restored_after_a_fit_that_failed(tmp_path: Path) -> None:
+    """In a process of its own: Lightning restores the handlers that it recorded itself, and after the callbacks."""
+    code = (
+        "import signal, sys\n"
+        "from pathlib import Path\n"
+        "import lightning as L\n"
+        "from lightning_med.training.callbacks.save_on_signal import SaveOnSignal\n"
+        "from tests import tiny\n"
+        "class Fail(L.Callback):\n"
+        "    def on_train_batch_end(self, *args):\n"
+        "        raise RuntimeError('stop here')\n"
+        "numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)\n"
+        "before = [signal.getsignal(number) for number in numbers]\n"
+        "folder = Path(sys.argv[1])\n"
+        "trainer = tiny.trainer(folder, callbacks=[SaveOnSignal(), Fail()], max_steps=2)\n"
+        "try:\n"
+        "    trainer.fit(tiny.language_model(), tiny.data_module(folder))\n"
+        "except RuntimeError:\n"
+        "    print([signal.getsignal(number) for number in numbers] == before)\n"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr[-2000:]
+
+
+def test_a_module_can_be_pickled(tmp_path: Path) -> None:
+    """Strategies that start processes by `spawn` send it to them."""
+    module = pickle.loads(pickle.dumps(tiny.language_model()))
+    trainer = tiny.trainer(tmp_path, max_steps=1)
+    trainer.fit(module, tiny.data_module(tmp_path))
+    assert trainer.global_step == 1
+
+
+def test_a_loaded_module_is_evaluated_with_a_loader_alone(tmp_path: Path) -> None:
+    """Without a data module of ours."""
+    data, callback = tiny.data_module(tmp_path), Checkpoints()
+    trainer = tiny.trainer(tmp_path, callbacks=[callback], max_steps=2)
+    trainer.fit(tiny.language_model(), data)
+    loaded = DialogueLM.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    (results,) = tiny.trainer(tmp_path).validate(loaded, dataloaders=data.val_dataloader(), verbose=False)
+    (expected,) = tiny.trainer(tmp_path).validate(loaded, data, verbose=False)
+    assert results["val/perplexity"] == pytest.approx(expected["val/perplexity"])

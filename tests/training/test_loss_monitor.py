@@ -53,6 +53,6 @@ def test_a_resumed_fit_restores_the_monitors_state() -> None:
     for step in range(8):
         monitor.check_step(step, torch.tensor(1.0 + step), scaled=False)
         monitor.detect_spike(3.0)
-    resumed.restore(monitor.state())
-    assert resumed.state() == monitor.state()
+    resumed.restore(monitor.get_state())
+    assert resumed.get_state() == monitor.get_state()
     assert resumed.detect_spike(9.0)

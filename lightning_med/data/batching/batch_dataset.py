@@ -63,7 +63,7 @@ class ResumableSampler(DistributedSampler[Any]):
 
     Args:
         dataset: Of all ranks; its length is a multiple of `ranks` for training.
-        done: How many of its own indices a rank has behind it.
+        done: How many of its own indices a rank has done.
         rank: This process's number.
         ranks: Processes that train together.
     """
@@ -80,13 +80,9 @@ class ResumableSampler(DistributedSampler[Any]):
 
 
 class TimedLoader(DataLoader[Batch]):
-    """A loader that measures how long it was waited for.
+    """A loader that measures how long the training loop waits for its batches."""
 
-    Attributes:
-        waited: Seconds that the loop stood still for a batch, since someone last set it to 0.
-    """
-
-    waited = 0.0
+    _waited = 0.0
 
     def __iter__(self) -> Any:
         batches = super().__iter__()
@@ -97,5 +93,10 @@ class TimedLoader(DataLoader[Batch]):
             except StopIteration:
                 return
             finally:
-                self.waited += time.perf_counter() - start
+                self._waited += time.perf_counter() - start
             yield batch
+
+    def take_waited(self) -> float:
+        """Returns the seconds waited since the last call, and starts again from 0."""
+        waited, self._waited = self._waited, 0.0
+        return waited

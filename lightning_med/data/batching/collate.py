@@ -1,7 +1,7 @@
 """Rows of tokens put together as a batch, flat or padded.
 
 A flat batch holds consultations end to end, without padding. Two of them, with a prompt of 2 tokens (p), questions of 2
-and 1 (q), the handover "Doctor:" (h), answers of 2 and 1 (a), each with its end token (e):
+and 1 (q), the answer's prefix "Doctor:" (h), answers of 2 and 1 (a), each with its end token (e):
 
     input_ids     p  p  q  q  h  a  a  e | p  p  q  h  a  e      [1, 14]
     position_ids  0  1  2  3  4  5  6  7 | 0  1  2  3  4  5      [1, 14], restart with each consultation

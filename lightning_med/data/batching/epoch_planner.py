@@ -14,7 +14,7 @@ from lightning_med.data.batching.batch_plan import (
 from lightning_med.data.batching.tokens_per_step import StepSize
 from lightning_med.utils.errors import InputError
 
-_KEPT = 2  # plans: the first epoch's, which tells the length of a fit, and the current one's
+_KEPT = 2  # plans: at a resumed fit's start the first epoch's, which tells its length, and the current one's
 
 
 class EpochPlanner:

@@ -58,7 +58,7 @@ class LoaderFactory:
             store: The tokens of a split.
             plan: Row numbers of each batch, over all ranks.
             window: Batches of an optimizer step on each rank.
-            done: Batches that this rank has behind it.
+            done: Batches that this rank has done.
         """
         width = _find_width(store, self.padded)
         batches = BatchDataset(store, plan, window * self.ranks, width, self.pad_id)

@@ -29,7 +29,7 @@ class SeenRows:
         Args:
             store: The tokens of the split.
             split: Its name, for the message.
-            fingerprint: Of the data at hand.
+            fingerprint: Of today's data.
 
         Raises:
             InputError: No row is left.

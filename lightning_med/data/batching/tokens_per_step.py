@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, MutableMapping
+from typing import Any
 
 from lightning_med.data.batching.batch_plan import count_batches
 from lightning_med.utils.errors import InputError
@@ -13,25 +13,26 @@ class StepSize:
     """Tokens of a batch, and how many batches make an optimizer step.
 
     Args:
-        batch_tokens: Tokens a batch may hold, or `auto`: measured at first use by whoever trains.
-        tokens_per_step: Tokens of an optimizer step; `None` leaves it to the trainer's `accumulate_grad_batches`.
-        max_length: Tokens of the longest training row.
+        settings: Of the data module. `batch_tokens`: tokens a batch may hold, or `auto`, which is measured at first use
+            by whoever trains and then written back. `tokens_per_step`: tokens of an optimizer step; `None` leaves it
+            to the trainer's `accumulate_grad_batches`. `max_length`: tokens of the longest training row.
 
     Raises:
         InputError: A batch or a step cannot hold one row.
     """
 
-    def __init__(self, batch_tokens: int | Literal["auto"], tokens_per_step: int | None, max_length: int) -> None:
-        for name, tokens in (("batch_tokens", batch_tokens), ("tokens_per_step", tokens_per_step)):
-            if isinstance(tokens, int) and tokens < max_length:
+    def __init__(self, settings: MutableMapping[str, Any]) -> None:
+        longest = settings["max_length"]
+        for name in ("batch_tokens", "tokens_per_step"):
+            if settings[name] not in (None, "auto") and settings[name] < longest:
                 raise InputError(
-                    f"{name} {tokens} cannot hold one consultation of max_length {max_length}.",
-                    f"Give --data.{name} {max_length} or more, or a shorter --data.max_length.",
+                    f"{name} {settings[name]} cannot hold one consultation of max_length {longest}.",
+                    f"Give --data.{name} {longest} or more, or a shorter --data.max_length.",
                 )
-        self.tokens_per_step, self.max_length = tokens_per_step, max_length
-        self._batch_tokens = batch_tokens
+        self._settings, self.max_length = settings, longest
+        self.tokens_per_step: int | None = settings["tokens_per_step"]
         self._measure: Callable[[], int] | None = None
-        self._given: int | None = None  # what `take_over` returned last
+        self._claimed: int | None = None  # what `claim_accumulation` returned last
 
     def use_measurement(self, measure: Callable[[], int]) -> None:
         """Sets what answers `auto`: a function that returns the tokens of a batch, the same on every rank."""
@@ -40,7 +41,7 @@ class StepSize:
     @property
     def is_auto(self) -> bool:
         """Whether `auto` was asked for and has not been measured yet."""
-        return self._batch_tokens == "auto"
+        return self._settings["batch_tokens"] == "auto"
 
     @property
     def batch_tokens(self) -> int:
@@ -49,20 +50,20 @@ class StepSize:
         Raises:
             InputError: It is `auto`, and nothing can measure it.
         """
-        if self._batch_tokens == "auto":
+        if self.is_auto:
             if self._measure is None:
                 raise InputError(
                     "batch_tokens auto measures a network, and there is none yet.",
                     "Give --data.batch_tokens a number, or the data to a trainer with a DialogueLM.",
                 )
-            self._batch_tokens = self._measure()
-        return self._batch_tokens
+            self._settings["batch_tokens"], self._measure = self._measure(), None
+        return int(self._settings["batch_tokens"])
 
     def restore_batch_tokens(self, tokens: int) -> bool:
         """Settles `auto` to a checkpoint's number, in which its position is counted; returns whether it was `auto`."""
         if not self.is_auto:
             return False
-        self._batch_tokens = max(tokens, self.max_length)
+        self._settings["batch_tokens"] = max(tokens, self.max_length)
         return True
 
     def count_window(self, ranks: int, accumulate_grad_batches: int) -> int:
@@ -72,30 +73,30 @@ class StepSize:
         return count_batches(self.tokens_per_step, self.batch_tokens, self.max_length, ranks) // ranks
 
     def check_accumulation(self, accumulate_grad_batches: int) -> None:
-        """Refuses a trainer's `accumulate_grad_batches` beside `tokens_per_step`, unless `take_over` set it earlier."""
-        check_accumulation(self.tokens_per_step, accumulate_grad_batches, self._given)
+        """Refuses a trainer's `accumulate_grad_batches` beside `tokens_per_step`, unless it is the claimed one."""
+        check_accumulation(self.tokens_per_step, accumulate_grad_batches, self._claimed)
 
-    def take_over(self, ranks: int, accumulate_grad_batches: int) -> int:
+    def claim_accumulation(self, ranks: int, accumulate_grad_batches: int) -> int:
         """Returns the `accumulate_grad_batches` that the trainer must use so that a step has `tokens_per_step`."""
         if self.tokens_per_step is None:
             return accumulate_grad_batches
         self.check_accumulation(accumulate_grad_batches)
-        self._given = self.count_window(ranks, accumulate_grad_batches)
-        return self._given
+        self._claimed = self.count_window(ranks, accumulate_grad_batches)
+        return self._claimed
 
 
-def check_accumulation(tokens_per_step: int | None, accumulate_grad_batches: int, given: int | None = None) -> None:
+def check_accumulation(tokens_per_step: int | None, accumulate_grad_batches: int, claimed: int | None = None) -> None:
     """Refuses two settings that both say how long an optimizer step is.
 
     Args:
         tokens_per_step: `None` where it is not set.
         accumulate_grad_batches: The trainer's.
-        given: What the data module itself gave to the trainer, in an earlier epoch or fit.
+        claimed: What the data module itself set in the trainer, in an earlier epoch or fit.
 
     Raises:
         InputError: Both are set.
     """
-    if tokens_per_step is not None and accumulate_grad_batches not in (1, given):
+    if tokens_per_step is not None and accumulate_grad_batches not in (1, claimed):
         raise InputError(
             f"tokens_per_step {tokens_per_step} and accumulate_grad_batches {accumulate_grad_batches} both say how long"
             " an optimizer step is.",

@@ -15,13 +15,14 @@ from lightning_med.data.cleaning.cleaning_rules import DUPLICATE
 from lightning_med.data.preparation.clean_chunk import Chunk, Steps, clean_chunk
 from lightning_med.data.preparation.clean_counts import CleanCounts
 from lightning_med.data.preparation.clean_rows import CleanRowWriter, encrypt_keys
-from lightning_med.data.preparation.recipe import Files, Progress, Recipe
+from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import name_files, read_frames
 from lightning_med.data.splits.row_groups import Groups, group_rows
 from lightning_med.data.splits.shingle_sets import ShingleSets
 from lightning_med.utils.allocator import release_freed_memory
+from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError
 
 _ARRAYS = ("turns", "rows", "digests", "questions", "origins", "patients", "answers")  # of a `Chunk`

@@ -1,7 +1,8 @@
 """Prepares consultations: finds them in the cache, or reads, cleans, groups, splits and encodes them into it.
 
 The cache has two levels. Clean rows depend on the sources and the cleaning settings alone; tokens depend on the
-tokenizer, prompt, lengths, fractions and seed as well, and are made from clean rows without reading a source.
+tokenizer, prompt, lengths, fractions and seed as well, and are made from clean rows. A source is then read for its
+digest alone.
 """
 
 from __future__ import annotations

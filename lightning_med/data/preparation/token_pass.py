@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightning_med.data.preparation.clean_rows import CleanRowStore
-from lightning_med.data.preparation.recipe import Progress, Recipe
+from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.preparation.split_plan import SplitPlan
 from lightning_med.data.preparation.token_shard import Coding, Task, encode_batch
 from lightning_med.data.preparation.token_statistics import TokenStatistics
@@ -25,6 +25,7 @@ from lightning_med.data.splits.group_split import SPLITS, assign_splits
 from lightning_med.privacy.mask import mask
 from lightning_med.tokenization.tokenizer import StoredTokenizer, store_tokenizer, train_tokenizer
 from lightning_med.utils.allocator import release_freed_memory
+from lightning_med.utils.console import Progress
 
 TOKENIZER, REPORT = "tokenizer.txt", "report.json"  # files beside those of the splits
 _LARGEST_GROUPS = 5  # whose sizes the report names

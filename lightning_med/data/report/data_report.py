@@ -17,7 +17,7 @@ from lightning_med.data.preparation.pipeline import Prepared
 from lightning_med.data.report.html_page import render_page
 from lightning_med.data.report.labels import EFFECT_TITLES
 from lightning_med.data.report.page_view import Report
-from lightning_med.data.report.spreadsheet import write_csv
+from lightning_med.data.report.spreadsheet import format_csv
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.utils.files import write_atomically, write_text
 
@@ -38,7 +38,7 @@ def write_report(prepared: Prepared, folder: Path) -> None:
     for split in SPLITS:
         with write_atomically(folder / f"{split}.parquet") as temporary:
             shutil.copyfile(prepared.folder / f"{split}.parquet", temporary)
-    write_text(folder / "sample.csv", write_csv(_sample_rows(prepared)))
+    write_text(folder / "sample.csv", format_csv(_sample_rows(prepared)))
     report = {**prepared.report, "fingerprint": prepared.fingerprint}
     write_text(folder / "report.html", render_page(report))
     write_text(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")

@@ -23,7 +23,7 @@ def unescape_formula(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
-def write_csv(frame: pd.DataFrame) -> str:
+def format_csv(frame: pd.DataFrame) -> str:
     """Returns a frame as CSV with escaped formulas and the byte order mark by which spreadsheets recognise UTF-8."""
     escaped = frame.map(lambda cell: escape_formula(cell) if isinstance(cell, str) else cell)
     return "\ufeff" + escaped.to_csv(index=False, lineterminator="\r\n")

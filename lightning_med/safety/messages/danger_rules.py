@@ -15,6 +15,7 @@ from typing import Any
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL
 from lightning_med.safety.messages.phrase_matcher import PhraseMatcher
 from lightning_med.safety.yaml_files import read_yaml
+from lightning_med.utils.garbage import pause_collection
 
 PATH = Path(__file__).with_name("danger_rules.yaml")
 _LEVELS = (EMERGENCY, CRISIS, HARMFUL)
@@ -80,7 +81,8 @@ class Rulebook:
 @cache
 def load_rulebook() -> Rulebook:
     """Loads the rules that are part of the package."""
-    return compile_rules(read_rules())
+    with pause_collection():
+        return compile_rules(read_rules())
 
 
 def read_rules() -> dict[str, Any]:

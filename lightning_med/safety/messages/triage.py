@@ -68,7 +68,9 @@ def _apply_classifier(matches: RuleMatches, message: ParsedMessage, rules: Ruleb
     model = load_classifier()
     probabilities = model.compute_probabilities(extract_features(message, matches))
     by_level = {
-        level: {name: probabilities[name] for name, category in rules.categories.items() if category.level == level}
+        level: {
+            name: probabilities.get(name, 0.0) for name, category in rules.categories.items() if category.level == level
+        }
         for level in (EMERGENCY, CRISIS, HARMFUL)
     }
     total = {level: sum(by_category.values()) for level, by_category in by_level.items()}

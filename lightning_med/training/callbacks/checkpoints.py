@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, list_step_checkpoints, remove_leftovers
-from lightning_med.checkpoints.digests import digest_path
+from lightning_med.checkpoints.digests import get_digest_path
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.training.lightning_patches import (
     call_between_batches,
@@ -126,7 +126,7 @@ class Checkpoints(Checkpoint):
         for other in checkpoints:
             if other.resolve() not in kept:
                 other.unlink()
-                digest_path(other).unlink(missing_ok=True)
+                get_digest_path(other).unlink(missing_ok=True)
 
     def _select_hourly(self, checkpoints: list[Path]) -> list[Path]:
         """Returns the first checkpoint of each `keep_every_hours`."""

@@ -1,4 +1,4 @@
-"""What a fit will take, said at its start: steps, memory, disk, and, once measured, time."""
+"""Estimates of what a fit will take: steps, memory, disk, and, once measured, time."""
 
 from __future__ import annotations
 

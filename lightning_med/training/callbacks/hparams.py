@@ -16,7 +16,7 @@ class HyperParameters(L.Callback):
     """Writes the settings and the names of the metrics once; the HPARAMS tab shows each metric's latest value."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        settings = pl_module.resolved_settings()
+        settings = pl_module.resolve_settings()
         chosen = {f"{part}.{key}": _flatten(v) for part in _SECTIONS for key, v in settings.get(part, {}).items()}
         for key in ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"):
             chosen[f"trainer.{key}"] = _flatten(settings.get("trainer", {}).get(key))

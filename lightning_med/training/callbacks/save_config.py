@@ -27,5 +27,5 @@ class SaveConfig(SaveConfigCallback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and self.run is not None:
-            text = yaml.safe_dump(pl_module.resolved_settings(), sort_keys=False, allow_unicode=True, width=120)
+            text = yaml.safe_dump(pl_module.resolve_settings(), sort_keys=False, allow_unicode=True, width=120)
             write_text(self.run / SETTINGS, text)

@@ -13,6 +13,7 @@ import torch
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.lightning_patches import (
     call_between_batches,
+    forget_recorded_handler,
     is_at_step_boundary,
     is_fit_done,
     requeue_slurm_job,
@@ -56,6 +57,7 @@ class SaveOnSignal(L.Callback):
         self._handlers = {}
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        forget_recorded_handler(trainer, self._receive, self._handlers)  # it restores what it recorded after this
         self.teardown(trainer, pl_module, "fit")  # Lightning calls no teardown then
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 
 from lightning_med.training.flops import FlopCount, measure_gemm_peak
-from lightning_med.training.optimizer import ends_step
+from lightning_med.training.optimizer import is_step_end
 
 
 class Throughput(L.Callback):
@@ -26,7 +26,7 @@ class Throughput(L.Callback):
         self._tokens, self._flops, self._seconds, self._since = 0, 0, 0.0, 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._count = FlopCount.of(pl_module.network)
+        self._count = FlopCount.from_network(pl_module.network)
         self._peak = measure_gemm_peak(pl_module.network, pl_module.device, _find_compute_dtype(trainer))
         self._since = time.perf_counter()  # a fit that resumes in mid-epoch has no epoch's start
 
@@ -47,18 +47,18 @@ class Throughput(L.Callback):
         self._tokens += len(batch["targets"])
         lengths = trainer.datamodule.store("train").lengths[batch["rows"]]  # type: ignore[attr-defined]
         learned = len(batch["targets"]) if pl_module.hparams.get("question_weight") else batch["answers"]
-        self._flops += self._count.step(int(lengths.sum()), int((lengths**2).sum()), learned)
-        if not ends_step(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        self._flops += self._count.count_step(int(lengths.sum()), int((lengths**2).sum()), learned)
+        if not is_step_end(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         seconds = max(self._seconds, 1e-9)
         loader: Any = trainer.train_dataloader
-        values = {"utilisation": self._flops / seconds / self._peak, "data_wait": loader.waited / seconds}
+        values = {"utilisation": self._flops / seconds / self._peak, "data_wait": loader.take_waited() / seconds}
         memory = _measure_peak_memory(pl_module.device)
         if memory is not None:
             values["peak_memory_gib"] = memory / 2**30
         pl_module.log_dict({f"train/{name}": value for name, value in values.items()})
         pl_module.log("train/tokens_per_second", self._tokens / seconds, prog_bar=True)
-        self._tokens, self._flops, self._seconds, loader.waited = 0, 0, 0.0, 0.0
+        self._tokens, self._flops, self._seconds = 0, 0, 0.0
 
 
 def _find_compute_dtype(trainer: L.Trainer) -> torch.dtype:

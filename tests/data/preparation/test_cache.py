@@ -178,3 +178,11 @@ def test_damaged_tokenizer_names_the_folder_to_delete(
     with pytest.raises(InputError) as caught:
         prepare(recipe(consultations()))
     assert str(folder) in caught.value.what
+
+
+def test_an_odd_name_in_the_cache_is_passed_over(cache: Path, consultations: Callable[..., Path]) -> None:
+    (cache / "clean_rows").mkdir(parents=True)
+    (cache / ".-x").write_text("")
+    (cache / "clean_rows" / ".-x").write_text("")
+    assert not prepare(recipe(consultations())).cached
+    assert (cache / ".-x").exists()

@@ -79,7 +79,7 @@ def test_killed_at_any_stage_leaves_nothing_that_is_used(
     code = (
         "import signal\n"
         "from lightning_med.data.preparation import clean_pass, token_pass\n"
-        "from lightning_med.data.preparation.cache import folder\n"
+        "from lightning_med.data.preparation.cache import cache_folder as folder\n"
         "preparation._SMALL, preparation.count_cores = 0, lambda: 2\n"
         "def stop(module, name, call=1, calls=[]):\n"
         "    original = getattr(module, name)\n"

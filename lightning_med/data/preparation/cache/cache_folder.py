@@ -69,12 +69,13 @@ def _get_lock_path(folder: Path) -> Path:
 def _remove_leftovers(folder: Path) -> None:
     """Removes what killed processes left beside a folder whose lock is held; running processes hold theirs."""
     for leftover in folder.parent.glob(".*-*"):
-        final = folder.with_name(leftover.name[1:].rsplit("-", 1)[0])
-        if final == folder:
+        name = leftover.name[1:].rsplit("-", 1)[0]
+        lock = folder.parent / f"{name}.lock"
+        if name == folder.name:
             shutil.rmtree(leftover, ignore_errors=True)
-        elif leftover.is_dir() and _get_lock_path(final).exists():
+        elif leftover.is_dir() and lock.exists():
             try:
-                with FileLock(_get_lock_path(final), timeout=0):
+                with FileLock(lock, timeout=0):
                     shutil.rmtree(leftover, ignore_errors=True)
             except Timeout:
                 pass

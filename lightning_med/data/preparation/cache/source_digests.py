@@ -22,7 +22,7 @@ _RACY = 2_000_000_000  # nanoseconds; file systems date changes to two seconds (
 
 
 class SourceDigests:
-    """The digest of some files' names, sources and content; their place has no effect.
+    """The digest of some files' names, sources and content; their folder counts only where two files share a name.
 
     The digest of each file is remembered in the cache, with the file's size, inode and times of modification and of
     status change. A file that was modified less than two seconds before it was read is not remembered: another change

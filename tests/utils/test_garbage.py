@@ -1,0 +1,53 @@
+"""The collector is paused and comes back."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from lightning_med.cli.command import main
+from lightning_med.utils.garbage import pause_collection
+
+
+def test_collection_is_paused_and_goes_on_also_after_an_error() -> None:
+    enabled = []
+
+    def fail() -> None:
+        with pause_collection():
+            enabled.append(gc.isenabled())
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        fail()
+    assert enabled == [False]
+    assert gc.isenabled()
+
+
+def test_a_paused_collector_stays_paused() -> None:
+    gc.disable()
+    try:
+        with pause_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_a_command_leaves_the_collector_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["triage", "My tongue is sore."]) == 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_is_alive_at_exit_is_not_walked_and_other_functions_at_exit_run() -> None:
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "from lightning_med.cli.command import main\n"
+        "main(['triage', 'My tongue is sore.'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
