@@ -24,7 +24,7 @@ from lightning_med.training.loss_monitor import LossMonitor, describe_rows
 from lightning_med.training.network_setup import finish_network, restore_network, start_network
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import say
-from lightning_med.utils.errors import InputError, check_range
+from lightning_med.utils.errors import InputError, UnavailableError, check_range
 
 _RANGES = {  # least and greatest value
     "question_weight": (0, 1),
@@ -130,7 +130,7 @@ class DialogueLM(EvaluatedModule):
         try:
             self.model = start_network(dict(self.hparams), self._data.prepared.tokenizer, self.seed)
             self._is_untuned = True
-        except InputError:
+        except UnavailableError:  # any other error of the base is the user's to fix
             if self._checkpoint is None:
                 raise
             self.model = restore_network(self._checkpoint)

@@ -24,6 +24,10 @@ class InputError(UserError):
     """The user's input is wrong; the command exits with 2."""
 
 
+class UnavailableError(InputError):
+    """Something that the input names cannot be reached: no such folder, no network, no access."""
+
+
 class RunError(UserError):
     """A run cannot continue although its input is right: a full disk, a loss that is not finite. It exits with 1."""
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, UnavailableError
 
 _LOGIN = "log in: set HF_TOKEN or run `hf auth login`."
 _MAX_RESTARTS = 5  # of one file from its beginning
@@ -76,24 +76,24 @@ def _explain(name: str, local: str, error: Exception) -> InputError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
     if isinstance(error, errors.GatedRepoError):
         what = f"{name}: the Hub gives this repository only to people who accepted its terms."
-        return InputError(what, f"Accept them on its page at {constants.ENDPOINT}, then {_LOGIN} {local}")
+        return UnavailableError(what, f"Accept them on its page at {constants.ENDPOINT}, then {_LOGIN} {local}")
     if isinstance(error, (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)):
         what = f"{name}: the Hub has no such public repository, or it asks for a login."
-        return InputError(what, f"Check the name, or {_LOGIN} {local}")
+        return UnavailableError(what, f"Check the name, or {_LOGIN} {local}")
     if isinstance(error, errors.HFValidationError):
-        return InputError(f"{name} is neither a local folder nor the name of a repository on the Hub.", local)
+        return UnavailableError(f"{name} is neither a local folder nor the name of a repository on the Hub.", local)
     if status in (401, 403):
         what = f"{name}: the Hub does not accept the token ({status}), or the token lacks permission."
-        return InputError(what, f"Unset HF_TOKEN for public repositories, or {_LOGIN} {local}")
+        return UnavailableError(what, f"Unset HF_TOKEN for public repositories, or {_LOGIN} {local}")
     if status == 429:
         what = f"{name}: the Hub answered 429, too many requests from this machine."
-        return InputError(what, f"Try again in some minutes, downloaded files are kept. Or {_LOGIN} {local}")
+        return UnavailableError(what, f"Try again in some minutes, downloaded files are kept. Or {_LOGIN} {local}")
     if Path(name).is_dir():
         return InputError(f"{name} is a folder, but its files cannot be loaded: {reason}", local)
     if isinstance(error, json.JSONDecodeError):
         reason = "the answer is not from the Hub, perhaps the login page of a network in between"
     what = f"{name}: found neither in this machine's cache nor at {constants.ENDPOINT} ({reason})."
-    return InputError(what, local)
+    return UnavailableError(what, local)
 
 
 @contextmanager

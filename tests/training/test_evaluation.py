@@ -13,7 +13,9 @@ from torch.nn.functional import cross_entropy
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 from lightning_med.tokenization.encoder import ANSWER
+from lightning_med.training import module
 from lightning_med.training.module import DialogueLM
+from lightning_med.utils.errors import InputError, UnavailableError
 from tests import tiny
 from tests.training.helpers import SEED, evaluate
 
@@ -64,3 +66,37 @@ def test_the_untuned_base_is_evaluated_on_the_same_rows(
 def test_validation_has_no_results_of_the_base(folder: Path, tmp_path: Path, checkpoint: Path) -> None:
     results = evaluate(folder, tmp_path, checkpoint, "validate")
     assert set(results) == {f"val/{name}" for name in ("loss", "perplexity", "bits_per_byte", "tokens")}
+
+
+def test_a_base_that_is_out_of_reach_leaves_out_the_comparison_alone(
+    folder: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*args: object) -> None:
+        raise UnavailableError("gone/base: the Hub has no such public repository.", "Check the name.")
+
+    expected = evaluate(folder, tmp_path, checkpoint)
+    monkeypatch.setattr(module, "start_network", fail)
+    results = evaluate(folder, tmp_path, checkpoint, model=make_model(checkpoint))
+    assert results["test/perplexity"] == pytest.approx(expected["test/perplexity"], rel=1e-6)
+    assert "test/base_perplexity" not in results
+    assert "no comparison with the base" in capsys.readouterr().out
+
+
+def test_any_other_error_of_the_base_is_an_error(
+    folder: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a tokenizer that the base does not know: the checkpoint's network must not stand in for it in silence."""
+
+    def fail(*args: object) -> None:
+        raise InputError("The tokenizer has 300 tokens, the base knows 200.", "Take the base's own.")
+
+    monkeypatch.setattr(module, "start_network", fail)
+    with pytest.raises(InputError, match="300 tokens"):
+        evaluate(folder, tmp_path, checkpoint, model=make_model(checkpoint))
+
+
+def make_model(checkpoint: Path) -> DialogueLM:
+    """Returns a model that knows its checkpoint, as the command makes it."""
+    model = tiny.language_model()
+    model.use_run({}, str(checkpoint))
+    return model

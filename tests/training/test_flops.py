@@ -35,7 +35,9 @@ def test_the_count_equals_that_of_torch(config: PretrainedConfig) -> None:
 
 def test_a_longer_consultation_costs_more_than_two_short_ones() -> None:
     flops = FlopCount.from_network(AutoModelForCausalLM.from_config(CONFIGS[0]))
-    assert flops.count_step(40, 40**2, 10) > flops.count_step(40, 2 * 20**2, 10) > flops.count_step(40, 2 * 20**2, 0) > 0
+    assert (
+        flops.count_step(40, 40**2, 10) > flops.count_step(40, 2 * 20**2, 10) > flops.count_step(40, 2 * 20**2, 0) > 0
+    )
 
 
 def test_a_peak_is_measured() -> None:

@@ -15,9 +15,11 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
+from lightning_med.data.batching.epoch_planner import EpochPlanner
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_text, describe_network
 from lightning_med.tokenization.encoder import ANSWER, QUESTION
+from lightning_med.training.callbacks.forecast import Forecast
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
 from tests import tiny
@@ -178,3 +180,18 @@ def test_settings_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> N
         DialogueLM(question_weight=1.5)
     with pytest.raises(InputError, match="context"):
         fit(folder, tmp_path, model={"from_scratch": {**tiny.NETWORK, "n_positions": 32}})
+
+
+def test_an_epoch_is_planned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The length of the fit, the forecast and the loader share the first epoch's plan."""
+    orders: list[np.ndarray] = []
+    plan = EpochPlanner._plan
+
+    def count(self: EpochPlanner, order: np.ndarray, window: int, ranks: int) -> list[np.ndarray]:
+        orders.append(order)
+        return plan(self, order, window, ranks)
+
+    monkeypatch.setattr(EpochPlanner, "_plan", count)
+    trainer = tiny.trainer(tmp_path, callbacks=[Forecast()], max_epochs=2)
+    trainer.fit(tiny.language_model(), tiny.data_module(tmp_path))
+    assert len(orders) == 2
