@@ -41,6 +41,22 @@ class DocumentBounds:
         return [after - before for before, after in pairwise(self.boundaries)]
 
 
+@dataclass(frozen=True)
+class ScoreRule:
+    """How the scores of a document are computed; see the arguments of `attend`."""
+
+    scaling: float
+    window: int | None = None
+    softcap: float | None = None
+
+    def make_hidden(self, tokens: int, device: torch.device) -> Tensor:
+        """Returns the positions that a token does not see, `[tokens, tokens]`, bool: later ones and too early ones."""
+        hidden = torch.ones(tokens, tokens, dtype=torch.bool, device=device).triu_(1)
+        if self.window is None or self.window >= tokens:
+            return hidden
+        return hidden.logical_or_(torch.ones_like(hidden).tril_(-self.window))
+
+
 def attend(
     module: nn.Module,
     query: Tensor,
@@ -49,10 +65,15 @@ def attend(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
     documents: DocumentBounds | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Computes causal attention within each document; without `documents`, the SDPA attention of transformers.
+
+    Arguments of other kinds of attention (sinks, a position bias) are not used with `documents`: `find_execution`
+    compares the result with the network's own attention and falls back to it where they differ.
 
     Args:
         module: The attention layer of the network.
@@ -62,35 +83,62 @@ def attend(
         attention_mask: Ignored if `documents` are given.
         dropout: Dropout probability of the attention weights.
         scaling: Factor of the scores; `None` for `head_size ** -0.5`.
+        sliding_window: Positions that a token sees, its own included; `None` for all before it.
+        softcap: Bound of the scores, `softcap * tanh(scores / softcap)`; `None` for none (Gemma Team, 2024,
+            arXiv:2408.00118).
         documents: Documents of a flat batch.
 
     Returns:
         The output, `[1, tokens, heads, head_size]`, and `None` for the attention weights, as transformers expects.
     """
     if documents is None:
+        if softcap is not None:
+            kwargs["softcap"] = softcap  # SDPA refuses it
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    return _attend_within(query, key, value, dropout, scaling or query.shape[-1] ** -0.5, documents), None
+    # Under autocast, rotary embeddings leave query and key in float32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    scores = ScoreRule(scaling or query.shape[-1] ** -0.5, sliding_window, softcap)
+    return _attend_within(query, key, value, dropout, scores, documents), None
 
 
 @torch.compiler.disable  # shapes inside change with every batch and would trigger a recompilation each time
 def _attend_within(
-    query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float, documents: DocumentBounds
+    query: Tensor, key: Tensor, value: Tensor, dropout: float, scores: ScoreRule, documents: DocumentBounds
 ) -> Tensor:
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    if _is_on_cpu(query) and not dropout:
-        return _CausalAttention.apply(query, key, value, documents.boundaries, scaling).transpose(1, 2)  # type: ignore[no-any-return]
+    if _is_on_cpu(query) and not dropout and not scores.softcap:
+        return _CausalAttention.apply(query, key, value, documents.boundaries, scores).transpose(1, 2)  # type: ignore[no-any-return]
     varlen = find_varlen_kernel()
-    if varlen is not None and not dropout and is_varlen_supported(query):
+    if varlen is not None and not dropout and not scores.softcap and is_varlen_supported(query):
         q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-        return varlen(q, k, v, documents.offsets, max(documents.sizes), scaling)[None]
+        return varlen(q, k, v, documents.offsets, max(documents.sizes), scores.scaling, scores.window)[None]
     sizes = documents.sizes
     # One split per tensor instead of one slice per document: its backward pass writes each gradient once.
     parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
-    outputs = [scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scaling) for q, k, v in parts]
-    return torch.cat(outputs, dim=2).transpose(1, 2)
+    attend_document = _attend_with_softcap if scores.softcap else _attend_with_sdpa
+    return torch.cat([attend_document(q, k, v, dropout, scores) for q, k, v in parts], dim=2).transpose(1, 2)
+
+
+def _attend_with_sdpa(query: Tensor, key: Tensor, value: Tensor, dropout: float, scores: ScoreRule) -> Tensor:
+    tokens = query.shape[2]
+    allowed = None
+    if scores.window is not None and scores.window < tokens:
+        allowed = ~scores.make_hidden(tokens, query.device)
+    return scaled_dot_product_attention(
+        query, key, value, allowed, dropout, is_causal=allowed is None, scale=scores.scaling
+    )
+
+
+def _attend_with_softcap(query: Tensor, key: Tensor, value: Tensor, dropout: float, scores: ScoreRule) -> Tensor:
+    assert scores.softcap is not None
+    raw = query @ key.transpose(2, 3) * (scores.scaling / scores.softcap)
+    hidden = scores.make_hidden(query.shape[2], query.device)
+    capped = (raw.tanh() * scores.softcap).masked_fill(hidden, float("-inf"))
+    probabilities = capped.softmax(-1, dtype=torch.float32).to(value.dtype)
+    return torch.dropout(probabilities, dropout, train=True) @ value
 
 
 def _is_on_cpu(query: Tensor) -> bool:
@@ -109,22 +157,25 @@ def is_varlen_supported(query: Tensor) -> bool:
 
 
 @lru_cache(maxsize=1)
-def find_varlen_kernel() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor] | None:
+def find_varlen_kernel() -> Callable[[Tensor, Tensor, Tensor, Tensor, int, float, int | None], Tensor] | None:
     """Returns the causal variable-length attention of torch with one signature for all releases.
 
     Returns:
         A function of query, key and value, `[tokens, heads, head_size]`, the offsets, `[documents + 1]`, the longest
-        document in tokens and the factor of the scores; `None` if this torch has no such kernel.
+        document in tokens, the factor of the scores and the sliding window; `None` if this torch has no such kernel.
     """
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
     parameters = inspect.signature(varlen_attn).parameters
-    # torch 2.10 has `is_causal`; later releases have a window to the left and to the right (-1: unlimited).
-    causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
+    if "window_size" not in parameters:  # torch 2.10
+        return None
 
-    def call(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scaling: float) -> Tensor:
+    def call(
+        query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, longest: int, scaling: float, window: int | None
+    ) -> Tensor:
+        causal: dict[str, Any] = {"window_size": (-1 if window is None else window - 1, 0)}  # to the left and right
         if "scale" in parameters:
             scale: dict[str, Any] = {"scale": scaling}
         else:  # the kernel always scales by head_size ** -0.5
@@ -142,15 +193,15 @@ class _CausalAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, boundaries: list[int], scaling: float) -> Tensor:
-        ctx.spans, ctx.scaling = list(pairwise(boundaries)), scaling
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, boundaries: list[int], rule: ScoreRule) -> Tensor:
+        ctx.spans, ctx.scaling = list(pairwise(boundaries)), rule.scaling
         output = torch.empty_like(query)
         stored = []
         for start, end in ctx.spans:
             span = slice(start, end)
             scores = query[0, :, span] @ key[0, :, span].transpose(1, 2)
-            future = torch.ones(end - start, end - start, dtype=torch.bool).triu_(1)
-            probabilities = scores.mul_(scaling).masked_fill_(future, float("-inf")).softmax(-1)
+            hidden = rule.make_hidden(end - start, query.device)
+            probabilities = scores.mul_(rule.scaling).masked_fill_(hidden, float("-inf")).softmax(-1)
             output[0, :, span] = probabilities @ value[0, :, span]
             stored.append(probabilities)
         if any(ctx.needs_input_grad):
