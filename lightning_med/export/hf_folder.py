@@ -77,7 +77,8 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, progress: Pr
     from lightning_med.checkpoints.reading import FORMAT, read_card
     from lightning_med.export.model_card import make_model_card
     from lightning_med.inference.generation import Decoding
-    from lightning_med.model.causal_lm import build_from_text, get_context_length
+    from lightning_med.model.causal_lm import build_from_text
+    from lightning_med.model.execution import get_context_length
     from lightning_med.tokenization.prompts import Prompt
     from lightning_med.tokenization.tokenizer import restore_tokenizer
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria
 
-from lightning_med.model.causal_lm import get_context_length
+from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import PATIENT, cut_to_first_turn
 from lightning_med.utils.errors import check_range

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
+from torch import Tensor
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from lightning_med.model import attention
+from lightning_med.model.execution import compute_hidden, get_execution
 from lightning_med.model.fast_layers import replace_layers
 from lightning_med.model.loss import compute_answer_nll
+from lightning_med.model.weight_files import check_config, load_weights
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.hub import download, explain_hub_errors
 
@@ -20,68 +23,109 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _ATTENTION_DROPOUT = ("attn_pdrop", "attention_dropout")  # configuration fields: of GPT-2, of most other models
+_COUNTS = {  # configuration fields that count something
+    *("n_layer", "n_embd", "n_head", "n_positions", "n_inner"),
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size"),
+    *("head_dim", "max_position_embeddings", "vocab_size"),
+}
+_BUILD_ERRORS = (  # what configurations and networks raise for fields that do not fit each other
+    *(ValueError, TypeError, StrictDataclassError, RuntimeError, ZeroDivisionError, KeyError),
+    *(AttributeError, IndexError, AssertionError, ImportError),
+)
 
 
 def load_base(base: str, attention_dropout: float) -> PreTrainedModel:
     """Loads a pretrained network in float32 and training mode.
 
     Args:
-        base: A folder or a name on the Hub; its weights must be safetensors.
+        base: A folder or a name on the Hub; its weights must be safetensors, complete and not quantized.
         attention_dropout: Dropout probability of the attention weights; other dropout stays as the base has it.
 
     Raises:
-        InputError: The base cannot be loaded, or its output layer is not linear without bias or soft cap.
+        InputError: The base cannot be loaded, lacks weights, or is no decoder.
     """
     option = "--model.base FOLDER"
     folder = download(base, option, ["*.json", "*.safetensors"])
     with explain_hub_errors(base, option):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        _set_dropout(config, attention_dropout)
-        network = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation=attention.ATTENTION_NAME,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    head = network.get_output_embeddings()
-    if not isinstance(head, nn.Linear) or head.bias is not None or getattr(config, "final_logit_softcapping", None):
-        raise InputError(
-            f"{base}: its output layer is not a plain linear one.", "Use a model of the GPT-2 or Llama family."
-        )
+    check_config(config, base)
+    _set_dropout(config, attention_dropout)
+    with explain_hub_errors(base, option):
+        network = load_weights(folder, base, config=config, dtype=torch.float32)
     return replace_layers(network.train())
 
 
 def build_from_scratch(
     fields: dict[str, Any], vocab_size: int, eos_token_id: int, attention_dropout: float, seed: int
 ) -> PreTrainedModel:
-    """Builds a GPT-2 with random weights; the global random state is not changed.
+    """Builds a decoder with random weights; the global random state is not changed.
 
     Args:
-        fields: Fields of `GPT2Config`, for instance `{"n_layer": 2, "n_embd": 128, "n_head": 4}`.
+        fields: `model_type` (default `gpt2`) and fields of its configuration in transformers, for instance
+            `{"n_layer": 2, "n_embd": 128, "n_head": 4}` or `{"model_type": "llama", "hidden_size": 256}`.
         vocab_size: Number of tokens of the tokenizer.
         eos_token_id: Id of the end token.
-        attention_dropout: Dropout probability of the attention weights, unless `fields` set `attn_pdrop`.
+        attention_dropout: Dropout probability of the attention weights, unless `fields` set it.
         seed: Seed of the weights.
 
     Raises:
-        InputError: A field is unknown or does not fit the others.
+        InputError: A field is unknown, does not fit the others, or gives a vocabulary below the tokenizer's.
     """
-    unknown = sorted(set(fields) - set(GPT2Config().to_dict()))
-    if unknown:
-        raise InputError(f"from_scratch: GPT2Config has no {', '.join(unknown)}.", "Usual: n_layer, n_embd, n_head.")
-    tokens = {"vocab_size": vocab_size, "bos_token_id": eos_token_id, "eos_token_id": eos_token_id}
+    config = _make_config(fields, vocab_size, eos_token_id, attention_dropout)
     try:
-        config = GPT2Config(**{**tokens, "attn_pdrop": attention_dropout, **fields})
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return _build(config)
-    except (ValueError, TypeError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except _BUILD_ERRORS as error:
+        raise _explain_fields(fields, error) from error
+
+
+def _make_config(
+    fields: dict[str, Any], vocab_size: int, eos_token_id: int, attention_dropout: float
+) -> PretrainedConfig:
+    fields = dict(fields)
+    model_type = fields.pop("model_type", "gpt2")
+    if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        near = difflib.get_close_matches(str(model_type), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, n=3)
         raise InputError(
-            f"from_scratch {fields}: {reason}", "Set the usual ones together: n_layer, n_embd, n_head."
-        ) from error
+            f"from_scratch: transformers has no decoder of model_type {model_type!r}.",
+            f"Did you mean {' or '.join(near)}?" if near else "Usual: gpt2, llama, qwen2, mistral, gemma2.",
+        )
+    kind = CONFIG_MAPPING[model_type]
+    known = {*kind().to_dict(), *kind.attribute_map, *_ATTENTION_DROPOUT}
+    if unknown := sorted(set(fields) - known):
+        raise InputError(f"from_scratch: {kind.__name__} has no {', '.join(unknown)}.", _usual_fields(model_type))
+    for name, value in fields.items():
+        if name in _COUNTS and not (isinstance(value, int) and value > 0):
+            raise InputError(f"from_scratch: {name} is {value}.", "It must be a whole number above 0.")
+    if (size := fields.get("vocab_size", vocab_size)) < vocab_size:
+        raise InputError(
+            f"from_scratch: vocab_size is {size}, but the tokenizer has {vocab_size} tokens.",
+            "Leave vocab_size out: it is then the tokenizer's.",
+        )
+    tokens: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": eos_token_id, "eos_token_id": eos_token_id}
+    if model_type != "gpt2":
+        tokens["pad_token_id"] = None  # a family's default may lie beyond the vocabulary
+    try:
+        config = kind(**{**tokens, **fields})
+    except _BUILD_ERRORS as error:
+        raise _explain_fields({"model_type": model_type, **fields}, error) from error
+    check_config(config, f"from_scratch {model_type}")
+    if not set(_ATTENTION_DROPOUT) & fields.keys():
+        _set_dropout(config, attention_dropout)
+    return config
+
+
+def _explain_fields(fields: dict[str, Any], error: Exception) -> InputError:
+    reason = " ".join((str(error) or type(error).__name__).split())[:200]
+    return InputError(f"from_scratch {fields}: {reason}", _usual_fields(fields.get("model_type", "gpt2")))
+
+
+def _usual_fields(model_type: str) -> str:
+    usual = "n_layer, n_embd, n_head"
+    if model_type != "gpt2":
+        usual = "hidden_size, num_hidden_layers, num_attention_heads, intermediate_size"
+    return f"Set the usual ones together: {usual}."
 
 
 def build_from_text(text: str) -> PreTrainedModel:
@@ -93,11 +137,6 @@ def build_from_text(text: str) -> PreTrainedModel:
 def describe_network(network: PreTrainedModel) -> str:
     """Returns the network's configuration as JSON, for a checkpoint."""
     return network.config.to_json_string(use_diff=False)
-
-
-def get_context_length(network: PreTrainedModel) -> int:
-    """Returns the maximal number of tokens of a prompt and its answer together."""
-    return int(getattr(network.config, "max_position_embeddings", 1024))
 
 
 def compute_nll(network: PreTrainedModel, batch: dict[str, Any], question_weight: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -112,37 +151,27 @@ def compute_nll(network: PreTrainedModel, batch: dict[str, Any], question_weight
         The weighted sum in nats, a float32 scalar with gradient, and the values of the answer tokens in nats,
         `[answers]`, float32, without gradient.
     """
-    hidden = network.base_model(use_cache=False, **_select_inputs(batch)).last_hidden_state
+    hidden = compute_hidden(network, batch)
     answers = batch["answers"]
     count = len(batch["targets"]) if question_weight else answers
-    predicting = hidden.flatten(0, 1).index_select(0, batch["predict_at"][:count])  # [count, width]
+    predicting = hidden.index_select(0, batch["predict_at"][:count])  # [count, width]
     loss_weights = None
     if question_weight:
         loss_weights = torch.ones(count, device=predicting.device)
         loss_weights[answers:] = question_weight
     # If tied, use the embedding's weight: with sharded parameters that module has gathered it in its forward pass.
     tied = getattr(network.config, "tie_word_embeddings", False)
-    weight: Any = (network.get_input_embeddings() if tied else network.get_output_embeddings()).weight
-    total, nll = compute_answer_nll(predicting, weight, batch["targets"][:count], loss_weights)
+    head: Any = network.get_output_embeddings()
+    weight: Any = (network.get_input_embeddings() if tied else head).weight
+    rule = get_execution(network).output
+    total, nll = compute_answer_nll(
+        predicting, weight, batch["targets"][:count], loss_weights, bias=head.bias, rule=rule
+    )
     return total, nll[:answers]
 
 
-def _select_inputs(batch: dict[str, Any]) -> dict[str, Any]:
-    if "boundaries" not in batch:
-        return {name: batch[name] for name in ("input_ids", "attention_mask")}
-    documents = attention.DocumentBounds(batch["boundaries"], batch["offsets"])
-    return {
-        "input_ids": batch["input_ids"],
-        "position_ids": batch["position_ids"],
-        "attention_mask": attention.make_flat_mask(),
-        "documents": documents,
-    }
-
-
 def _build(config: PretrainedConfig) -> PreTrainedModel:
-    network = AutoModelForCausalLM.from_config(
-        config, dtype=torch.float32, attn_implementation=attention.ATTENTION_NAME, trust_remote_code=False
-    )
+    network = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     return replace_layers(network.train())
 
 

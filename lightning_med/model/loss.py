@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +14,30 @@ _ALIGNMENT = 64  # elements, of a row of logits on a GPU
 _CPU_ROWS = 64  # rows of logits converted to float32 at once on a CPU: about what its cache holds
 
 
+@dataclass(frozen=True)
+class OutputRule:
+    """How an output layer turns hidden states into logits: `cap(scale * hidden @ weight.T + bias)`.
+
+    Attributes:
+        scale: Factor of the products.
+        softcap: Bound of the logits, `softcap * tanh(logits / softcap)`; `None` for none.
+    """
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+
+PLAIN = OutputRule()
+
+
 def compute_answer_nll(
-    hidden: Tensor, weight: Tensor, targets: Tensor, loss_weights: Tensor | None = None, chunk: int = CHUNK
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    loss_weights: Tensor | None = None,
+    chunk: int = CHUNK,
+    bias: Tensor | None = None,
+    rule: OutputRule = PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """Computes the negative log-likelihood of target tokens without holding all logits in memory.
 
@@ -29,6 +52,8 @@ def compute_answer_nll(
         targets: `[positions]`, int64 token ids.
         loss_weights: `[positions]`, weight of each target in the sum; `None` for 1.
         chunk: Positions whose logits are in memory at once: `chunk * vocab_size` numbers of the compute dtype.
+        bias: `[vocab_size]`, of the output layer; `None` for none.
+        rule: Scale and soft cap of the logits.
 
     Returns:
         `sum(loss_weights * nll)`, a float32 scalar in nats with gradient, and `nll`, `[positions]`, float32, without
@@ -45,88 +70,119 @@ def compute_answer_nll(
     if loss_weights is None:
         loss_weights = torch.ones(len(targets), device=hidden.device)
     if not torch.is_grad_enabled():  # `ctx.needs_input_grad` is true for parameters even under `torch.no_grad`
-        hidden, weight = hidden.detach(), weight.detach()
+        hidden, weight, bias = hidden.detach(), weight.detach(), None if bias is None else bias.detach()
+    if rule.scale != 1:
+        hidden = hidden * rule.scale
     with torch.autocast(hidden.device.type, enabled=False):
-        total, nll = _AnswerNLL.apply(hidden, weight, targets, loss_weights.float(), chunk, dtype)
+        head = _Head(dtype, chunk, rule.softcap)
+        total, nll = _AnswerNLL.apply(hidden, weight, bias, targets, loss_weights.float(), head)
     return total, nll
+
+
+@dataclass(frozen=True)
+class _Head:
+    """Settings of the computation: the dtype of the logits, their positions in memory at once, their soft cap."""
+
+    dtype: torch.dtype
+    chunk: int
+    softcap: float | None
 
 
 class _AnswerNLL(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, loss_weights: Tensor, chunk: int, dtype: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        loss_weights: Tensor,
+        head: _Head,
     ) -> tuple[Tensor, Tensor]:
-        needs_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        ctx.has_gradients = needs_gradient and dtype != torch.float16
-        ctx.chunk, ctx.dtype = chunk, dtype
+        needs_gradient = any(ctx.needs_input_grad[:3])
+        ctx.has_gradients = needs_gradient and head.dtype != torch.float16
+        ctx.head = head
         nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         if ctx.has_gradients:
-            ctx.save_for_backward(*_compute_gradients(hidden, weight, targets, loss_weights, nll, chunk, dtype))
+            ctx.save_for_backward(*_compute_gradients(hidden, weight, bias, targets, loss_weights, nll, head))
         else:
-            for part, logits in _iterate_logits(hidden, weight.to(dtype), chunk):
-                _convert_to_gradients(logits, targets[part], None, nll[part])
+            for part, logits in _iterate_logits(hidden, weight.to(head.dtype), bias, head.chunk):
+                _convert_to_gradients(logits, targets[part], None, nll[part], head.softcap)
             if needs_gradient:
-                ctx.save_for_backward(hidden, weight, targets, loss_weights)
+                ctx.save_for_backward(hidden, weight, bias, targets, loss_weights)
         ctx.mark_non_differentiable(nll)
         return (nll * loss_weights).sum(), nll
 
     @staticmethod
     def backward(ctx: Any, grad_total: Tensor, grad_nll: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.has_gradients:
-            grad_hidden, grad_weight = ctx.saved_tensors
             # Backward runs once per forward, so the buffers may be scaled in place; a second call raises.
-            return grad_hidden.mul_(grad_total), grad_weight.mul_(grad_total), None, None, None, None
-        hidden, weight, targets, loss_weights = ctx.saved_tensors
-        nll = torch.empty_like(loss_weights)
-        gradients = _compute_gradients(hidden, weight, targets, loss_weights * grad_total, nll, ctx.chunk, ctx.dtype)
-        return *gradients, None, None, None, None
+            gradients = [None if grad is None else grad.mul_(grad_total) for grad in ctx.saved_tensors]
+        else:
+            hidden, weight, bias, targets, loss_weights = ctx.saved_tensors
+            nll = torch.empty_like(loss_weights)
+            weighted = loss_weights * grad_total
+            gradients = list(_compute_gradients(hidden, weight, bias, targets, weighted, nll, ctx.head))
+        return *gradients, None, None, None
 
 
 def _compute_gradients(
     hidden: Tensor,
     weight: Tensor,
+    bias: Tensor | None,
     targets: Tensor,
     loss_weights: Tensor,
     nll: Tensor,
-    chunk: int,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of `hidden` and `weight`, in their dtypes, and fills `nll`; products are in `dtype`."""
-    cast = weight.to(dtype)
+    head: _Head,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Returns the gradients of `hidden`, `weight` and `bias`, in their dtypes, and fills `nll`."""
+    cast = weight.to(head.dtype)
     grad_hidden, grad_weight = torch.empty_like(hidden), None
-    for part, logits in _iterate_logits(hidden, cast, chunk):
-        _convert_to_gradients(logits, targets[part], loss_weights[part], nll[part])
+    grad_bias = None if bias is None else torch.zeros_like(bias)
+    for part, logits in _iterate_logits(hidden, cast, bias, head.chunk):
+        _convert_to_gradients(logits, targets[part], loss_weights[part], nll[part], head.softcap)
         grad_hidden[part] = (logits @ cast).to(hidden.dtype)
-        product = logits.T @ hidden[part].to(dtype)
+        product = logits.T @ hidden[part].to(head.dtype)
         grad_weight = product.to(weight.dtype) if grad_weight is None else grad_weight.add_(product)
-    return grad_hidden, torch.zeros_like(weight) if grad_weight is None else grad_weight
+        if grad_bias is not None:
+            grad_bias += logits.sum(0, dtype=torch.float32)
+    return grad_hidden, torch.zeros_like(weight) if grad_weight is None else grad_weight, grad_bias
 
 
-def _iterate_logits(hidden: Tensor, cast: Tensor, chunk: int) -> Iterator[tuple[slice, Tensor]]:
+def _iterate_logits(hidden: Tensor, cast: Tensor, bias: Tensor | None, chunk: int) -> Iterator[tuple[slice, Tensor]]:
     """Yields chunks of positions and their logits, `[chunk, vocab_size]`; all chunks share one buffer."""
     # On a GPU rows are padded: tensor cores need aligned rows for full speed, and GPT-2's vocabulary has an odd size.
     width = -(-len(cast) // _ALIGNMENT) * _ALIGNMENT if cast.device.type == "cuda" else len(cast)
     buffer = torch.empty(min(chunk, len(hidden)), width, dtype=cast.dtype, device=cast.device)[:, : len(cast)]
     for start in range(0, len(hidden), chunk):
         part = slice(start, min(start + chunk, len(hidden)))
-        logits = buffer[: part.stop - start]
-        yield part, torch.mm(hidden[part].to(cast.dtype), cast.T, out=logits)
+        logits = torch.mm(hidden[part].to(cast.dtype), cast.T, out=buffer[: part.stop - start])
+        yield part, logits if bias is None else logits.add_(bias)
 
 
-def _convert_to_gradients(logits: Tensor, targets: Tensor, loss_weights: Tensor | None, nll: Tensor) -> None:
-    """Fills `nll` and overwrites the logits with `loss_weights * (softmax(logits) - one_hot(targets))`.
+def _convert_to_gradients(
+    logits: Tensor, targets: Tensor, loss_weights: Tensor | None, nll: Tensor, softcap: float | None
+) -> None:
+    """Fills `nll` and overwrites the logits with the gradient of `loss_weights * nll` with respect to them.
+
+    Without a soft cap that is `loss_weights * (softmax(logits) - one_hot(targets))`.
 
     Args:
-        logits: `[positions, vocab_size]`; computations on them are in float32.
+        logits: `[positions, vocab_size]`, before the soft cap; computations on them are in float32.
         targets: `[positions]`, int64.
         loss_weights: `[positions]`; `None` leaves the logits unchanged.
         nll: `[positions]`, float32.
+        softcap: See `OutputRule`.
     """
     rows = min(_CPU_ROWS if logits.device.type == "cpu" else len(logits), len(logits))
     buffer = torch.empty(rows, logits.shape[1], dtype=torch.float32, device=logits.device)
     for start in range(0, len(logits), rows or 1):
         part = slice(start, min(start + rows, len(logits)))
-        values = buffer[: part.stop - start].copy_(logits[part])
+        values, slope = buffer[: part.stop - start].copy_(logits[part]), None
+        if softcap is not None:
+            values.div_(softcap).tanh_()
+            slope = 1 - values.square()
+            values.mul_(softcap)
         target = targets[part, None]
         target_logit, highest = values.gather(1, target), values.amax(1, keepdim=True)
         total = values.sub_(highest).exp_().sum(1, keepdim=True)
@@ -134,4 +190,4 @@ def _convert_to_gradients(logits: Tensor, targets: Tensor, loss_weights: Tensor 
         if loss_weights is not None:
             weights = loss_weights[part, None]
             values.mul_(weights / total).scatter_add_(1, target, -weights)
-            logits[part].copy_(values)
+            logits[part].copy_(values if slope is None else values.mul_(slope))

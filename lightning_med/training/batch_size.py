@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lightning_med.model.causal_lm import compute_nll, get_context_length
+from lightning_med.model.causal_lm import compute_nll
+from lightning_med.model.execution import get_context_length
 from lightning_med.model.loss import CHUNK
 
 CPU, CUDA = "cpu", "cuda"

@@ -8,7 +8,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
-from lightning_med.model.causal_lm import build_from_scratch, build_from_text, get_context_length, load_base
+from lightning_med.model.causal_lm import build_from_scratch, build_from_text, load_base
+from lightning_med.model.execution import get_context_length
 from lightning_med.training.sharding import shard_weights
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError

@@ -12,6 +12,7 @@ from typing import Any
 from lightning_med.utils.errors import InputError, UnavailableError
 
 _LOGIN = "log in: set HF_TOKEN or run `hf auth login`."
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAX_RESTARTS = 5  # of one file from its beginning
 _MAX_WAIT = 60  # seconds that the Hub may ask to wait
 
@@ -51,7 +52,10 @@ def download(name: str, option: str, patterns: list[str], repo_type: str = "mode
     Raises:
         InputError: The repository cannot be fetched.
     """
+    if repo_type == "model" and Path(name).is_file():
+        raise InputError(f"{name} is a file.", _explain_file(Path(name), option))
     if repo_type == "model" and Path(name).is_dir():
+        _refuse_pointers(Path(name), patterns)
         return Path(name)
     with explain_hub_errors(f"hub:{name}" if repo_type == "dataset" else name, option), _limit_retries():
         from huggingface_hub import snapshot_download
@@ -64,6 +68,25 @@ def download(name: str, option: str, patterns: list[str], repo_type: str = "mode
             raise OSError(str(error)) from error
         _check_sizes(folder)
         return folder
+
+
+def _explain_file(path: Path, option: str) -> str:
+    if path.suffix.lower() == ".gguf":
+        return f"Convert it to a folder first: python scripts/fetch_base.py {path} --output FOLDER"
+    return f"Name the folder that holds it, with config.json and the tokenizer: {option}"
+
+
+def _refuse_pointers(folder: Path, patterns: list[str]) -> None:
+    """Refuses files that `git clone` without Git LFS leaves in place of large ones.
+
+    Raises:
+        InputError: A file is such a pointer.
+    """
+    for file in sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file()):
+        with file.open("rb") as stream:
+            if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                what = f"{file} is a Git LFS pointer, not the file itself."
+                raise InputError(what, f"Fetch the files: git -C {folder} lfs pull")
 
 
 def _explain(name: str, local: str, error: Exception) -> InputError:
@@ -89,7 +112,8 @@ def _explain(name: str, local: str, error: Exception) -> InputError:
         what = f"{name}: the Hub answered 429, too many requests from this machine."
         return UnavailableError(what, f"Try again in some minutes, downloaded files are kept. Or {_LOGIN} {local}")
     if Path(name).is_dir():
-        return InputError(f"{name} is a folder, but its files cannot be loaded: {reason}", local)
+        hint = "Get its files again, or another base; a base needs config.json, model.safetensors and a tokenizer."
+        return InputError(f"{name} is a folder, but its files cannot be loaded: {reason}", hint)
     if isinstance(error, json.JSONDecodeError):
         reason = "the answer is not from the Hub, perhaps the login page of a network in between"
     what = f"{name}: found neither in this machine's cache nor at {constants.ENDPOINT} ({reason})."

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.inference.generation import Decoding, generate_answers
-from lightning_med.model.causal_lm import build_from_scratch, get_context_length
+from lightning_med.model.causal_lm import build_from_scratch
+from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
 from tests import tiny
 

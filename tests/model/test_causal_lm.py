@@ -13,9 +13,9 @@ from lightning_med.model.causal_lm import (
     build_from_scratch,
     build_from_text,
     describe_network,
-    get_context_length,
     load_base,
 )
+from lightning_med.model.execution import get_context_length
 from lightning_med.utils.errors import InputError
 from tests import tiny
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lightning_med.model.loss import compute_answer_nll
+from lightning_med.model.loss import OutputRule, compute_answer_nll
 
 POSITIONS, WIDTH, VOCABULARY = 70, 16, 50
 
@@ -151,3 +151,32 @@ def test_evaluation_pays_for_no_gradient() -> None:
     with torch.no_grad(), CountProducts() as products:
         compute_answer_nll(hidden, weight, targets, chunk=1000)
     assert products.count == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("scale", [1.0, 0.125])
+@pytest.mark.parametrize("biased", [False, True])
+def test_scale_soft_cap_and_bias_of_the_output_layer(
+    dtype: torch.dtype, softcap: float | None, scale: float, biased: bool
+) -> None:
+    hidden, weight, targets, loss_weights = inputs()
+    bias = torch.linspace(-1, 1, VOCABULARY).requires_grad_() if biased else None
+    logits = scale * (hidden.double() @ weight.double().T)
+    if bias is not None:
+        logits = logits + bias.double()
+    if softcap:
+        logits = softcap * torch.tanh(logits / softcap)
+    expected_total = (cross_entropy(logits, targets, reduction="none") * loss_weights.double()).sum()
+    learned = [hidden, weight] if bias is None else [hidden, weight, bias]
+    expected = torch.autograd.grad(expected_total, learned)
+
+    with torch.autocast("cpu", torch.float16, enabled=dtype == torch.float16):
+        rule = OutputRule(scale, softcap)
+        total, _ = compute_answer_nll(hidden, weight, targets, loss_weights, chunk=16, bias=bias, rule=rule)
+    total.backward()
+
+    bound = 1e-6 if dtype == torch.float32 else 5e-3
+    assert abs(float(total) / float(expected_total) - 1) < bound
+    for ours, theirs in zip(learned, expected, strict=True):
+        assert relative_difference(ours.grad, theirs) < bound
