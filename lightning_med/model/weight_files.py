@@ -53,14 +53,11 @@ def load_weights(folder: Path, name: str, **options: Any) -> PreTrainedModel:
         InputError: A weight is missing, has another shape, or belongs to a layer that the configuration does not have.
         OSError, ValueError, SafetensorError: The files cannot be read.
     """
-    network, info = AutoModelForCausalLM.from_pretrained(
-        folder,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        **options,
-    )
+    options |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # both so that they can be reported here
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    network: PreTrainedModel = loaded[0]
+    info: dict[str, Any] = loaded[1]
     state = set(network.state_dict())
     missing, unused = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     for key, there, here in sorted(info["mismatched_keys"]):
