@@ -55,6 +55,24 @@ def load_base(base: str, attention_dropout: float) -> PreTrainedModel:
     return replace_layers(network.train())
 
 
+def add_embeddings(network: PreTrainedModel, tokens: int) -> None:
+    """Enlarges the embeddings of a network in place; new ones are the mean of the others (Hewitt, 2021).
+
+    Args:
+        network: Of a base.
+        tokens: Number of tokens of the tokenizer; a network that has as many or more is not changed.
+    """
+    embeddings: Any = network.get_input_embeddings()
+    known = len(embeddings.weight)
+    if tokens <= known:
+        return
+    network.resize_token_embeddings(tokens, mean_resizing=False)
+    for layer in (network.get_input_embeddings(), network.get_output_embeddings()):
+        if layer is not None:
+            weight: Any = layer.weight
+            weight.data[known:] = weight.data[:known].mean(0)
+
+
 def build_from_scratch(
     fields: dict[str, Any], vocab_size: int, eos_token_id: int, attention_dropout: float, seed: int
 ) -> PreTrainedModel:

@@ -214,9 +214,9 @@ def _find_fault(network: PreTrainedModel, rows: list[Tensor], expected: Tensor) 
     offsets = torch.tensor(boundaries, dtype=torch.int32, device=positions.device)
     try:
         hidden = _run_flat(network, torch.cat(rows)[None], positions, boundaries, offsets)
-    except _FAILURES as error:
-        return f"it refuses them: {type(error).__name__}"
-    return "rows end to end influence each other" if _differ(hidden, expected) else ""
+    except _FAILURES:
+        return "it does not run a flat one"
+    return "a flat one changes its results" if _differ(hidden, expected) else ""
 
 
 def _fit_output(network: PreTrainedModel, hidden: Tensor, logits: Tensor) -> OutputRule:

@@ -68,7 +68,7 @@ def load_weights(folder: Path, name: str, **options: Any) -> PreTrainedModel:
         prefix = _find_prefix(missing, unused)
         if prefix:
             hint = f"Its files name them {prefix}{missing[0]} …: save it without the prefix {prefix!r}."
-        raise InputError(f"{name} lacks {len(missing)} of {len(state)} weights: {_list_names(missing)}.", hint)
+        raise InputError(f"{name} lacks {len(missing)} of {len(state)} weights: {_list_names(missing)}", hint)
     # A weight that differs from one of the network's in a layer's number alone belongs to a layer that is cut off.
     patterns = {_mask_numbers(key) for key in state}
     if cut := [key for key in unused if _mask_numbers(key) in patterns]:
@@ -93,4 +93,4 @@ def _mask_numbers(key: str) -> str:
 
 
 def _list_names(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else ".")

@@ -43,7 +43,8 @@ class DialogueLM(EvaluatedModule):
 
     Args:
         base: A name on the Hub or a folder. Ignored where `from_scratch` is given.
-        from_scratch: Fields of GPT2Config; no weights are loaded then.
+        from_scratch: Fields of GPT2Config, or with `model_type` of another decoder's configuration in transformers, for
+            instance `{model_type: llama, hidden_size: 256, …}`; no weights are loaded then.
         lr: Peak learning rate.
         weight_decay: Of the matrices; norms and biases have none.
         warmup_fraction: Share of the steps in which the rate rises, before it falls in a half cosine to zero.
@@ -128,7 +129,8 @@ class DialogueLM(EvaluatedModule):
         if self.model is not None:
             return
         try:
-            self.model = start_network(dict(self.hparams), self._data.prepared.tokenizer, self.seed)
+            added = self._data.hparams.get("add_tokens") or ()
+            self.model = start_network(dict(self.hparams), self._data.prepared.tokenizer, self.seed, added)
             self._is_untuned = True
         except UnavailableError:  # any other error of the base is the user's to fix
             if self._checkpoint is None:
@@ -136,7 +138,7 @@ class DialogueLM(EvaluatedModule):
             self.model = restore_network(self._checkpoint)
         strategy = self.trainer.strategy
         mesh = strategy.device_mesh["data_parallel"] if isinstance(strategy, ShardedStrategy) else None
-        finish_network(self.model, mesh, self.hparams["compile"], self._data.longest)
+        finish_network(self.model, mesh, self.hparams["compile"], self._data.longest, self._data.padded is not None)
 
     def _describe_rows(self, rows: list[int]) -> str:
         return describe_rows(self._data.store("train"), rows)

@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
-from lightning_med.model.causal_lm import build_from_scratch, build_from_text, load_base
-from lightning_med.model.execution import get_context_length
+from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, build_from_text, load_base
+from lightning_med.model.execution import choose_execution, get_context_length
+from lightning_med.tokenization.tokenizer import load_tokenizer
 from lightning_med.training.sharding import shard_weights
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
 
-def start_network(settings: dict[str, Any], tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+def start_network(
+    settings: dict[str, Any], tokenizer: PreTrainedTokenizerFast, seed: int, added: Sequence[str] = ()
+) -> PreTrainedModel:
     """Returns the network as it is before any fine-tuning: the base's weights, or new ones.
 
     Args:
         settings: `base`, `from_scratch` and `attention_dropout` of `DialogueLM`.
         tokenizer: The one that encoded the data.
         seed: Of new weights.
+        added: Tokens that the user adds to the base's; they get new embeddings.
 
     Raises:
-        InputError: The base cannot be loaded, or has fewer tokens than the tokenizer.
+        InputError: The base cannot be loaded, or its tokens are not the tokenizer's.
     """
     dropout = settings["attention_dropout"]
     if settings["from_scratch"]:
         fields = dict(settings["from_scratch"])
         return build_from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, seed)
     network = load_base(settings["base"], dropout)
-    size: Any = network.get_input_embeddings().num_embeddings
-    if len(tokenizer) > int(size):
-        raise InputError(
-            f"The tokenizer has {len(tokenizer)} tokens, the base {settings['base']} knows {size}.",
-            f"Take the base's own: --data.tokenizer {settings['base']}",
-        )
+    _check_tokens(settings["base"], network, tokenizer, added)
+    add_embeddings(network, len(tokenizer))
     return network
+
+
+def _check_tokens(
+    base: str, network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, added: Sequence[str]
+) -> None:
+    """Refuses a tokenizer that gives a token another number than the base's own does.
+
+    Raises:
+        InputError: The tokens are others, or more than the base knows.
+    """
+    embeddings: Any = network.get_input_embeddings()
+    hint = f"Use the base's own tokenizer: --data.tokenizer {base}"
+    known, ours = len(embeddings.weight), tokenizer.get_vocab()
+    if len(ours) - len(added) > known:
+        raise InputError(f"The tokenizer has {len(ours)} tokens, the base {base} knows {known}.", hint)
+    folder = Path(base)
+    if not folder.is_dir() or not (folder / "tokenizer.json").is_file():
+        return
+    theirs = load_tokenizer(base).get_vocab()
+    other = [token for token, number in ours.items() if token not in added and theirs.get(token) != number]
+    if other:
+        what = f"The tokenizer is not that of the base {base}: {len(other)} of {len(ours)} tokens have another number."
+        raise InputError(what, hint)
 
 
 def restore_network(checkpoint: str) -> PreTrainedModel:
@@ -46,25 +71,31 @@ def restore_network(checkpoint: str) -> PreTrainedModel:
     return build_from_text(read_card(read_checkpoint(checkpoint))["network"])
 
 
-def finish_network(network: PreTrainedModel, mesh: DeviceMesh | None, compiled: bool, longest: int) -> None:
-    """Shards and compiles a network in place, as asked for.
+def finish_network(
+    network: PreTrainedModel, mesh: DeviceMesh | None, compiled: bool, longest: int, padded: bool = False
+) -> None:
+    """Finds how a network runs exactly, then shards and compiles it in place, as asked for.
 
     Args:
         network: With all weights on every rank.
         mesh: The ranks that share the weights; `None` where each has all.
         compiled: Whether to compile it, for all lengths of batches; the names of its weights stay.
         longest: Tokens of the longest consultation.
+        padded: Whether the data comes in padded batches.
 
     Raises:
-        InputError: A consultation is longer than the network's context.
+        InputError: A consultation is longer than the network's context, or the network cannot be run exactly.
     """
-    if mesh is not None:
-        shard_weights(network, mesh)
-    if compiled:
-        network.base_model.compile(dynamic=True)
     limit = get_context_length(network)
     if longest > limit:
         raise InputError(
             f"A consultation has {longest} tokens, more than the model's context of {limit}.",
             f"Cut such ones: --data.eval_max_length {limit}, and --data.max_length as much or less.",
         )
+    execution = choose_execution(network, longest, flat=not padded)
+    if execution.reason and not padded:
+        say(f"{network.config.model_type}: batches are padded, which is slower, because {execution.reason}.")
+    if mesh is not None:
+        shard_weights(network, mesh)
+    if compiled:
+        network.base_model.compile(dynamic=True)

@@ -111,7 +111,7 @@ def test_a_folder_that_holds_no_model_is_the_users_mistake(tmp_path: Path) -> No
     with pytest.raises(InputError) as raised:
         load_base(str(tmp_path), 0.0)
     assert str(tmp_path) in raised.value.what
-    assert "--model.base" in raised.value.hint
+    assert "config.json" in raised.value.hint
 
 
 def test_a_folder_with_half_a_model_is_the_users_mistake(base: Path) -> None:
