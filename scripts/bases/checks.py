@@ -22,7 +22,7 @@ VOCABULARY = 320
 LENGTHS = (3 * WINDOW, 11, 2 * WINDOW + 5, 2)  # tokens of the rows; some are longer than any window
 BOUNDS = {"loss": 1e-5, "gradients": 1e-5, "bf16 loss": 1.5, "bf16 gradients": 1.5, "export": 1e-5}
 _NEW_TOKENS = 12
-_BATCHES = 5  # on which losses and gradients are compared
+_BATCHES = 16  # on which losses and gradients are compared
 _FLOORS = (1e-4, 1e-12)  # of the reference's bfloat16 errors, of loss and gradients, that ours are divided by
 
 Result = tuple[Tensor, Tensor]  # mean loss, and all gradients as one vector
@@ -113,16 +113,13 @@ def _compute_reference_loss(network: PreTrainedModel, batch: dict[str, Any]) -> 
 def _compute_gradients(network: PreTrainedModel, batch: dict[str, Any], ours: bool, bf16: bool) -> Result:
     network.zero_grad()
     with torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext():
-        if ours:
-            loss = compute_nll(network, batch)[0] / batch["answers"]
-        else:
-            loss = _compute_reference_loss(network, batch)
+        loss = compute_nll(network, batch)[0] / batch["answers"] if ours else _compute_reference_loss(network, batch)
     loss.backward()
-    gradients = {name: weight.grad for name, weight in network.named_parameters()}
-    return loss.detach(), torch.cat([
-        (torch.zeros_like(weight) if gradients[name] is None else gradients[name]).flatten()
-        for name, weight in sorted(network.named_parameters())
-    ])  # fmt: skip
+    gradients = [
+        torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for _, weight in sorted(network.named_parameters())
+    ]
+    return loss.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def _compare_losses(network: PreTrainedModel, reference: PreTrainedModel, outcome: Outcome) -> None:
