@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 from lightning_med.model.execution import OTHER_BASE
 from lightning_med.utils.errors import InputError
@@ -53,6 +55,8 @@ def load_weights(folder: Path, name: str, **options: Any) -> PreTrainedModel:
         InputError: A weight is missing, has another shape, or belongs to a layer that the configuration does not have.
         OSError, ValueError, SafetensorError: The files cannot be read.
     """
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     options |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # both so that they can be reported here
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
