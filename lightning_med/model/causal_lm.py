@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -123,7 +125,7 @@ def _make_config(
         )
     tokens: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": eos_token_id, "eos_token_id": eos_token_id}
     if model_type != "gpt2":
-        tokens["pad_token_id"] = None  # a family's default may lie beyond the vocabulary
+        tokens["pad_token_id"] = None  # a family's default may lie beyond the vocabulary, and it would not be learned
     try:
         config = kind(**{**tokens, **fields})
     except _BUILD_ERRORS as error:
@@ -136,6 +138,8 @@ def _make_config(
 
 def _explain_fields(fields: dict[str, Any], error: Exception) -> InputError:
     reason = " ".join((str(error) or type(error).__name__).split())[:200]
+    if isinstance(error, KeyError):
+        reason = f"{reason} is not a known value."
     return InputError(f"from_scratch {fields}: {reason}", _usual_fields(fields.get("model_type", "gpt2")))
 
 
@@ -148,8 +152,11 @@ def _usual_fields(model_type: str) -> str:
 
 def build_from_text(text: str) -> PreTrainedModel:
     """Builds a network from the text of `describe_network`; the caller loads its weights."""
-    fields = json.loads(text)
-    return _build(AutoConfig.for_model(fields.pop("model_type"), **fields))
+    with TemporaryDirectory() as folder:  # transformers reads infinities, as some families have, from a file alone
+        (Path(folder) / "config.json").write_text(text, encoding="utf-8")
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config.name_or_path = json.loads(text).get("_name_or_path", "")
+    return _build(config)
 
 
 def describe_network(network: PreTrainedModel) -> str:

@@ -65,8 +65,8 @@ def check_family(family: Family, folder: Path) -> Outcome:
             outcome.faults.append("no hint")
     else:
         outcome = Outcome(family, "flat" if execution.flat else "padded", execution.reason)
-        reference = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).train()
-        _disable_dropout(network, reference)
+        network.eval()  # without dropout
+        reference = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
         _compare_losses(network, reference, outcome)
         if not _generates_alike(network):
             outcome.faults.append("generation with a cache differs")
@@ -145,7 +145,6 @@ def _measure_errors(result: Result, exact: Result) -> list[float]:
 
 def _generates_alike(network: PreTrainedModel) -> bool:
     """Whether a batch that is padded on the left gives the same tokens with a cache as each row without one."""
-    network.eval()
     prompts = _make_batch()["rows"][:3]
     width = max(map(len, prompts))
     ids = torch.stack([torch.cat([row.new_zeros(width - len(row)), row]) for row in prompts])
@@ -173,15 +172,5 @@ def _compare_export(network: PreTrainedModel, folder: Path) -> float:
     loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     row = _make_batch()["rows"][0][None, :CONTEXT]
     with use_native_attention(network), torch.no_grad():
-        ours, theirs = network.eval()(input_ids=row).logits, loaded(input_ids=row).logits
+        ours, theirs = network(input_ids=row).logits, loaded(input_ids=row).logits
     return float((ours - theirs).norm() / theirs.norm())
-
-
-def _disable_dropout(*networks: PreTrainedModel) -> None:
-    for network in networks:
-        for module in network.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-            for name in ("attention_dropout", "dropout", "resid_pdrop"):
-                if isinstance(getattr(module, name, None), float):
-                    setattr(module, name, 0.0)

@@ -60,11 +60,45 @@ def test_from_scratch_takes_vocabulary_and_end_from_the_tokenizer() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "named"),
-    [({"n_layers": 2}, "n_layers"), ({"n_embd": 30, "n_head": 4}, "n_embd"), ({"n_layer": "two"}, "n_layer")],
+    [
+        ({"n_layers": 2}, "n_layers"),
+        ({"n_embd": 30, "n_head": 4}, "n_embd"),
+        ({"n_layer": "two"}, "n_layer"),
+        ({"n_layer": 0}, "n_layer is 0"),
+        ({"n_embd": -32}, "n_embd is -32"),
+        ({"activation_function": "gelux"}, "'gelux' is not a known value"),
+        ({"vocab_size": 100}, "vocab_size is 100, but the tokenizer has 300"),
+    ],
 )
 def test_fields_that_do_not_fit_are_named(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
         scratch(**fields)
+
+
+LLAMA = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+
+
+def test_from_scratch_builds_any_decoder() -> None:
+    network = build_from_scratch({**LLAMA, "num_attention_heads": 4}, 300, 7, 0.0, seed=1)
+    assert network.config.model_type == "llama"
+    assert network.config.eos_token_id == 7
+    assert network.config.pad_token_id is None
+    assert network.get_input_embeddings().num_embeddings == 300  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"model_type": "lama"}, "model_type 'lama'"),
+        ({"model_type": "t5"}, "model_type 't5'"),
+        ({**LLAMA, "n_layer": 2}, "LlamaConfig has no n_layer"),
+        ({**LLAMA, "num_attention_heads": 5}, "attention heads"),
+        ({**LLAMA, "hidden_act": "gelux"}, "'gelux' is not a known value"),
+    ],
+)
+def test_fields_of_other_decoders_that_do_not_fit_are_named(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        build_from_scratch(fields, 300, 0, 0.0, seed=1)
 
 
 def test_attention_dropout_is_off_unless_asked_for(base: Path) -> None:
