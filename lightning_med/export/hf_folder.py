@@ -87,7 +87,6 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, progress: Pr
     progress("weights", 0, 0)
     network = build_from_text(card["network"])
     network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
-    network.set_attn_implementation("sdpa")  # ours is for training; transformers alone knows this one
     settings = card["settings"].get("model", {})
     decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
     tokenizer = restore_tokenizer(card["tokenizer"])
