@@ -107,10 +107,10 @@ def attend(
 def _attend_within(
     query: Tensor, key: Tensor, value: Tensor, dropout: float, scores: ScoreRule, documents: DocumentBounds
 ) -> Tensor:
-    groups = query.shape[1] // key.shape[1]
-    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     if _is_on_cpu(query) and not dropout and not scores.softcap:
         return _CausalAttention.apply(query, key, value, documents.boundaries, scores).transpose(1, 2)  # type: ignore[no-any-return]
+    groups = query.shape[1] // key.shape[1]
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     varlen = find_varlen_kernel()
     if varlen is not None and not dropout and not scores.softcap and is_varlen_supported(query):
         q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
@@ -195,14 +195,15 @@ class _CausalAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, boundaries: list[int], rule: ScoreRule) -> Tensor:
         ctx.spans, ctx.scaling = list(pairwise(boundaries)), rule.scaling
+        ctx.groups = groups = query.shape[1] // key.shape[1]
         output = torch.empty_like(query)
         stored = []
         for start, end in ctx.spans:
             span = slice(start, end)
-            scores = query[0, :, span] @ key[0, :, span].transpose(1, 2)
+            scores = query[0, :, span] @ _repeat_heads(key, span, groups).transpose(1, 2)
             hidden = rule.make_hidden(end - start, query.device)
             probabilities = scores.mul_(rule.scaling).masked_fill_(hidden, float("-inf")).softmax(-1)
-            output[0, :, span] = probabilities @ value[0, :, span]
+            output[0, :, span] = probabilities @ _repeat_heads(value, span, groups)
             stored.append(probabilities)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(query, key, value, *stored)
@@ -211,17 +212,29 @@ class _CausalAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *stored = ctx.saved_tensors
+        groups = ctx.groups
         grad_query, grad_key, grad_value = (torch.empty_like(tensor) for tensor in (query, key, value))
         for (start, end), probabilities in zip(ctx.spans, stored, strict=True):
             span = slice(start, end)
             grad_span = grad_output[0, :, span]
-            grad_value[0, :, span] = probabilities.transpose(1, 2) @ grad_span
-            grad_probabilities = grad_span @ value[0, :, span].transpose(1, 2)
+            grad_value[0, :, span] = _sum_heads(probabilities.transpose(1, 2) @ grad_span, groups)
+            grad_probabilities = grad_span @ _repeat_heads(value, span, groups).transpose(1, 2)
             grad_scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, probabilities.dtype)
             grad_scores.mul_(ctx.scaling)
-            grad_query[0, :, span] = grad_scores @ key[0, :, span]
-            grad_key[0, :, span] = grad_scores.transpose(1, 2) @ query[0, :, span]
+            grad_query[0, :, span] = grad_scores @ _repeat_heads(key, span, groups)
+            grad_key[0, :, span] = _sum_heads(grad_scores.transpose(1, 2) @ query[0, :, span], groups)
         return grad_query, grad_key, grad_value, None, None
+
+
+def _repeat_heads(states: Tensor, span: slice, groups: int) -> Tensor:
+    """Returns keys or values of a document, `[heads, tokens, head_size]`, a head as often as queries share it."""
+    part = states[0, :, span]
+    return part if groups == 1 else part.repeat_interleave(groups, 0)
+
+
+def _sum_heads(gradient: Tensor, groups: int) -> Tensor:
+    """Sums the gradients of queries' heads that share a head of keys or values."""
+    return gradient if groups == 1 else gradient.unflatten(0, (-1, groups)).sum(1)
 
 
 def make_flat_mask() -> Tensor:

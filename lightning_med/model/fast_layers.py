@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
+from lightning_med.model.lean_layers import replace_lean_layers
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -62,4 +64,5 @@ def replace_layers(network: PreTrainedModel) -> PreTrainedModel:
                 setattr(module, name, FastDropout(child.p))
             elif isinstance(child, NewGELUActivation):
                 setattr(module, name, nn.GELU(approximate="tanh"))
+    replace_lean_layers(network)
     return network
