@@ -106,6 +106,17 @@ def relative_l2(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
     return float((distance / norm).sqrt())
 
 
+def is_equal(ours: Any, theirs: Any) -> bool:
+    """Returns whether two nested values are equal, their tensors to the bit."""
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(is_equal(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, (list, tuple)):
+        return len(ours) == len(theirs) and all(map(is_equal, ours, theirs))
+    return bool(ours == theirs)
+
+
 class Send(L.Callback):
     """Sends this process a signal, once, at the start of a step."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers
-from lightning_med.utils.console import is_first_rank
+from lightning_med.utils.console import is_first_rank, say
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder
 from lightning_med.utils.precision import choose_precision
@@ -114,7 +115,9 @@ class MedCLI(HookedCLI):
             if self.verb == "fit":
                 self.steps_done = int(content["global_step"]) if settings.resume else 0
                 self.is_finished = resume.is_finished(content, settings)
-        setting_checks.check_settings(self.verb, settings)
+        setting_checks.check_settings(self.verb, settings, sys.argv[2:])
+        if self.verb == "fit" and self.card:
+            setting_checks.check_same_optimizer(self.card["settings"], yaml.safe_load(self.dump_settings()))
         if self.verb == "fit" and self.run_folder is None and is_first_rank():
             self.run_folder = create_version(home)
         if self.run_folder is not None:
@@ -134,6 +137,9 @@ class MedCLI(HookedCLI):
         if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:
             self.datamodule.use_tokenizer(self.card["tokenizer"])
         saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
+        if self.verb == "fit" and (named := trainer_options.find_optimizer(self.settings)):
+            self.model.configure_optimizers = partial(named.configure, self.model)
+            say(f"optimizer: {named}; {setting_checks.OWN_SETTINGS} are not used.")
         self.model.use_run(saved, self.settings.get("ckpt_path"), bool(self.settings.get("resume_anyway")))
         return trainer
 

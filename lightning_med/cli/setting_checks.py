@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.cli.results import find_output
+from lightning_med.cli.trainer_options import find_optimizer
 from lightning_med.data.batching.tokens_per_step import check_accumulation
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
 
+_OWN = ("model.lr", "model.weight_decay", "model.warmup_fraction")
+OWN_SETTINGS = ", ".join(_OWN)  # what only our own optimizer has
+_OPTIMIZER = ("optimizer", "lr_scheduler", "lr_scheduler_interval")
 _FRACTIONS = {"validate": "val_fraction", "test": "test_fraction", "predict": "test_fraction"}
 
 
@@ -28,14 +33,20 @@ def check_checkpoint_option(verb: str, ckpt_path: str | None) -> None:
         )
 
 
-def check_settings(verb: str, settings: Any) -> None:
+def check_settings(verb: str, settings: Any, options: Sequence[str] = ()) -> None:
     """Checks the settings of a verb that runs a trainer.
+
+    Args:
+        verb: The subcommand.
+        settings: Parsed.
+        options: The words of the command line after the verb.
 
     Raises:
         InputError: Two of them contradict each other, or one asks for what cannot be done.
     """
     if verb == "fit":
         _check_fit(settings)
+        _check_optimizer(settings, options)
     if verb == "predict" and settings.trainer.strategy == "sharded":
         raise InputError(
             "predict: ranks that share the weights cannot answer different questions.",
@@ -58,3 +69,40 @@ def _check_fit(settings: Any) -> None:
     if trainer.enable_checkpointing is False:
         raise InputError("--trainer.enable_checkpointing false: a fit always keeps its last step.", "Leave it out.")
     check_accumulation(settings.data.tokens_per_step, trainer.accumulate_grad_batches)
+
+
+def _check_optimizer(settings: Any, options: Sequence[str]) -> None:
+    if settings.optimizer is None:
+        for name in _OPTIMIZER[1:]:
+            if settings[name] not in (None, "epoch"):
+                raise InputError(
+                    f"--{name} needs --optimizer.", "For instance --optimizer torch.optim.AdamW --optimizer.lr 5e-4"
+                )
+        return
+    if settings.lr_scheduler is None and settings.lr_scheduler_interval != "epoch":
+        raise InputError("--lr_scheduler_interval needs --lr_scheduler.", "Without one the rate is constant.")
+    for name in _OWN:
+        if any(word == f"--{name}" or word.startswith(f"--{name}=") for word in options):
+            raise InputError(
+                f"--{name} has no effect on the optimizer that is named.",
+                "Leave it out; the arguments of the class are --optimizer.NAME, for instance --optimizer.lr 0.1",
+            )
+    named = find_optimizer(settings)
+    assert named is not None
+    named.rehearse()
+    if named.monitored and 0 in (settings.data.val_fraction, settings.trainer.limit_val_batches):
+        raise InputError(f"{named.monitored} needs validations, and there are none.", "Give --data.val_fraction 0.05")
+
+
+def check_same_optimizer(saved: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Checks that a fit goes on with the optimizer of its checkpoint, whose arguments are part of the saved state.
+
+    Raises:
+        InputError: The settings name another, or the same with other arguments.
+    """
+    for name in _OPTIMIZER:
+        if name in saved and saved[name] != settings.get(name):
+            raise InputError(
+                f"--{name} is not that of the checkpoint, whose state would overrule it.",
+                "Give the run's own settings: --config RUN/config.yaml; or begin a new run.",
+            )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
+from lightning_med.training.other_optimizers import NamedOptimizer
 
 # Options of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
 _OF_ONE_CALL = ("config", "ckpt_path", "weights_only", "resume", "resume_anyway", "checkpoint_every", "output")
@@ -19,6 +20,14 @@ def add_run_options(parser: LightningArgumentParser) -> None:
     parser.add_argument("--name", type=str | None, default=None, help="Name of the run; default: the config's name.")
     parser.add_lightning_class_args(Checkpoints, "checkpoint")
     parser.add_lightning_class_args(SampleAnswers, "samples")
+    parser.add_optimizer_args()
+    parser.add_lr_scheduler_args()
+    parser.add_argument(
+        "--lr_scheduler_interval",
+        type=Literal["epoch", "step"],
+        default="epoch",
+        help="After what the schedule of --lr_scheduler moves on.",
+    )
 
 
 def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
@@ -41,6 +50,17 @@ def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
 def drop_call_options(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings that a later call needs to do the same again."""
     return {name: value for name, value in settings.items() if name not in _OF_ONE_CALL}
+
+
+def find_optimizer(settings: Any) -> NamedOptimizer | None:
+    """Returns the optimizer that the settings name, with its schedule; `None` for ours."""
+    if settings.optimizer is None:
+        return None
+    schedule = None if settings.lr_scheduler is None else settings.lr_scheduler.as_dict()
+    frequency = 1
+    if schedule is not None and schedule["class_path"].endswith("ReduceLROnPlateau"):
+        frequency = settings.trainer.check_val_every_n_epoch or 1  # it judges validations
+    return NamedOptimizer(settings.optimizer.as_dict(), schedule, settings.lr_scheduler_interval, frequency)
 
 
 def make_list(value: Any) -> list[Any]:

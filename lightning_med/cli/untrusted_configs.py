@@ -1,4 +1,4 @@
-"""Checks of config files: they may name classes of Lightning and of this package, and no others."""
+"""Checks of config files: they may name classes of Lightning, of torch.optim and of this package, and no others."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import yaml
 
 from lightning_med.utils.errors import InputError
 
-# Modules of public classes that run nothing that their settings name.
-_KNOWN = re.compile(r"(lightning\.pytorch\.(callbacks|loggers|profilers|strategies|plugins)|lightning_med)(\.\w+)*")
+# Public classes that run nothing that their settings name. A name without dots can only be one that is loaded already.
+_KNOWN = re.compile(
+    r"(lightning\.pytorch\.(callbacks|loggers|profilers|strategies|plugins)|lightning_med)(\.\w+)*"
+    r"|lightning\.pytorch\.cli\.ReduceLROnPlateau|torch\.optim(\.lr_scheduler|\.swa_utils)?\.[A-Z]\w*"
+)
+_SECTIONS = ("trainer", "optimizer", "lr_scheduler")  # they take objects of classes that they name
 _CALLS = ("LambdaCallback",)  # runs any function by its name
 _PLACES = ("dirpath", "save_dir", "root_dir", "filename", "dir", "name", "version", "prefix", "sub_dir")
 _IMPORTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
@@ -26,9 +30,11 @@ def check_configs(argv: list[str]) -> None:
     Raises:
         InputError: A file names a class that is not Lightning's or ours, or a place outside the runs' folder.
     """
-    for word in argv:
+    for before, word in zip(["", *argv], argv, strict=False):
         name, equals, given = word.partition("=")
-        _check_file(Path(given if equals and name.startswith("-") else word), ("trainer",) if "trainer" in name else ())
+        option, value = (name, given) if equals and name.startswith("-") else (before, word)
+        place = option.lstrip("-").split(".") if option.startswith("-") and option not in ("--config", "-c") else ()
+        _check_file(Path(value), tuple(place))
 
 
 def _check_file(path: Path, place: tuple[str, ...] = ()) -> None:
@@ -45,9 +51,9 @@ def _check_file(path: Path, place: tuple[str, ...] = ()) -> None:
                     f"{path}: {key} {named} leads out of the folder of the runs.",
                     "Name a place within it, or the folder itself: --trainer.default_root_dir DIR",
                 )
-        elif not _KNOWN.fullmatch(named) or named.endswith(_CALLS):
+        elif not (_KNOWN.fullmatch(named) or named.isidentifier()) or named.endswith(_CALLS):
             raise InputError(
-                f"{path}: {key} names {named}, which is no class of Lightning or ours; nothing of it was loaded.",
+                f"{path}: {key} names {named}, no class of Lightning, torch.optim or ours; nothing of it was loaded.",
                 "If it is your own, name it on the command line: --trainer.callbacks+=my_package.MyCallback",
             )
 
@@ -68,7 +74,7 @@ def _list_classes(settings: Any, folder: Path, place: tuple[str, ...]) -> Iterat
     elif isinstance(settings, str):
         for base in (folder, Path()):
             _check_file(base / settings, place)  # a part of the settings in a file of its own
-        if "trainer" in place and (place[-1] in _PLACES or _names_a_class(settings, place[-1])):
+        if not set(_SECTIONS).isdisjoint(place) and (place[-1] in _PLACES or _names_a_class(settings, place[-1])):
             yield ".".join(place), settings
 
 

@@ -95,6 +95,8 @@ def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
         module.get_likelihood("train").restore_sums(contents["train"])
     if "numbers" in contents:
         module.loss_monitor.restore(contents["numbers"])
+    module.results.update(json.loads(contents["metrics"]))
+    module.measured_at = int(contents["measured_at"])
 
 
 def check_evaluation(trainer: Trainer, contents: dict[str, Any]) -> None:

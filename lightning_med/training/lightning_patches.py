@@ -59,8 +59,12 @@ class _AfterEachBatch:
         loop._batches_that_stepped += counted
 
 
-def call_between_batches(trainer: L.Trainer, action: Callable[[], None]) -> None:
+def call_between_batches(trainer: L.Trainer, action: Callable[[], None], first: bool = False) -> None:
     """Calls `action` after each training batch, once its metrics are logged and a validation that is due has run.
+
+    Args:
+        action: It takes no arguments.
+        first: Before the actions that are there already, which may save what this one changes.
 
     Lightning has no hook at this point. In `on_train_batch_end` the batch counts as unfinished, its metrics are not
     logged and the validation is still to come, so a run resumed from there would lose or repeat one of them.
@@ -68,7 +72,8 @@ def call_between_batches(trainer: L.Trainer, action: Callable[[], None]) -> None
     loop: Any = trainer.fit_loop.epoch_loop
     if not isinstance(loop.on_advance_end, _AfterEachBatch):
         loop.on_advance_end = _AfterEachBatch(loop)
-    loop.on_advance_end.actions.append(action)
+    actions = loop.on_advance_end.actions
+    actions.insert(0 if first else len(actions), action)
 
 
 def stop_between_batches(trainer: L.Trainer, action: Callable[[], None]) -> None:

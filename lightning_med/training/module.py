@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from lightning_med.checkpoints.reading import KEY, check_shapes
@@ -17,11 +17,13 @@ from lightning_med.inference.generation import Decoding
 from lightning_med.model.causal_lm import build_from_text, compute_nll
 from lightning_med.training import optimizer as optim
 from lightning_med.training.batch_size import measure_budget
+from lightning_med.training.callbacks.optimizer_state import OptimizerState
 from lightning_med.training.checkpoint_contents import check_evaluation, make_contents, restore_run
 from lightning_med.training.evaluated_module import EvaluatedModule
 from lightning_med.training.lightning_patches import find_trainer
 from lightning_med.training.loss_monitor import LossMonitor, describe_rows
 from lightning_med.training.network_setup import finish_network, restore_network, start_network
+from lightning_med.training.other_optimizers import require_one_optimizer
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, UnavailableError, check_range
@@ -86,6 +88,11 @@ class DialogueLM(EvaluatedModule):
         self._checkpoint: str | None = None
         self._is_untuned = False  # the network is as it was before any fine-tuning
         self._gradient_norm: Tensor | None = None
+        self.own_optimizer: optim.OwnOptimizer | None = None  # where `configure_optimizers` is not overridden
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.configure_optimizers = require_one_optimizer(cls.configure_optimizers)  # type: ignore[method-assign]
 
     def use_run(self, settings: dict[str, Any], checkpoint: str | None, resume_anyway: bool = False) -> None:
         """Sets what a command knows of the run.
@@ -151,10 +158,13 @@ class DialogueLM(EvaluatedModule):
         say(f"batch_tokens auto: {budget}.", self.trainer)
         return tokens
 
+    def configure_callbacks(self) -> list[Callback]:
+        return [OptimizerState()]
+
     def configure_optimizers(self) -> Any:
-        optimizer = optim.make_adamw(self.network, self.hparams["lr"], self.hparams["weight_decay"])
-        schedule = LambdaLR(optimizer, optim.make_warmup_cosine(self.total_steps, self.hparams["warmup_fraction"]))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        values = (self.hparams[name] for name in ("lr", "weight_decay", "warmup_fraction"))
+        self.own_optimizer = own = optim.OwnOptimizer.make(self.network, self.total_steps, *values)
+        return {"optimizer": own.optimizer, "lr_scheduler": {"scheduler": own.schedule, "interval": "step"}}
 
     @property
     def total_steps(self) -> int:
@@ -164,8 +174,6 @@ class DialogueLM(EvaluatedModule):
 
     def on_train_start(self) -> None:
         optim.align_validation(self.trainer)  # an epoch that is resumed in its middle has no start
-        factor = optim.make_warmup_cosine(self.total_steps, self.hparams["warmup_fraction"])
-        optim.apply_settings(self.trainer, self.hparams["lr"], self.hparams["weight_decay"], factor)
 
     def on_train_epoch_start(self) -> None:
         optim.align_validation(self.trainer)
@@ -188,7 +196,7 @@ class DialogueLM(EvaluatedModule):
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         scaled = optim.unscale_gradients(self.trainer, optimizer)
-        self._gradient_norm = optim.clip_gradients(self.network, gradient_clip_val, gradient_clip_algorithm)
+        self._gradient_norm = optim.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         self.loss_monitor.check_step(self.trainer.global_step + 1, self._gradient_norm, scaled)
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from lightning import Trainer
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_med.utils.console import say
 
@@ -38,6 +41,51 @@ def make_warmup_cosine(total: int, warmup_fraction: float) -> Callable[[int], fl
         return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / max(total - warmup, 1), 1)))
 
     return factor
+
+
+@dataclass
+class OwnOptimizer:
+    """AdamW with a warm-up and a half cosine, as `DialogueLM` makes them where nothing else is asked for.
+
+    A checkpoint brings its own rates and decays along. Of this optimizer, those of today are kept; another one, of a
+    subclass or of the settings, continues exactly as it was saved.
+    """
+
+    optimizer: AdamW
+    schedule: LambdaLR
+    _decays: list[float] = field(default_factory=list)
+    _rates: list[Any] = field(default_factory=list)  # peaks
+
+    @classmethod
+    def make(
+        cls, network: nn.Module, total: int, lr: float, weight_decay: float, warmup_fraction: float
+    ) -> OwnOptimizer:
+        """Makes both for a fit of `total` optimizer steps; see `make_adamw` and `make_warmup_cosine`."""
+        optimizer = make_adamw(network, lr, weight_decay)
+        return cls(optimizer, LambdaLR(optimizer, make_warmup_cosine(total, warmup_fraction)))
+
+    def runs(self, trainer: Trainer) -> bool:
+        """Returns whether a trainer steps this optimizer by this schedule, and not one made of or beside them."""
+        schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
+        pairs = ((trainer.optimizers, self.optimizer), (schedules, self.schedule))
+        return all(len(those) == 1 and those[0] is ours for those, ours in pairs)
+
+    def note_settings(self) -> None:
+        """Remembers rates and decays; call it before a checkpoint is loaded."""
+        self._rates = list(self.schedule.base_lrs)
+        self._decays = [group["weight_decay"] for group in self.optimizer.param_groups]
+
+    def keep_settings(self, trainer: Trainer) -> None:
+        """Sets the remembered rates and decays again where a checkpoint had others, and says so."""
+        if not self.runs(trainer) or not self._rates:
+            return
+        before, now = self.schedule.base_lrs[0], self._rates[0]
+        if before != now:
+            say(f"model.lr: {before} in the checkpoint, {now} now: {now} is used.", trainer)
+        self.schedule.base_lrs = list(self._rates)
+        factor = self.schedule.lr_lambdas[0](self.schedule.last_epoch)
+        for group, rate, decay in zip(self.optimizer.param_groups, self._rates, self._decays, strict=True):
+            group.update(lr=rate * factor, initial_lr=rate, weight_decay=decay)
 
 
 def count_steps(trainer: Trainer, batches: int, window: int) -> int:
@@ -73,20 +121,7 @@ def align_validation(trainer: Trainer) -> None:
         trainer.val_check_batch = max(min(-(-every // window) * window, last), 1)
 
 
-def apply_settings(trainer: Trainer, lr: float, weight_decay: float, factor: Callable[[int], float]) -> None:
-    """Gives a resumed optimizer today's settings where its checkpoint has others, and says so."""
-    for optimizer, config in zip(trainer.optimizers, trainer.lr_scheduler_configs, strict=True):
-        schedule = config.scheduler
-        before = schedule.base_lrs[0]  # type: ignore[union-attr]
-        if before != lr:
-            say(f"model.lr: {before} in the checkpoint, {lr} now: {lr} is used.", trainer)
-        schedule.base_lrs = [lr] * len(optimizer.param_groups)  # type: ignore[union-attr]
-        now = lr * factor(schedule.last_epoch)  # type: ignore[union-attr]
-        for group, decay in zip(optimizer.param_groups, (weight_decay, 0.0), strict=True):
-            group.update(lr=now, initial_lr=lr, weight_decay=decay)
-
-
-def unscale_gradients(trainer: Trainer, optimizer: torch.optim.Optimizer) -> bool:
+def unscale_gradients(trainer: Trainer, optimizer: Optimizer) -> bool:
     """Divides the gradients by a gradient scaler's factor, and returns whether there is such a scaler.
 
     The trainer leaves this to a fused optimizer, which would do it after the clipping. The scaler remembers that it is
@@ -98,20 +133,22 @@ def unscale_gradients(trainer: Trainer, optimizer: torch.optim.Optimizer) -> boo
     return scaler is not None
 
 
-def clip_gradients(network: nn.Module, value: float | None, algorithm: str | None) -> Tensor:
+def clip_gradients(optimizer: Optimizer, value: float | None, algorithm: str | None) -> Tensor:
     """Clips the gradients in place, by norm or by value, and returns their norm before, a scalar.
 
     Args:
-        network: Whose gradients are clipped.
-        value: The bound; `None` or 0 clips nothing.
+        optimizer: Whose weights' gradients count; weights that it leaves alone collect gradients that nobody clears.
+        value: The bound; `None`, 0 or less clips nothing, as everywhere in Lightning.
         algorithm: `norm` (also where `None`) or `value`.
     """
-    parameters = list(network.parameters())
+    parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()  # of sharded weights each rank has a part of the norm
-    if value and algorithm in (None, "norm"):
+    if value is None or value <= 0:
+        return norm
+    if algorithm in (None, "norm"):
         torch.nn.utils.clip_grads_with_norm_(parameters, value, norm)
-    elif value:
+    else:
         torch.nn.utils.clip_grad_value_(parameters, value)
     return norm

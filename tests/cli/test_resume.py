@@ -61,16 +61,6 @@ def read_curves(run: Path) -> list[dict[str, str]]:
     return [row for row in rows if any(value for key, value in row.items() if key not in ("step", "epoch"))]
 
 
-def is_equal(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, torch.Tensor):
-        return torch.equal(ours, theirs)
-    if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(is_equal(ours[key], theirs[key]) for key in ours)
-    if isinstance(ours, (list, tuple)):
-        return len(ours) == len(theirs) and all(map(is_equal, ours, theirs))
-    return bool(ours == theirs)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of an uninterrupted run."""
@@ -98,7 +88,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert status == 0, output
     ours, theirs = load_last(get_run(tmp_path)), load_last(uninterrupted)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "epoch"):
-        assert is_equal(ours[part], theirs[part]), part
+        assert tiny.is_equal(ours[part], theirs[part]), part
     assert read_curves(get_run(tmp_path)) == read_curves(uninterrupted)
     assert [path.name for path in get_run(tmp_path).parent.iterdir()] == ["version_0"]
     names = [{path.name for path in (run / "checkpoints").iterdir()} for run in (get_run(tmp_path), uninterrupted)]
@@ -126,7 +116,7 @@ def test_early_stopping_keeps_its_state(config: Path, tmp_path: Path) -> None:
     assert status == 0, output
     ours = load_last(get_run(tmp_path / "stopped"))
     assert ours["global_step"] == last < 3 * last
-    assert is_equal(ours["state_dict"], ended["state_dict"])
+    assert tiny.is_equal(ours["state_dict"], ended["state_dict"])
     assert "is finished" in fit(path, tmp_path / "stopped", "--resume", "auto")[1]
 
 
@@ -216,7 +206,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_resume_uses_the_previous_on
     assert status == 0, output
     assert "step-3.ckpt is damaged" in output
     assert "step-2.ckpt" in output
-    assert is_equal(load_last(get_run(place))["state_dict"], load_last(uninterrupted)["state_dict"])
+    assert tiny.is_equal(load_last(get_run(place))["state_dict"], load_last(uninterrupted)["state_dict"])
     assert read_curves(get_run(place)) == read_curves(uninterrupted)
 
 
@@ -251,7 +241,7 @@ def test_a_mixture_of_two_runs_is_refused(
     assert status == 2, output
     assert named in output
     assert "--resume_anyway" in output
-    assert is_equal(load_last(get_run(place))["state_dict"], before["state_dict"])
+    assert tiny.is_equal(load_last(get_run(place))["state_dict"], before["state_dict"])
     if "--seed_everything" in options:
         status, output = fit(config, place, "--resume", "auto", "--resume_anyway", "true", *options)
         assert status == 0, output

@@ -39,10 +39,37 @@ def test_unknown_classes_and_paths_outside_the_run_are_refused_by_name(tmp_path:
             check_configs(argv)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "unknown.Mine"},
+        {"optimizer": {"class_path": "unknown.Mine"}},
+        {"optimizer": {"class_path": "torch.optim.optimizer.functools.partial"}},
+        {"lr_scheduler": {"class_path": "torch.optim.lr_scheduler.LambdaLR", "init_args": {"lr_lambda": "os.system"}}},
+        {"fit": {"lr_scheduler": {"class_path": "LambdaLR", "init_args": {"lr_lambda": ["os.system"]}}}},
+    ],
+)
+def test_optimizers_and_what_they_call_are_refused_unless_they_are_torchs(tmp_path: Path, settings: Any) -> None:
+    path = tmp_path / "untrusted.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with pytest.raises(InputError, match=r"untrusted\.yaml: .* nothing of it was loaded"):
+        check_configs(["fit", "--config", str(path)])
+
+
+def test_optimizers_and_schedules_of_torch_are_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "trusted.yaml"
+    plateau = {"class_path": "lightning.pytorch.cli.ReduceLROnPlateau", "init_args": {"monitor": "val/loss"}}
+    for schedule in ("StepLR", "torch.optim.lr_scheduler.StepLR", {"class_path": "StepLR"}, plateau):
+        settings = {"optimizer": {"class_path": "torch.optim.SGD"}, "lr_scheduler": schedule}
+        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        check_configs(["fit", "--config", str(path)])
+
+
 def test_a_part_in_a_file_of_its_own_is_checked_too(tmp_path: Path) -> None:
     part = tmp_path / "part.yaml"
-    part.write_text(yaml.safe_dump({"callbacks": [{"class_path": "os.system"}]}))
-    for argv in (["fit", "--trainer", str(part)], ["fit", "--config", str(write_config(tmp_path, "part.yaml"))]):
+    part.write_text(yaml.safe_dump({"callbacks": "unknown.Mine"}))
+    whole = write_config(tmp_path, "part.yaml")
+    for argv in (["fit", "--trainer", str(part)], ["fit", f"--trainer={part}"], ["fit", "--config", str(whole)]):
         with pytest.raises(InputError, match=r"part\.yaml"):
             check_configs(argv)
 
