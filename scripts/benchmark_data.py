@@ -107,9 +107,10 @@ def measure_variant(name: str, data: str, tokenizer: str, folder: Path) -> dict[
     """
     folder.mkdir(exist_ok=True)
     options = ["--variant", name, "--data", data, "--tokenizer", tokenizer, "--folder", folder]
-    row, peak = run_measured(name, [__file__, *options])
+    row, memory = run_measured(name, [__file__, *options])
     disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return {**row, "rows_per_second": row["rows"] / row["seconds"], "peak_memory_bytes": peak, "disk_bytes": disk}
+    sizes = {"peak_memory_bytes": memory.find_peak(), "disk_bytes": disk}
+    return {**row, "rows_per_second": row["rows"] / row["seconds"], **sizes}
 
 
 def format_table(figures: dict[str, Any]) -> str:

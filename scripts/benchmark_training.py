@@ -1,6 +1,8 @@
 """Benchmarks training: this package and the usual alternatives, in one run.
 
     python scripts/benchmark_training.py --data FILE --tokenizer GPT2_FOLDER --json figures.json
+    python scripts/benchmark_training.py --data FILE --base SMOLLM2_FOLDER --batch_tokens 4096 --json figures.json
+    python scripts/benchmark_training.py --data FILE --shape llama --tokenizer GPT2_FOLDER --json figures.json
 
 `notebook`  Hugging Face's Trainer, every row padded to `--length`, loss on all tokens
 `trainer`   the same padded to the longest row of a batch, grouped by length, loss on the answer
@@ -8,14 +10,15 @@
 `loop`      a plain PyTorch loop in the manner of nanoGPT: packed blocks, attention across consultations
 `ours`      what `lightning-med fit` runs
 
-All contenders train a GPT-2 of distilgpt2's shape from the same random weights on the same token ids, with the same
-precision, AdamW and learning-rate schedule, dropout 0.1 except on attention, and about as many consultations an update.
-Each runs in a process of its own that times itself after two updates. Rounds of all contenders follow one another, and
-the figures are medians. Useful tokens are those of questions and answers, without prompt and padding. The utilisation
-is the number of operations that the loss on the answers needs (lightning_med.training.flops), the same for all
-contenders, divided by the time and by the peak measured in the same run. The final loss is that of held-back answers.
-Memory is PSS, on a GPU what torch allocated. Without `--data` the corpus is synthetic (scripts/make_corpus.py). Needs
-`pip install -e '.[bench]'`.
+All contenders train the same network on the same token ids, with the same precision, AdamW and learning-rate schedule,
+and about as many consultations, and so tokens, an update. The network is a GPT-2 of distilgpt2's shape (dropout 0.1
+except on attention), a Llama of SmolLM2's, or that of a folder: its weights if it has any, else random ones. Each
+contender runs in a process of its own that times itself after two updates. Rounds of all contenders follow one another,
+and the figures are medians. Useful tokens are those of questions and answers, without prompt and padding. The
+utilisation is the number of operations that the loss on the answers needs (lightning_med.training.flops), the same for
+all contenders, divided by the time and by the peak measured in the same run. The final loss is that of held-back
+answers. Memory is PSS, on a GPU what torch allocated: the peak, and how much it was in the first and in the last timed
+update. Without `--data` the corpus is synthetic (scripts/make_corpus.py). Needs `pip install -e '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -24,16 +27,18 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from measurement import describe_machine, run_measured, write_corpus
 from training.clock import Clock
+from training.networks import SHAPES, make_fields
 from training.padding import compute_held_back_loss
 from training.picture import draw_chart
+from training.report import describe_network, find_memory, format_table, summarize_rounds
 from training.settings import Settings
 
 from lightning_med.cli.arguments import Parser
@@ -75,7 +80,7 @@ def run_contender(name: str, folder: Path) -> dict[str, Any]:
         "operations": FlopCount.from_network(network).count_step(work.tokens, work.squares, work.answers),
         "final_loss": compute_held_back_loss(network, settings.load_rows("test"), settings.device),
         "gpu_memory_bytes": clock.memory,
-        "watched_until": clock.ended_at,
+        "windows": clock.windows,
         "ids": settings.load_rows().digest,
     }
 
@@ -91,7 +96,6 @@ def run_benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with show_progress("Training") as progress:
         data, options.rows = write_corpus(options.data, options.rows, options.tokenizer, folder, progress)
         progress("preparing the rows", 0, 0)
-        shape = {name: getattr(options, name) for name in ("layers", "width", "heads")}
         settings = Settings(
             str(folder),
             data,
@@ -100,10 +104,14 @@ def run_benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             options.batch,
             options.length,
             SYSTEM_PROMPT if options.prompt else "",
-            **shape,
+            options.base,
+            make_fields(options.shape, options.layers, options.width, options.heads),
         )
+        network = settings.prepare()
+        if options.batch_tokens:
+            mean = float(settings.load_rows().lengths.mean())
+            settings = replace(settings, batch=max(round(options.batch_tokens / mean), 1))
         settings.save()
-        settings.prepare()
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in [_PEAK, *options.only]}
         total = len(rounds) * options.repetitions
         for number in range(total):
@@ -113,7 +121,7 @@ def run_benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             name = [_PEAK, *options.only[start:], *options.only[:start]][place]
             progress(f"round {turn + 1}, {name}", number, total)
             result, memory = run_measured(name, [__file__, "--contender", name, "--folder", folder])
-            rounds[name].append({**result, "memory_bytes": memory})
+            rounds[name].append({**result, **find_memory(result, memory)})
     peak = max(float(result["flops"]) for result in rounds[_PEAK])
     gpu = {"gpu": rounds[_PEAK][0]["gpu"]} if rounds[_PEAK][0]["gpu"] else {}
     return {
@@ -122,47 +130,15 @@ def run_benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "synthetic": options.data is None,
         "updates": options.updates,
         "repetitions": options.repetitions,
-        "consultations_an_update": options.batch,
+        "consultations_an_update": settings.batch,
         "length": options.length,
         "system_prompt": options.prompt,
-        "shape": shape,
+        "base": options.base,
+        "shape": network,
         "precision": "bf16" if settings.bf16 else "fp32",
         "gemm_peak_flops": peak,
         **{name: summarize_rounds(rounds[name], peak) for name in options.only},
     }
-
-
-def summarize_rounds(rounds: list[dict[str, Any]], peak: float) -> dict[str, Any]:
-    """Returns the medians over the rounds of one contender, and the rounds themselves."""
-    memory = [result["gpu_memory_bytes"] or result["memory_bytes"] for result in rounds]
-    return {
-        "useful_tokens_per_second": float(median(result["useful_tokens_per_second"] for result in rounds)),
-        "peak_memory_bytes": int(median(memory)),
-        "final_loss": float(median(result["final_loss"] for result in rounds)),
-        "utilisation": float(median(result["operations"] / result["seconds"] / peak for result in rounds)),
-        "way": rounds[0]["way"],
-        "ids": rounds[0]["ids"],
-        "rounds": rounds,
-    }
-
-
-def format_table(results: dict[str, Any]) -> str:
-    """Returns the figures as a Markdown table."""
-    lines = [
-        "| contender | useful tokens a second | ours is faster by | utilisation | peak memory | final loss |",
-        "|---|---|---|---|---|---|",
-    ]
-    ours = results.get("ours")
-    for name in CONTENDERS:
-        if name not in results:
-            continue
-        row = results[name]
-        ratio = f"{ours['useful_tokens_per_second'] / row['useful_tokens_per_second']:.2f}" if ours else "–"
-        lines.append(
-            f"| {name} | {row['useful_tokens_per_second']:,.0f} | {ratio} | {row['utilisation']:.1%}"
-            f" | {row['peak_memory_bytes'] / 2**20:,.0f} MiB | {row['final_loss']:.3f} |"
-        )
-    return "\n".join(lines)
 
 
 def _parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -171,14 +147,17 @@ def _parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--data", metavar="FILE", help="a CSV with columns input and output; default: a synthetic corpus"
     )
-    parser.add_argument("--tokenizer", metavar="DIR", help="a folder with GPT-2's tokenizer")
+    parser.add_argument("--tokenizer", metavar="DIR", help="a folder with a tokenizer; default: that of --base")
     parser.add_argument("--updates", type=int, default=16, help="optimizer steps that are timed (default: 16)")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--batch", type=int, default=16, help="consultations an update, about (default: 16)")
+    parser.add_argument("--batch_tokens", type=int, help="tokens an update, about, in the place of --batch")
     parser.add_argument("--length", type=int, default=512, help="tokens of a consultation at most (default: 512)")
-    parser.add_argument("--layers", type=int, default=6, help="layers of the network (default: 6)")
-    parser.add_argument("--width", type=int, default=768, help="width of the network (default: 768)")
-    parser.add_argument("--heads", type=int, default=12, help="attention heads of the network (default: 12)")
+    parser.add_argument("--base", metavar="DIR", help="a folder with config.json, and weights unless they are random")
+    parser.add_argument("--shape", choices=SHAPES, default="gpt2", help="family of the network (default: gpt2)")
+    parser.add_argument("--layers", type=int, help="layers of the network (default: 6, of a llama 30)")
+    parser.add_argument("--width", type=int, help="width of the network (default: 768, of a llama 576)")
+    parser.add_argument("--heads", type=int, help="attention heads of the network (default: 12, of a llama 9)")
     parser.add_argument("--prompt", action="store_true", help="with the system prompt before every consultation")
     parser.add_argument("--only", metavar="NAMES", help=f"some of {','.join(CONTENDERS)}; default: all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
@@ -197,16 +176,23 @@ def _check_options(options: argparse.Namespace) -> None:
     Raises:
         InputError: An option is wrong or missing, or a library is not installed.
     """
+    options.tokenizer = options.tokenizer or options.base
+    for name, default in zip(("layers", "width", "heads"), SHAPES[options.shape], strict=True):
+        if options.base and getattr(options, name) is not None:
+            raise InputError(f"--{name} does not change the network of --base.", "Leave one of them out.")
+        setattr(options, name, getattr(options, name) or default)
     for name in ("tokenizer", "json"):
         if getattr(options, name) is None:
             raise InputError(
                 f"benchmark_training: --{name} is missing.", "benchmark_training --help shows the options."
             )
-    for name in ("data", "tokenizer"):
+    for name in ("data", "tokenizer", "base"):
         path = getattr(options, name)
         if path and not Path(path).exists():
             raise InputError(f"--{name} {path} does not exist.")
     bounds = {"rows": 10, "updates": 1, "repetitions": 1, "batch": 1, "length": 64, "layers": 1, "width": 1, "heads": 1}
+    if options.batch_tokens is not None:
+        check_range("--batch_tokens", options.batch_tokens, 1)
     for name, bound in bounds.items():
         check_range(f"--{name}", getattr(options, name), bound)
     if options.width % options.heads:
@@ -235,8 +221,9 @@ def main(argv: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             results = run_benchmark(options, Path(folder))
         write_text(options.json, json.dumps(results, indent=2) + "\n")
+        names = [name for name in CONTENDERS if name in results]
         if options.picture:
-            draw_chart(results, [name for name in CONTENDERS if name in results], options.picture)
+            draw_chart(results, names, options.picture)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -244,10 +231,12 @@ def main(argv: list[str]) -> int:
     prompt = "with" if options.prompt else "without"
     peak = results["gemm_peak_flops"] / 1e9
     print(
-        f"{options.rows:,} {kind}rows, {options.updates} updates of {options.batch}, {prompt} a system prompt; ", end=""
+        f"{options.rows:,} {kind}rows, {options.updates} updates of {results['consultations_an_update']},"
+        f" {prompt} a system prompt; {describe_network(results['shape'])}; ",
+        end="",
     )
     print(f"{results['precision']}, peak {peak:,.0f} GFLOP/s\n{json.dumps(results['machine'])}\n")
-    print(format_table(results))
+    print(format_table(results, names))
     print(f"\nfigures: {options.json}")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,26 @@ _INTERVAL = 0.1  # seconds between two samples of the memory
 _PAUSE = 50  # at least this many times the duration of a sample, as sampling walks all pages and costs CPU time
 
 
-def run_measured(name: str, command: Sequence[object]) -> tuple[dict[str, Any], int]:
+@dataclass
+class MemorySamples:
+    """The sum of PSS over a process and its children, sampled up to ten times a second.
+
+    Attributes:
+        times: Unix times.
+        sizes: In bytes.
+    """
+
+    times: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def find_peak(self, start: float = 0.0, end: float = math.inf) -> int:
+        """Returns the largest sample of a time span, or the last before its end where none lies in it; in bytes."""
+        before = [size for time_, size in zip(self.times, self.sizes, strict=True) if time_ <= end]
+        inside = [size for time_, size in zip(self.times, self.sizes, strict=True) if start <= time_ <= end]
+        return max(inside or before[-1:], default=0)
+
+
+def run_measured(name: str, command: Sequence[object]) -> tuple[dict[str, Any], MemorySamples]:
     """Runs a Python script in a child process, without network access to the Hub, and samples its memory.
 
     Args:
@@ -31,9 +52,7 @@ def run_measured(name: str, command: Sequence[object]) -> tuple[dict[str, Any], 
         command: The script and its options.
 
     Returns:
-        The last line of its output, parsed as JSON, and the peak memory in bytes: the highest sum of PSS over the
-        process and its children, sampled up to ten times a second. If the JSON has `watched_until`, a Unix time, later
-        samples are ignored.
+        The last line of its output, parsed as JSON, and samples of its memory.
 
     Raises:
         InputError: The script failed; the message holds the end of its standard error.
@@ -44,11 +63,12 @@ def run_measured(name: str, command: Sequence[object]) -> tuple[dict[str, Any], 
         child = psutil.Popen(
             [sys.executable, *map(str, command)], stdout=out, stderr=errors, env={**os.environ, "HF_HUB_OFFLINE": "1"}
         )
-        samples = []
+        samples = MemorySamples()
         try:
             while child.poll() is None:
                 start = time.time()
-                samples.append((start, _read_memory(child)))
+                samples.sizes.append(_read_memory(child))
+                samples.times.append(start)
                 time.sleep(max(_INTERVAL, _PAUSE * (time.time() - start)))
         finally:
             if child.poll() is None:
@@ -57,9 +77,7 @@ def run_measured(name: str, command: Sequence[object]) -> tuple[dict[str, Any], 
         errors.seek(0)
         if child.returncode:
             raise InputError(f"{name} failed:\n{errors.read()[-2000:].strip()}")
-        result = json.loads(out.read().splitlines()[-1])
-    end = result.get("watched_until", float("inf"))
-    return result, max((memory for start, memory in samples if start <= end), default=0)
+        return json.loads(out.read().splitlines()[-1]), samples
 
 
 def _read_memory(process: psutil.Process) -> int:

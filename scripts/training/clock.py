@@ -23,7 +23,7 @@ class Clock:
         work: Work of the timed updates.
         seconds: Duration of the timed updates.
         memory: Peak of the memory that torch allocated on a GPU, in bytes; `None` on a CPU.
-        ended_at: Unix time at which the clock stopped.
+        ends: Unix time of the end of each update.
     """
 
     settings: Settings
@@ -31,7 +31,7 @@ class Clock:
     work: Work = field(default_factory=Work)
     seconds: float = 0.0
     memory: int | None = None
-    ended_at: float = 0.0
+    ends: list[float] = field(default_factory=list)
     _start: float = 0.0
 
     def count_update(self, work: Work) -> None:
@@ -46,4 +46,12 @@ class Clock:
             now = time.perf_counter()
             self.seconds, self._start = now - self._start, now
             self.memory = torch.cuda.max_memory_allocated() if cuda else None
-            self.ended_at = time.time()
+        self.ends.append(time.time())
+
+    @property
+    def windows(self) -> dict[str, tuple[float, float]]:
+        """Unix times between which the first and the last timed update ran."""
+        return {"first": self._find_window(WARM_UP + 1), "last": self._find_window(self.settings.total)}
+
+    def _find_window(self, update: int) -> tuple[float, float]:
+        return self.ends[update - 2], self.ends[update - 1]

@@ -41,5 +41,5 @@ def _describe_setup(results: dict[str, Any]) -> str:
     machine, shape = results["machine"], results["shape"]
     device = machine.get("gpu") or f"{machine['cores']} cores of {machine['cpu']}"
     kind = "synthetic" if results["synthetic"] else "real"
-    layers = f"{shape['layers']} layers of {shape['width']}"
+    layers = f"{shape['family']}, {shape['layers']} layers of {shape['width']}"
     return f"{layers}, {results['precision']}, {results['rows']} {kind} rows, {device}"

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.optimizer import make_adamw, make_warmup_cosine
 from lightning_med.utils.precision import has_cpu_bf16
+from training.networks import save_network
 from training.rows import Rows
 
 WARM_UP = 2  # untimed updates at the start
@@ -35,9 +35,8 @@ class Settings:
         batch: Consultations of an update, approximately.
         length: Tokens of a consultation at most. The notebook pads to it; packed blocks have this length.
         system_prompt: Empty for none.
-        layers: Layers of the GPT-2 that is trained.
-        width: Its width.
-        heads: Its attention heads.
+        base: Folder of the network that is trained; `None` for one of `fields`.
+        fields: Of its configuration; see `training.networks.make_fields`.
         seed: Of the initial weights, the order of the rows and dropout.
         lr: Maximal learning rate.
         weight_decay: Of AdamW.
@@ -50,9 +49,8 @@ class Settings:
     batch: int
     length: int
     system_prompt: str
-    layers: int
-    width: int
-    heads: int
+    base: str | None
+    fields: dict[str, Any]
     seed: int = 42
     lr: float = 5e-4
     weight_decay: float = 0.01
@@ -102,27 +100,14 @@ class Settings:
             cache_dir=str(self.path / "cache"),
         )
 
-    def prepare(self) -> None:
-        """Encodes the rows and makes the initial weights, once for all contenders."""
+    def prepare(self) -> dict[str, Any]:
+        """Encodes the rows and saves the initial network, once for all contenders; returns the network's shape."""
         data = self.make_data_module()
         for split in ("train", "test"):
             Rows.from_store(data.store(split)).save(self.path / f"{split}.npz")
         tokenizer = data.prepared.tokenizer
         tokenizer.save_pretrained(self.path / "tokenizer")
-        end = tokenizer.eos_token_id
-        torch.manual_seed(self.seed)
-        config = GPT2Config(
-            vocab_size=len(tokenizer),
-            n_layer=self.layers,
-            n_embd=self.width,
-            n_head=self.heads,
-            attn_pdrop=0.0,  # residual and embedding dropout stay at 0.1
-            bos_token_id=end,
-            eos_token_id=end,
-            pad_token_id=end,
-        )
-        disable_progress_bar()
-        GPT2LMHeadModel(config).save_pretrained(self.path / "start")
+        return save_network(self.path / "start", self.base, self.fields, tokenizer, self.seed)
 
     def load_rows(self, split: str = "train") -> Rows:
         return Rows.load(self.path / f"{split}.npz")

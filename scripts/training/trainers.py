@@ -78,14 +78,17 @@ def train_trainer(settings: Settings, clock: Clock) -> tuple[PreTrainedModel, st
 def train_trl(settings: Settings, clock: Clock) -> tuple[PreTrainedModel, str]:
     """Trains with TRL in its fastest setting that has the same loss.
 
-    Its output layer computes the logits of the answers alone, in tiles. No activations are recomputed. With
-    FlashAttention, rows are packed and do not attend to each other; without it, TRL's packed batches need a mask over
-    all their tokens, so rows are grouped by length instead. Liger has no layers for GPT-2, and its cross-entropy cannot
-    be combined with TRL's own output layer.
+    Its output layer computes the logits of the answers alone, in tiles: without Triton, TRL would compute those of all
+    positions, and only a processor of fixed shapes needs that. No activations are recomputed. With FlashAttention, rows
+    are packed and do not attend to each other; without it, TRL's packed batches need a mask over all their tokens, so
+    rows are grouped by length instead. Liger needs a GPU, and its cross-entropy cannot be combined with TRL's own
+    output layer.
     """
+    import trl.trainer.utils
     from trl import SFTConfig, SFTTrainer
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+    trl.trainer.utils._use_triton = lambda device: True  # here it only decides which positions are computed
     rows = settings.load_rows()
     packed = settings.device.type == "cuda" and is_flash_attn_2_available()
     if packed:
