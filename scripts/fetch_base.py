@@ -31,6 +31,7 @@ from lightning_med.cli.arguments import Parser
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
+from lightning_med.utils.signals import Interrupted, raise_on_signals
 
 CARD = """# {{name}}
 
@@ -75,19 +76,23 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command and returns its exit status: 2 for wrong input."""
+    """Runs the command and returns its exit status: 2 for wrong input, 128 + n after signal n."""
     try:
         options = parse_options(argv)
         made = not options.output.parent.exists()
         make_writable_folder(options.output.parent, "--output DIR")
         try:
-            weights = fetch_base(options)
+            with raise_on_signals():
+                weights = fetch_base(options)
         finally:
             if made and not any(options.output.parent.iterdir()):
                 options.output.parent.rmdir()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except Interrupted as signal:
+        print(f"fetch_base: stopped by {signal}; nothing is left behind.", file=sys.stderr)
+        return signal.code
     say(f"{options.output}: {weights / 1e6:.1f} million weights in float32.")
     folder = shlex.quote(str(options.output))
     say(f"next: lightning-med fit --data.source FILE.csv --model.base {folder} --data.tokenizer {folder}")

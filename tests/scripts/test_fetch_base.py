@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -266,6 +268,21 @@ def test_what_transformers_would_not_take_over_is_refused(
 ) -> None:
     path = write_gguf(tmp_path / "other.gguf", network, **changes)
     assert named in run_refused(script, capsys, tmp_path, path, "--output", tmp_path / "made")
+
+
+def test_a_signal_leaves_nothing_behind(
+    file: Path, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = script("base_files.conversion")
+
+    def stop(folder: Path) -> None:
+        assert (folder / "model.safetensors").is_file()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(module, "sync_files", stop)
+    assert script("fetch_base").main([str(file), "--output", str(tmp_path / "new" / "made")]) == 143
+    assert "SIGTERM" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("package", ["gguf", "accelerate"])
