@@ -207,7 +207,7 @@ def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
             f"eval_max_length {settings['eval_max_length']} is below max_length {shortest}.",
             f"Give --data.eval_max_length {shortest} or more.",
         )
-    _check_prompt(settings["tokenizer"], settings["prompt_format"])
+    _check_prompt(settings["tokenizer"], settings["prompt_format"], settings["system_prompt"])
     columns = {name: settings[name] for name in _COLUMNS}
     shaping = {field.name: settings[field.name] for field in fields(Recipe) if field.name in settings}
     sources = tuple(parse_sources(settings["source"], **columns))
@@ -215,7 +215,9 @@ def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
     return Recipe(**{**shaping, "sources": sources, "rules": resolve_rules(settings["rules"] or {})})
 
 
-def _check_prompt(tokenizer: str, prompt_format: str | None) -> None:
+def _check_prompt(tokenizer: str, prompt_format: str | None, system: Any) -> None:
+    if not isinstance(system, str):
+        raise InputError(f"system_prompt is {system!r}, not text.", "For none: --data.system_prompt ''")
     if prompt_format not in (None, *FORMATS):
         raise InputError(f"prompt_format is {prompt_format!r}.", f"It must be {' or '.join(FORMATS)}.")
     if prompt_format == "chat" and tokenizer == "train":

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from lightning_med.tokenization.backend_text import split_backend
 from lightning_med.tokenization.base_template import make_chat_prompt
 from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.tokenizer import END
 from lightning_med.tokenization.whole_text import WholeTextEncoder, is_control
 from lightning_med.utils.errors import InputError
 
@@ -42,17 +43,17 @@ def choose_prompt(prompt_format: str | None, system: str, tokenizer: str | None,
             "--data.prompt_format chat: the tokenizer has no chat template.",
             "Give --data.prompt_format plain, or an instruction-tuned base's tokenizer.",
         )
-    if tokenizer is None:
-        prompt = Prompt(system)
-    else:
+    prompt, control = Prompt(system), [END]
+    if tokenizer is not None:
         settings, _ = split_backend(stored["tokenizer"])
         if template and prompt_format != "plain":
             prompt = _make_chat(system, template, stored, settings)
         else:
             prompt = _make_plain(system, stored, settings)
-        for token in settings["added_tokens"]:
-            if is_control(token, "\n".join(prompt.fixed_texts)) and token["content"] in system:
-                raise InputError(f"--data.system_prompt spells the control token {token['content']}.", "Leave it out.")
+        fixed = "\n".join(prompt.fixed_texts)
+        control = [token["content"] for token in settings["added_tokens"] if is_control(token, fixed)]
+    if spelled := [token for token in control if token in system]:
+        raise InputError(f"--data.system_prompt spells the control token {spelled[0]}.", "Leave it out.")
     for word in words:
         if any(word in text for text in prompt.fixed_texts):
             raise InputError(f"--data.add_tokens: {word!r} is part of the prompt.", "Leave it out.")
@@ -111,13 +112,20 @@ def _settle_lead(prompt: Prompt, stored: dict[str, Any]) -> Prompt:
     Raises:
         InputError: The prefix cannot be encoded apart from the answer.
     """
-    whole = WholeTextEncoder(stored["tokenizer"], (*prompt.fixed_texts, stored["special"]["eos_token"]))
-    if _is_separable(whole, prompt, stored["special"]["eos_token"]):
+    end = prompt.end or stored["special"]["eos_token"]
+    whole = WholeTextEncoder(stored["tokenizer"], (*prompt.fixed_texts, end))
+    row = [prompt.opening, f"{prompt.question_lead}x", prompt.answer_prefix, f"{prompt.answer_lead}x", end]
+    if _join(whole.encode([row])[0]) != whole.tokenizer.encode("".join(row), add_special_tokens=False).ids:
+        raise InputError(
+            "The tokenizer does not find its own control tokens in a text that spells them.",
+            "Use another tokenizer, or the other --data.prompt_format.",
+        )
+    if _is_separable(whole, prompt, end):
         return prompt
     prefix = prompt.answer_prefix.rstrip()
     lead = prompt.answer_prefix[len(prefix) :] + prompt.answer_lead
     moved = replace(prompt, answer_prefix=prefix, answer_lead=lead)
-    if prefix and moved != prompt and _is_separable(whole, moved, stored["special"]["eos_token"]):
+    if prefix and moved != prompt and _is_separable(whole, moved, end):
         return moved
     raise InputError(
         f"The tokenizer merges the text before an answer, {prompt.answer_prefix!r}, with the answer itself.",
@@ -125,11 +133,11 @@ def _settle_lead(prompt: Prompt, stored: dict[str, Any]) -> Prompt:
     )
 
 
-def _is_separable(whole: WholeTextEncoder, prompt: Prompt, eos: str) -> bool:
+def _is_separable(whole: WholeTextEncoder, prompt: Prompt, end: str) -> bool:
     """Returns whether the ids up to an answer are the same whatever the answer is, and without one."""
     asked = [prompt.opening, f"{prompt.question_lead}x", prompt.answer_prefix]
     (before,) = whole.encode([asked])
-    rows = [[*asked, prompt.answer_lead + probe, prompt.end or eos] for probe in _PROBES]
+    rows = [[*asked, prompt.answer_lead + probe, end] for probe in _PROBES]
     return all(_join(row[:3]) == _join(before) for row in whole.encode(rows))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class WholeTextEncoder:
         if not trusted or ids[control].tolist() != expected or self._spells_unknown(ids, offsets, text):
             ids, offsets = self._encode_runs(row)
             cuts = self._cut(ids, offsets, text, ends)
-        return np.split(ids, cuts)
+        return [ids[start:end] for start, end in pairwise([0, *cuts.tolist(), len(ids)])]
 
     def _is_control(self, ids: np.ndarray) -> np.ndarray:
         return self._control_table[np.minimum(ids, len(self._control_table) - 1)]
