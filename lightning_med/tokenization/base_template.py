@@ -182,6 +182,6 @@ def _split_end(between: str, special: Mapping[str, str], control: Collection[str
 def _refuse(reason: str, error: Exception | None = None) -> InputError:
     detail = f": {str(error).strip().splitlines()[0][:160]}" if error is not None and str(error).strip() else ""
     return InputError(
-        f"The tokenizer's chat template {reason}{detail}.",
+        f"The tokenizer's chat template {reason}{detail.rstrip('.')}.",
         "Give --data.prompt_format plain, or a tokenizer with another chat template.",
     )

@@ -157,6 +157,8 @@ def train_model(kind: str) -> str:
         rows = list(csv.DictReader(file))[:120]
     texts = [row[name] for row in rows for name in ("input", "output")]
     trained_with = KINDS[kind][0]
+    if not isinstance(trained_with, pre_tokenizers.Metaspace):  # `?` and line breaks merge where the rules allow it
+        texts += [f"{row['input']}\n\n{row['output']}\n- It was 5 days!\n\n" for row in rows]
     options: dict[str, Any] = {"vocab_size": 700, "show_progress": False}
     if kind == "unigram":
         backend = Tokenizer(models.Unigram())
@@ -199,10 +201,10 @@ def make_base(
         backend.pre_tokenizer = pre_tokenizer
     if normalizer is not None:
         backend.normalizer = normalizer
-    if kind in ("llama2", "gemma"):
+    if kind in ("llama2", "metaspace", "gemma"):
         backend = without_pre_tokenizer(backend) if kind == "llama2" else backend
         backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    elif kind in ("metaspace", "unigram"):
+    elif kind == "unigram":
         backend.decoder = decoders.Metaspace()
     else:
         backend.decoder = decoders.ByteLevel()
