@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from lightning_med.cli.command import main
 from lightning_med.data.batching import collate
 from lightning_med.data.cleaning.cleaner import clean, resolve_rules
 from lightning_med.data.module import DialogueDataModule
+from lightning_med.export.exported_tokenizer import make_exported_tokenizer
 from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 from lightning_med.serving.responder import Responder
 from lightning_med.tokenization.encoder import ANSWER, Encoder
-from lightning_med.tokenization.prompts import Prompt
-from lightning_med.tokenization.tokenizer import load_tokenizer
+from lightning_med.tokenization.prompt_choice import choose_prompt
+from lightning_med.tokenization.prompts import SYSTEM_PROMPT
+from lightning_med.tokenization.tokenizer import StoredTokenizer, load_tokenizer, store_tokenizer
+from tests.tokenization.bases import QWEN2_SPLIT, SMOLLM2, split_like
 
 TABLES = ("healthcaremagic_3k.csv", "questiondoctors_5k.csv", "icliniq_465.csv")
 SCRATCH = {"n_layer": 2, "n_embd": 64, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
@@ -70,19 +74,57 @@ def test_flat_batches_equal_a_padded_forward_pass_on_real_rows(data: DialogueDat
         assert (actual - expected).norm() / expected.norm() < 1e-5
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_the_chat_template_gives_the_ids_of_training(shared: Path, tokenizer_folder: str, table: str) -> None:
-    frame = pd.read_csv(shared / "data" / table, usecols=["input", "output"], dtype=str, keep_default_na=False)
-    frame = frame.set_axis(["question", "answer"], axis=1).assign(row=range(len(frame)))
-    frame = clean(frame, resolve_rules({}), mask=True).frame
-    prompt, tokenizer = Prompt(), load_tokenizer(tokenizer_folder)
-    tokenizer.chat_template = prompt.make_chat_template()
-    encoder = Encoder(tokenizer, prompt, max_length=1_000_000)
-    encoded = encoder.encode(frame["question"].tolist(), frame["answer"].tolist())
-    assert len(frame) > 400
-    for question, answer, row in zip(frame["question"], frame["answer"], encoded, strict=True):
-        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        assert tokenizer.apply_chat_template(messages, return_dict=False) == row.input_ids.tolist()
+@pytest.fixture(scope="module")
+def consultations(shared: Path) -> tuple[list[str], list[str]]:
+    """All questions and answers of the real tables, cleaned."""
+    questions: list[str] = []
+    answers: list[str] = []
+    for table in TABLES:
+        frame = pd.read_csv(shared / "data" / table, usecols=["input", "output"], dtype=str, keep_default_na=False)
+        frame = frame.set_axis(["question", "answer"], axis=1).assign(row=range(len(frame)))
+        frame = clean(frame, resolve_rules({}), mask=True).frame
+        assert len(frame) > 400
+        questions += frame["question"].tolist()
+        answers += frame["answer"].tolist()
+    return questions, answers
+
+
+def load_base(name: str, gpt2: str) -> PreTrainedTokenizerFast:
+    """Returns GPT-2's tokenizer, SmolLM2's, or GPT-2's vocabulary under Qwen2's rules with and without ChatML."""
+    if name == "smollm2":
+        folder = os.environ.get("LIGHTNING_MED_SMOLLM2", "")
+        if not Path(folder).is_dir():
+            pytest.skip("LIGHTNING_MED_SMOLLM2 names no folder with SmolLM2-Instruct's tokenizer")
+        return load_tokenizer(folder)
+    tokenizer = load_tokenizer(gpt2)
+    if name != "gpt2":
+        tokenizer.backend_tokenizer.pre_tokenizer = split_like(QWEN2_SPLIT)
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+        tokenizer.chat_template = SMOLLM2 if name == "qwen_chat" else None
+    return tokenizer
+
+
+@pytest.mark.parametrize("name", ["gpt2", "smollm2", "qwen_plain", "qwen_chat"])
+def test_the_exported_template_gives_the_ids_of_training(
+    consultations: tuple[list[str], list[str]], tokenizer_folder: str, name: str
+) -> None:
+    stored = store_tokenizer(load_base(name, tokenizer_folder))
+    prompt = choose_prompt(None, SYSTEM_PROMPT, stored)
+    assert prompt.format == ("chat" if name in ("smollm2", "qwen_chat") else "plain")
+    rows = Encoder(StoredTokenizer(stored), prompt, max_length=1_000_000).encode(*consultations)
+    tokenizer = make_exported_tokenizer(stored, prompt)
+    for start in range(0, len(rows), 500):
+        pairs = zip(*(texts[start : start + 500] for texts in consultations), strict=True)
+        messages = [
+            [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            for question, answer in pairs
+        ]
+        learned = start == 0  # transformers is slow at the masks
+        rendered = tokenizer.apply_chat_template(messages, return_assistant_tokens_mask=learned, return_dict=True)
+        part = rows[start : start + 500]
+        assert rendered["input_ids"] == [row.input_ids.tolist() for row in part]
+        if learned:
+            assert rendered["assistant_masks"] == [(row.parts == ANSWER).astype(int).tolist() for row in part]
 
 
 def test_the_perplexity_equals_that_of_a_plain_loop_over_the_predictions(

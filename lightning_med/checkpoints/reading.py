@@ -50,7 +50,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_card(content: dict[str, Any]) -> dict[str, Any]:
-    """Returns our entry of a checkpoint: `network`, `tokenizer`, `system_prompt`, `settings`, `data`, `metrics`, …"""
+    """Returns our entry of a checkpoint: `network`, `tokenizer`, `prompt`, `settings`, `data`, `metrics`, …"""
     card = dict(content[KEY])
     for name in ("settings", "data", "metrics"):
         card[name] = json.loads(card[name])

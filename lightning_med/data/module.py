@@ -7,7 +7,6 @@ from dataclasses import fields
 from functools import cached_property
 from typing import Any, Literal
 
-import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
@@ -15,23 +14,20 @@ from lightning_med.data.batching.collate import Batch
 from lightning_med.data.batching.epoch_planner import EpochPlanner
 from lightning_med.data.batching.loaders import LoaderFactory, measure_rows
 from lightning_med.data.batching.resume_position import restore_position
-from lightning_med.data.batching.seen_rows import SeenRows
 from lightning_med.data.batching.tokens_per_step import StepSize
 from lightning_med.data.cleaning.cleaner import resolve_rules
-from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.preparation.recipe import Recipe
-from lightning_med.data.preparation.token_store import TokenStore
+from lightning_med.data.prepared_module import PreparedDataModule
 from lightning_med.data.sources.source import parse_sources
-from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.tokenization.encoder import Encoder
-from lightning_med.tokenization.prompts import SYSTEM_PROMPT, Prompt
+from lightning_med.tokenization.prompt_choice import FORMATS
+from lightning_med.tokenization.prompts import SYSTEM_PROMPT
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, check_range
 
 _COLUMNS = ("question_column", "answer_column", "messages_column", "group_column")
 
 
-class DialogueDataModule(L.LightningDataModule):
+class DialogueDataModule(PreparedDataModule):
     """Loads, cleans, splits and tokenizes consultations once, and serves them in batches.
 
     Args:
@@ -47,6 +43,10 @@ class DialogueDataModule(L.LightningDataModule):
             `role` (user, assistant) and `content`. Every turn of the doctor is learned.
         group_column: A column whose equal values stay on one side of the split, for instance a patient's number.
         system_prompt: Text before every consultation; every row pays for its tokens.
+        prompt_format: `chat` writes consultations as the tokenizer's own chat template does, `plain` as
+            "Patient: … Doctor: …"; by default `chat` where there is a template.
+        add_tokens: Words that get a token of their own, for instance `["[PHONE]", "[NAME]"]`; new rows of the base's
+            embedding are learned for them.
         max_length: Tokens a consultation may have in training; a longer question is cut first, then the answer.
         eval_max_length: The same for validation and test, where whole answers count; the model's context is the limit.
         test_fraction: Share of the questions held back for `test` and `predict`.
@@ -77,6 +77,8 @@ class DialogueDataModule(L.LightningDataModule):
         messages_column: str | None = None,
         group_column: str | None = None,
         system_prompt: str = SYSTEM_PROMPT,
+        prompt_format: Literal["plain", "chat"] | None = None,
+        add_tokens: list[str] | None = None,
         max_length: int = 512,
         eval_max_length: int = 1024,
         test_fraction: float = 0.1,
@@ -98,53 +100,14 @@ class DialogueDataModule(L.LightningDataModule):
         self.save_hyperparameters(logger=False)
         self.recipe = _make_recipe(self.hparams)
         self.step_size = StepSize(self.hparams)
-        self.prompt = Prompt(system_prompt)
         self.seed, self.num_workers, self.cache_dir = seed, num_workers, cache_dir
         self.padded = max_length if pad_to_max_length else None
-        self._tokenizer_text: str | None = None
-        self._prepared: Prepared | None = None
-        self._stores: dict[str, TokenStore] = {}
         self._restored: dict[str, Any] = {}  # how a checkpoint counts its batches
-        self._seen: SeenRows | None = None
 
     def prepare_data(self) -> None:
         if self.trainer is not None and self.trainer.state.fn == "fit":
             self.step_size.check_accumulation(self.trainer.accumulate_grad_batches)
-        self._prepared = prepare(self.recipe, self.cache_dir, self._tokenizer_text)
-
-    def setup(self, stage: str | None = None) -> None:
-        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir, self._tokenizer_text)
-
-    def use_tokenizer(self, text: str) -> None:
-        """Uses a checkpoint's own tokenizer, given as text, instead of the one that the settings name."""
-        self._tokenizer_text = text
-
-    def leave_out(self, keys: np.ndarray, fingerprint: str) -> None:
-        """Leaves rows out of the evaluation whose questions a run was trained on; see `SeenRows`."""
-        self._seen = SeenRows(keys, fingerprint)
-
-    @property
-    def prepared(self) -> Prepared:
-        """The prepared data; made at first use."""
-        self.setup()
-        assert self._prepared is not None
-        return self._prepared
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest consultation, over all splits."""
-        return max(int(self.store(split).lengths.max(initial=0)) for split in SPLITS)
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        """Turns text into the ids that training sees."""
-        return Encoder(self.prepared.tokenizer, self.prompt, self.recipe.max_length)
-
-    def store(self, split: str) -> TokenStore:
-        """Returns the tokens of `train`, `validation` or `test`."""
-        if split not in self._stores:
-            self._stores[split] = self.prepared.store(split)
-        return self._stores[split]
+        super().prepare_data()
 
     @property
     def batch_tokens(self) -> int:
@@ -215,7 +178,7 @@ class DialogueDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[list[dict[str, Any]]]:
         """Returns the test questions with their references."""
         device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
-        return self._loaders.make_question_loader(self.store("test"), self._select_rows("test"), device)
+        return self._loaders.make_question_loader(self.store("test"), self.select_rows("test"), device)
 
     @property
     def _loaders(self) -> LoaderFactory:
@@ -223,14 +186,7 @@ class DialogueDataModule(L.LightningDataModule):
         return LoaderFactory(self.padded, self.prepared.tokenizer.pad_token_id, self.num_workers, rank, self.ranks)
 
     def _make_evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        return self._loaders.make_evaluation_loader(self.store(split), self._select_rows(split), self.batch_tokens)
-
-    def _select_rows(self, split: str) -> np.ndarray:
-        """Returns the rows that an evaluation counts."""
-        store = self.store(split)
-        if self._seen is None:
-            return np.arange(len(store))
-        return self._seen.select_unseen(store, split, self.prepared.fingerprint)
+        return self._loaders.make_evaluation_loader(self.store(split), self.select_rows(split), self.batch_tokens)
 
 
 def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
@@ -251,7 +207,27 @@ def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
             f"eval_max_length {settings['eval_max_length']} is below max_length {shortest}.",
             f"Give --data.eval_max_length {shortest} or more.",
         )
+    _check_prompt(settings["tokenizer"], settings["prompt_format"], settings["system_prompt"])
     columns = {name: settings[name] for name in _COLUMNS}
     shaping = {field.name: settings[field.name] for field in fields(Recipe) if field.name in settings}
     sources = tuple(parse_sources(settings["source"], **columns))
+    shaping |= {"add_tokens": _check_words(settings["add_tokens"] or [])}
     return Recipe(**{**shaping, "sources": sources, "rules": resolve_rules(settings["rules"] or {})})
+
+
+def _check_prompt(tokenizer: str, prompt_format: str | None, system: Any) -> None:
+    if not isinstance(system, str):
+        raise InputError(f"system_prompt is {system!r}, not text.", "For none: --data.system_prompt ''")
+    if prompt_format not in (None, *FORMATS):
+        raise InputError(f"prompt_format is {prompt_format!r}.", f"It must be {' or '.join(FORMATS)}.")
+    if prompt_format == "chat" and tokenizer == "train":
+        raise InputError("A trained tokenizer has no chat template.", "Leave --data.prompt_format chat out.")
+
+
+def _check_words(words: list[str]) -> tuple[str, ...]:
+    for word in words:
+        if not isinstance(word, str) or not word.strip() or words.count(word) > 1:
+            raise InputError(
+                f"--data.add_tokens: {word!r} is empty or there twice.", """For instance '["[PHONE]", "[NAME]"]'."""
+            )
+    return tuple(words)

@@ -75,12 +75,13 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, progress: Pr
     from transformers.utils import logging
 
     from lightning_med.checkpoints.reading import FORMAT, read_card
+    from lightning_med.export.exported_tokenizer import make_exported_tokenizer
     from lightning_med.export.model_card import make_model_card
     from lightning_med.inference.generation import Decoding
     from lightning_med.model.causal_lm import build_from_text
     from lightning_med.model.execution import get_context_length
-    from lightning_med.tokenization.prompts import Prompt
-    from lightning_med.tokenization.tokenizer import restore_tokenizer
+    from lightning_med.tokenization.encoder import Encoder
+    from lightning_med.tokenization.prompts import read_prompt
 
     logging.disable_progress_bar()
     card = read_card(content)
@@ -89,14 +90,15 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, progress: Pr
     network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
     settings = card["settings"].get("model", {})
     decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
-    tokenizer = restore_tokenizer(card["tokenizer"])
-    tokenizer.chat_template = Prompt(card["system_prompt"]).make_chat_template()
+    prompt = read_prompt(card)
+    tokenizer = make_exported_tokenizer(card["tokenizer"], prompt)
     tokenizer.model_max_length = get_context_length(network)
-    network.generation_config = decoding.make_generation_config(tokenizer)
+    stops = Encoder(tokenizer, prompt, card["max_length"]).stops
+    network.generation_config = decoding.make_generation_config(tokenizer, stops)
     network.save_pretrained(folder)
     progress("tokenizer and card", 0, 0)
     tokenizer.save_pretrained(folder)
-    own = {"format": FORMAT, "system_prompt": card["system_prompt"], "max_length": card["max_length"]}
-    own["decoding"] = vars(decoding)
-    (folder / SETTINGS).write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+    own = {"format": FORMAT, "system_prompt": card["system_prompt"], "prompt": json.loads(prompt.to_json())}
+    own |= {"max_length": card["max_length"], "decoding": vars(decoding)}
+    (folder / SETTINGS).write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(make_model_card(card, int(content["global_step"]), name), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.version import __version__
 
 _PAGE = """---
@@ -42,7 +43,7 @@ Fingerprint `{fingerprint}`.
 |---|---|
 {rules}
 
-System prompt: “{system_prompt}”
+Prompt format `{prompt_format}`, system prompt: “{system_prompt}”
 
 ## Training
 
@@ -68,7 +69,7 @@ reviewed it. Perplexity says how well it predicts such answers, not whether they
 """
 _SHOWN = {
     "model": ("base", "from_scratch", "lr", "weight_decay", "warmup_fraction", "question_weight", "attention_dropout"),
-    "data": ("max_length", "batch_tokens", "seed"),
+    "data": ("max_length", "add_tokens", "batch_tokens", "seed"),
     "trainer": ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"),
 }
 
@@ -81,7 +82,7 @@ def make_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
         steps: Optimizer steps of the checkpoint.
         checkpoint: The name of its file.
     """
-    data, settings = card["data"], card["settings"]
+    data, settings, prompt = card["data"], card["settings"], read_prompt(card)
     model = settings.get("model", {})
     weight = model.get("question_weight", 0)
     sampled = any(source["path"] == "sample" for source in data["recipe"]["sources"])
@@ -89,7 +90,7 @@ def make_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
     return _PAGE.format(
         title=f"lightning_med {json.loads(card['network'])['model_type']} on {', '.join(data['files'])[:60]}",
         version=__version__,
-        end=json.loads(card["tokenizer"])["special"]["eos_token"],
+        end=prompt.end_token or json.loads(card["tokenizer"])["special"]["eos_token"],
         source=", ".join(data["files"]),
         synthetic=" (those of `sample` are synthetic, written by a program)" if sampled else "",
         rows_in=data["rows_in"],
@@ -97,7 +98,8 @@ def make_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
         **data["splits"],
         fingerprint=data["fingerprint"],
         rules=_format_rows(data["rules"]),
-        system_prompt=card["system_prompt"],
+        prompt_format=prompt.format,
+        system_prompt=prompt.system,
         checkpoint=checkpoint,
         steps=steps,
         measured_at=card["measured_at"],

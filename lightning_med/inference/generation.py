@@ -17,11 +17,13 @@ from transformers import GenerationConfig, StoppingCriteria
 
 from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
-from lightning_med.tokenization.prompts import PATIENT, cut_to_first_turn
+from lightning_med.tokenization.prompts import Prompt
 from lightning_med.utils.errors import check_range
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_SEARCHED = 48  # last tokens in which a new turn is searched at each step; the finished answer is searched whole
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ class Decoding:
         check_range("top_p", self.top_p, 0, 1)
         check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
 
-    def make_generation_config(self, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
-        """Returns these settings as a configuration of transformers, with the tokenizer's special tokens."""
+    def make_generation_config(self, tokenizer: PreTrainedTokenizerFast, stops: list[int]) -> GenerationConfig:
+        """Returns these settings as a configuration of transformers, with the tokenizer's special tokens.
+
+        Args:
+            tokenizer: Of the network.
+            stops: Ids that an answer is over at; see `Encoder.stops`.
+        """
         sampling: dict[str, Any] = {"do_sample": False}
         if self.temperature > 0:
             sampling = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p, "top_k": 0}
@@ -57,7 +64,7 @@ class Decoding:
             max_new_tokens=self.max_new_tokens,
             no_repeat_ngram_size=self.no_repeat_ngram_size or None,
             bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=stops if len(stops) > 1 else stops[0],
             pad_token_id=tokenizer.pad_token_id,
             **sampling,
         )
@@ -113,16 +120,22 @@ def generate_answers(
     for line, prompt in enumerate(prompts):
         ids[line, width - len(prompt) :] = torch.tensor(prompt, device=ids.device)
         mask[line, width - len(prompt) :] = 1
-    config = replace(decoding, max_new_tokens=max_new_tokens).make_generation_config(tokenizer)
+    config = replace(decoding, max_new_tokens=max_new_tokens).make_generation_config(tokenizer, encoder.stops)
     config.max_time = max_seconds
     output = network.generate(  # type: ignore[operator]
         ids,
         attention_mask=mask,
         generation_config=config,
-        stopping_criteria=[_StopAtNewTurn(tokenizer, width)],
+        stopping_criteria=[_StopAtNewTurn(tokenizer, encoder.prompt, width)] if encoder.prompt.turn_markers else [],
     )
-    texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return [cut_to_first_turn(_remove_control_characters(text)) for text in texts]
+    answers = [_cut_to_stop(row, encoder.stops) for row in output[:, width:].tolist()]
+    texts = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return [encoder.prompt.cut_to_first_turn(_remove_control_characters(text)) for text in texts]
+
+
+def _cut_to_stop(ids: list[int], stops: list[int]) -> list[int]:
+    """Cuts an answer before the first token that it is over at, which need not be special, and the padding after it."""
+    return ids[: next((place for place, token in enumerate(ids) if token in stops), None)]
 
 
 def _remove_control_characters(text: str) -> str:
@@ -131,19 +144,20 @@ def _remove_control_characters(text: str) -> str:
 
 
 class _StopAtNewTurn(StoppingCriteria):
-    """Stops an answer that ends with the marker of the patient's next turn.
+    """Stops an answer that starts a new turn with a marker of ordinary text.
 
     Args:
-        tokenizer: Encodes the marker.
+        tokenizer: Decodes the last tokens.
+        prompt: Finds the turn.
         prompt_length: Tokens of the padded prompts, which are not searched.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, prompt_length: int) -> None:
-        self._marker = torch.tensor(tokenizer.encode(f"\n\n{PATIENT}", add_special_tokens=False))
-        self._prompt_length = prompt_length
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, prompt: Prompt, prompt_length: int) -> None:
+        self._tokenizer, self._prompt, self._prompt_length = tokenizer, prompt, prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        size = len(self._marker)
-        if input_ids.shape[1] - self._prompt_length < size:
-            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        return (input_ids[:, -size:] == self._marker.to(input_ids.device)).all(dim=1)
+        start = max(input_ids.shape[1] - _SEARCHED, self._prompt_length)
+        texts = self._tokenizer.batch_decode(input_ids[:, start:], clean_up_tokenization_spaces=False)
+        before = "" if start == self._prompt_length else "\0"  # what is searched begins in the middle of a line then
+        found = [self._prompt.find_turn(before + text) is not None for text in texts]
+        return torch.tensor(found, device=input_ids.device)

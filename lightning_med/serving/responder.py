@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.safety import Verdict, guard, triage
 from lightning_med.serving.answer import Answer
-from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.garbage import pause_collection
@@ -81,7 +81,7 @@ class Responder:
                     folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
                 )
                 decoding = Decoding(**settings["decoding"])
-                encoder = Encoder(tokenizer, Prompt(settings["system_prompt"]), settings["max_length"])
+                encoder = Encoder(tokenizer, read_prompt(settings), settings["max_length"])
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise InputError(f"{folder} is not a complete export: {reason}", hint) from error

@@ -1,24 +1,27 @@
-"""Encodes consultations segment by segment: token ids and the part of the consultation that each token belongs to."""
+"""Encodes consultations: token ids and the part of the consultation that each token belongs to."""
 
 from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from lightning_med.tokenization.prompts import Prompt, quote_roles
+from lightning_med.tokenization.backend_text import split_backend
+from lightning_med.tokenization.prompt_choice import is_encoded_by_segments
+from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import StoredTokenizer, make_splitting_tokenizer
+from lightning_med.tokenization.whole_text import SEGMENTS, WholeTextEncoder
 from lightning_med.utils.errors import InputError
 
 PROMPT, QUESTION, ANSWER = 0, 1, 2  # parts: never in the loss; in the loss by `question_weight`; always in the loss
 CYCLE = np.array([PROMPT, QUESTION, PROMPT, ANSWER], dtype=np.uint8)  # parts of one exchange, repeated for each
 MIN_QUESTION = 32  # tokens of a question that are kept before its answer is cut
-
-Exchange = tuple[np.ndarray, np.ndarray, str]  # ids of the question, ids of the answer, text of the answer
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -50,11 +53,36 @@ def expand_runs(runs: np.ndarray) -> np.ndarray:
     return np.repeat(np.resize(CYCLE, len(runs)), runs)
 
 
+@dataclass(slots=True)
+class _Exchange:
+    """Ids of the text before a question, the question, the text between, the answer and its end; text of the answer."""
+
+    before: np.ndarray
+    question: np.ndarray
+    prefix: np.ndarray
+    answer: np.ndarray
+    end: np.ndarray
+    text: str
+
+    @property
+    def pieces(self) -> list[np.ndarray]:
+        return [self.before, self.question, self.prefix, self.answer, self.end]
+
+    @property
+    def runs(self) -> list[int]:
+        return [len(self.before), len(self.question), len(self.prefix), len(self.answer) + len(self.end)]
+
+    @property
+    def answer_bytes(self) -> int:
+        return len(self.text.encode("utf-8", "surrogatepass"))
+
+
 class Encoder:
     """Encodes consultations and questions with one prompt and one maximal length.
 
-    Questions and answers are untrusted text: special tokens spelled in them are encoded as ordinary text, and role
-    markers at the start of a line are quoted. So no text yields a control token or opens a turn.
+    Questions and answers are untrusted text: special tokens spelled in them are encoded as ordinary text, and markers
+    of turns are changed. So no text yields a control token or opens a turn. The ids are those that the tokenizer gives
+    for the whole text: where its rules allow it, the segments are encoded one by one, else `WholeTextEncoder` does it.
 
     Args:
         tokenizer: Must have an `eos_token`.
@@ -71,9 +99,18 @@ class Encoder:
     def __init__(self, tokenizer: Any, prompt: Prompt, max_length: int) -> None:
         self.tokenizer = tokenizer  # a `PreTrainedTokenizerFast` or a `StoredTokenizer`
         self.prompt, self.max_length = prompt, max_length
-        fixed = [prompt.opening, prompt.answer_prefix, prompt.question_prefix]
-        self._opening, self._answer_prefix, self._question_prefix = self._encode_texts(fixed)
+        stored = isinstance(tokenizer, StoredTokenizer)
+        self._text: str = tokenizer.text if stored else tokenizer.backend_tokenizer.to_str()
+        self._whole: WholeTextEncoder | None = None
         self._end = np.array([tokenizer.eos_token_id])
+        if is_encoded_by_segments(prompt, split_backend(self._text)[0]):
+            fixed = [prompt.opening, prompt.answer_prefix, prompt.question_prefix]
+            self._opening, self._answer_prefix, self._question_prefix = self._encode_texts(fixed)
+        else:
+            self._ending = prompt.end or tokenizer.eos_token
+            self._whole = WholeTextEncoder(self._text, (*prompt.fixed_texts, self._ending))
+            (segments,) = self._whole.encode([self._list_segments(["x"], ["x"])])
+            self._opening, self._answer_prefix = segments[0], segments[2]
         self.budget = max_length - self.prompt_length
         if self.budget < MIN_QUESTION + 8:
             enough = self.prompt_length + MIN_QUESTION + 64
@@ -94,6 +131,16 @@ class Encoder:
         """Tokens of a single exchange's prompt: all but its question, answer and end token."""
         return len(self._opening) + len(self._answer_prefix)
 
+    @cached_property
+    def stops(self) -> list[int]:
+        """Ids of the tokens that an answer is over at, its learned end first."""
+        if not self.prompt.end:
+            return [self.tokenizer.eos_token_id]
+        ids = [
+            self.tokenizer.backend_tokenizer.token_to_id(token) for token in (self.prompt.end_token, *self.prompt.stops)
+        ]
+        return [token for token in ids if token is not None]
+
     def encode(
         self, questions: list[str], answers: list[str], turns: list[int] | None = None
     ) -> list[EncodedConsultation]:
@@ -110,14 +157,9 @@ class Encoder:
         Returns:
             One item per conversation.
         """
-        answers = [quote_roles(answer) for answer in answers]
-        texts = [f" {text}" for text in (*map(quote_roles, questions), *answers)]
-        ids = self._encode_texts(texts)
-        exchanges = list(zip(ids[: len(questions)], ids[len(questions) :], answers, strict=True))
-        if turns is None:
-            return [self._join_segments(exchange) for exchange in exchanges]
-        ends = np.cumsum(turns).tolist()
-        return [self._join_exchanges(exchanges[end - count : end]) for end, count in zip(ends, turns, strict=True)]
+        turns = [1] * len(questions) if turns is None else turns
+        encode = self._encode_by_segments if self._whole is None else self._encode_whole
+        return list(map(self._join, encode(questions, answers, turns)))
 
     def encode_question(self, question: str, max_tokens: int) -> list[int]:
         """Encodes a prompt for generation: it ends where the answer starts.
@@ -126,47 +168,107 @@ class Encoder:
             question: Untrusted text.
             max_tokens: Tokens of the question that are kept; at least one is.
         """
-        (ids,) = self._encode_texts([f" {quote_roles(question)}"])
-        return np.concatenate([self._opening, ids[: max(max_tokens, 1)], self._answer_prefix]).tolist()
+        before, prefix = self._opening, self._answer_prefix
+        if self._whole is None:
+            (ids,) = self._encode_texts([f" {self.prompt.protect(question)}"])
+        else:
+            ((before, ids, own_prefix),) = self._whole.encode([self._list_segments([question], [""])[:3]])
+            max_tokens += self.prompt_length - len(before) - len(own_prefix)
+            if len(ids) <= max_tokens:
+                prefix = own_prefix
+            else:
+                max_tokens += len(own_prefix) - len(prefix)
+        return np.concatenate([before, ids[: max(max_tokens, 1)], prefix]).tolist()
+
+    # ------------------------------------------------------------------ ids of all segments
 
     @cached_property
     def _backend(self) -> Tokenizer:
-        stored = isinstance(self.tokenizer, StoredTokenizer)
-        return make_splitting_tokenizer(self.tokenizer.text if stored else self.tokenizer.backend_tokenizer.to_str())
+        return make_splitting_tokenizer(self._text)
 
     def _encode_texts(self, texts: list[str]) -> list[np.ndarray]:
         encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
-    def _join_segments(self, exchange: Exchange) -> EncodedConsultation:
-        question, answer, text = exchange
-        end = self._end
-        content = len(question) + len(answer) + 1
-        uncut_counts = (len(question), len(answer) + 1, self.prompt_length + content)
-        answer_bytes = _count_bytes(text)
-        if content > self.budget:
-            question = question[: max(self.budget - len(answer) - 1, MIN_QUESTION)]
-            if len(question) + len(answer) + 1 > self.budget:
-                answer, end = answer[: self.budget - len(question)], end[:0]
-                answer_bytes = _count_bytes(self._backend.decode(answer.tolist(), skip_special_tokens=False).lstrip())
-        ids = np.concatenate([self._opening, question, self._answer_prefix, answer, end])
-        runs = [len(self._opening), len(question), len(self._answer_prefix), len(answer) + len(end)]
-        return EncodedConsultation(ids, runs, answer_bytes, content > self.budget, uncut_counts)
+    def _encode_by_segments(self, questions: list[str], answers: list[str], turns: list[int]) -> list[list[_Exchange]]:
+        questions, answers = list(map(self.prompt.protect, questions)), list(map(self.prompt.protect, answers))
+        ids = self._encode_texts([f" {text}" for text in (*questions, *answers)])
+        parts = zip(ids[: len(questions)], ids[len(questions) :], answers, strict=True)
+        before, prefix, end = self._question_prefix, self._answer_prefix, self._end
+        conversations = _group(
+            [_Exchange(before, asked, prefix, answer, end, text) for asked, answer, text in parts], turns
+        )
+        for exchanges in conversations:
+            exchanges[0].before = self._opening
+        return conversations
 
-    def _join_exchanges(self, exchanges: list[Exchange]) -> EncodedConsultation:
-        joined = self._join_segments(exchanges[0])
-        pieces, counts = [joined.input_ids], np.array(joined.uncut_counts)
-        for question, answer, text in exchanges[1:]:
-            segments = [self._question_prefix, question, self._answer_prefix, np.concatenate([answer, self._end])]
-            counts += (len(question), len(answer) + 1, sum(map(len, segments)))
-            joined.cut |= int(counts[2]) > self.max_length
-            if not joined.cut:
-                pieces += segments
-                joined.runs += map(len, segments)
-                joined.answer_bytes += _count_bytes(text)
-        joined.input_ids, joined.uncut_counts = np.concatenate(pieces), tuple(counts.tolist())
-        return joined
+    def _encode_whole(self, questions: list[str], answers: list[str], turns: list[int]) -> list[list[_Exchange]]:
+        assert self._whole is not None
+        rows = list(map(self._list_segments, _group(questions, turns), _group(answers, turns)))
+        return [self._read_exchanges(row, ids) for row, ids in zip(rows, self._whole.encode(rows), strict=True)]
+
+    def _read_exchanges(self, row: list[str], ids: list[np.ndarray]) -> list[_Exchange]:
+        """Gathers the segments of a conversation, `SEGMENTS` an exchange."""
+        exchanges = []
+        for place in range(0, len(row), SEGMENTS):
+            before, question, prefix, answer, end = ids[place : place + SEGMENTS]
+            text = row[place + 3].removeprefix(self.prompt.answer_lead)
+            exchanges.append(_Exchange(before, question, prefix, answer, end, text))
+        return exchanges
+
+    def _list_segments(self, questions: list[str], answers: list[str]) -> list[str]:
+        """The text of a conversation as segments, `SEGMENTS` an exchange."""
+        prompt, before, row = self.prompt, self.prompt.opening, []
+        for question, answer in zip(questions, answers, strict=True):
+            question, answer = prompt.protect(question.strip()), prompt.protect(answer.strip())
+            row += [
+                before,
+                prompt.question_lead + question,
+                prompt.answer_prefix,
+                prompt.answer_lead + answer,
+                self._ending,
+            ]
+            before = prompt.question_prefix
+        return row
+
+    # ------------------------------------------------------------------ cutting to length
+
+    def _join(self, exchanges: list[_Exchange]) -> EncodedConsultation:
+        pieces: list[np.ndarray] = []
+        runs: list[int] = []
+        answer_bytes, counts, cut = 0, [0, 0, 0], False
+        for exchange in exchanges:
+            lengths = exchange.runs
+            counts = [counts[0] + lengths[1], counts[1] + lengths[3], counts[2] + sum(lengths)]
+            cut = cut or counts[2] > self.max_length
+            if cut and runs:
+                continue
+            kept = self._cut(exchange, counts[2] - self.max_length) if cut else exchange
+            pieces += kept.pieces
+            runs += kept.runs
+            answer_bytes += kept.answer_bytes
+        return EncodedConsultation(np.concatenate(pieces), runs, answer_bytes, cut, (counts[0], counts[1], counts[2]))
+
+    def _cut(self, exchange: _Exchange, excess: int) -> _Exchange:
+        """Cuts an exchange that has too many tokens."""
+        kept, answer = copy(exchange), len(exchange.answer) + len(exchange.end)
+        room = self.max_length - len(exchange.before) - len(self._answer_prefix)
+        length = max(min(len(exchange.question) - excess, room - answer), MIN_QUESTION)
+        if length < len(exchange.question):
+            # The last token of a question may be part of the prefix: what is cut is followed by a prefix of its own.
+            kept.question, kept.prefix = exchange.question[:length], self._answer_prefix
+        room = self.max_length - sum(kept.runs[:3])
+        if answer > room:
+            kept.answer, kept.end = exchange.answer[:room], exchange.end[:0]
+            kept.text = self._decode(kept.answer).lstrip()
+        return kept
+
+    def _decode(self, ids: np.ndarray) -> str:
+        backend = self._backend if self._whole is None else self._whole.tokenizer
+        return backend.decode(ids.tolist(), skip_special_tokens=False)
 
 
-def _count_bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+def _group(values: list[_T], sizes: list[int]) -> list[list[_T]]:
+    """Groups a list into lists of given sizes."""
+    rest = iter(values)
+    return [list(islice(rest, size)) for size in sizes]

@@ -6,51 +6,126 @@
 
     Doctor: I am sorry to hear that. …<|endoftext|>
 
-Each segment starts with its own space or line break and ends with neither. GPT-2's pre-tokenizer merges nothing across
-such a boundary, so encoding the segments one by one gives the same ids as encoding the whole text.
+This is the format `plain`. In the format `chat` the segments are those of the base's own chat template; see
+`lightning_med.tokenization.base_template`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from lightning_med.tokenization.turn_markers import break_marker, break_markers
 
 SYSTEM_PROMPT = (
     "You are a caring doctor. Answer with empathy and clear, safe advice, and say when to seek care in person."
 )
 PATIENT, DOCTOR = "Patient:", "Doctor:"
 QUOTE = "> "  # is put before a role marker that a user typed at the start of a line, so that it opens no turn
-_TURN = re.compile(rf"\n\s*(?:{PATIENT}|{DOCTOR})")
+_TURN = rf"\n\s*(?:{PATIENT}|{DOCTOR})"
 _MARKER = re.compile(rf"(?<=\n)([^\S\n]*)(?={PATIENT}|{DOCTOR})")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The fixed text around the questions and answers of a consultation.
+    """The fixed text around the questions and answers of a consultation, as segments.
+
+    A consultation is `opening`, question, `answer_prefix`, answer, `end`, and for each further exchange
+    `question_prefix`, question, `answer_prefix`, answer, `end`. The leads stand directly before a question or an answer
+    and are part of it: the model writes an answer's lead itself. Without arguments it is the format `plain`.
 
     Args:
         system: System prompt before the first question; empty for none. Its tokens are part of every row.
+        format: `plain` or `chat`.
+        before_system: Text before the system prompt.
+        after_system: Text between the system prompt and the first question.
+        bare_opening: Text before the first question where there is no system prompt.
+        question_lead: White space before a question.
+        answer_prefix: Text between a question and its answer.
+        answer_lead: White space before an answer.
+        end: The end of an answer, which is learned: a control token, perhaps with white space before it. Empty for the
+            tokenizer's end token.
+        question_prefix: Text between the end of an answer and the next question of a conversation.
+        markers: Text that opens a turn and is no control token; questions and answers must not contain it.
+        stops: Control tokens beside the end that an answer is over at.
     """
 
     system: str = SYSTEM_PROMPT
+    format: str = "plain"
+    before_system: str = ""
+    after_system: str = f"\n\n{PATIENT}"
+    bare_opening: str = PATIENT
+    question_lead: str = " "
+    answer_prefix: str = f"\n\n{DOCTOR}"
+    answer_lead: str = " "
+    end: str = ""
+    question_prefix: str = f"\n\n{PATIENT}"
+    markers: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ()
 
     @property
     def opening(self) -> str:
         """Text before the first question."""
         system = self.system.strip()
-        return f"{system}\n\n{PATIENT}" if system else PATIENT
+        return f"{self.before_system}{system}{self.after_system}" if system else self.bare_opening
 
     @property
-    def answer_prefix(self) -> str:
-        """Text between a question and its answer."""
-        return f"\n\n{DOCTOR}"
+    def fixed_texts(self) -> tuple[str, ...]:
+        """All text of the prompt but the system prompt and the leads."""
+        openings = (self.before_system, self.after_system, self.bare_opening)
+        return (*openings, self.answer_prefix, self.end, self.question_prefix)
 
     @property
-    def question_prefix(self) -> str:
-        """Text between the end of an answer and the next question of a conversation."""
-        return f"\n\n{PATIENT}"
+    def end_token(self) -> str:
+        """The control token of `end`."""
+        return self.end.lstrip()
+
+    @property
+    def turn_markers(self) -> tuple[str, ...]:
+        """Ordinary text that opens a turn, in the format `plain` at the start of a line."""
+        return (PATIENT, DOCTOR) if self.format == "plain" else self.markers
+
+    def begin_with(self, text: str) -> Prompt:
+        """Returns a copy that begins with some text, for instance the token of a text's beginning."""
+        return replace(self, before_system=text + self.before_system, bare_opening=text + self.bare_opening)
+
+    def protect(self, text: str) -> str:
+        """Changes a question or an answer, which is untrusted text, so that it opens no turn."""
+        return quote_roles(text) if self.format == "plain" else break_markers(text, self.markers)
+
+    def find_turn(self, text: str) -> int | None:
+        """Returns where a generated answer starts a new turn, the patient's or the doctor's own, if it does."""
+        if self.format == "plain":
+            match = re.search(_TURN, f"\n{text}")
+            return match and max(match.start() - 1, 0)
+        places = [place for place in map(text.find, self.markers) if place >= 0]
+        return min(places, default=None)
+
+    def cut_to_first_turn(self, text: str) -> str:
+        """Cuts a generated answer where it starts a new turn."""
+        return text[: self.find_turn(text)].strip()
+
+    def to_json(self) -> str:
+        """Returns all fields as JSON, for `from_json`."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Prompt:
+        """Returns the prompt that `to_json` has written.
+
+        Raises:
+            ValueError: It is no JSON.
+            TypeError: It has other fields than a prompt.
+        """
+        stored: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+        }
+        return cls(**fields)
 
     def make_chat_template(self) -> str:
         """Returns a self-contained Jinja chat template that renders messages exactly as in training.
@@ -58,11 +133,32 @@ class Prompt:
         The roles are `system` (first message only; replaces the system prompt), `user` (the patient) and `assistant`
         (the doctor). `chat_template.jinja` is the template; its variables are set in front of it.
         """
-        variables = {"patient": PATIENT, "doctor": DOCTOR, "quote": QUOTE, "default_system": self.system.strip()}
+        segments: dict[str, Any] = {**asdict(self), "default_system": self.system.strip()}
+        segments["breaks"] = [[marker, break_marker(marker)] for marker in self.markers]
+        segments["roles"] = [PATIENT, DOCTOR] if self.format == "plain" else []
+        for name in ("system", "format", "markers", "stops"):
+            del segments[name]
+        segments["quote"] = QUOTE
         # Every JSON string that keeps non-ASCII characters is a Jinja string literal of the same value.
-        settings = [f"{{%- set {key} = {json.dumps(value, ensure_ascii=False)} %}}" for key, value in variables.items()]
+        settings = [f"{{%- set {key} = {json.dumps(value, ensure_ascii=False)} %}}" for key, value in segments.items()]
         template = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
         return "\n".join([*settings, template.strip()])
+
+
+def read_prompt(settings: Mapping[str, Any]) -> Prompt:
+    """Returns the prompt of a checkpoint's card or of an export's settings.
+
+    Args:
+        settings: `prompt` is that of `Prompt.to_json`, as text or parsed. A file of before has `system_prompt` alone,
+            and its format is `plain`.
+
+    Raises:
+        ValueError, TypeError, KeyError: There is no prompt in it.
+    """
+    if "prompt" not in settings:
+        return Prompt(settings["system_prompt"])
+    stored = settings["prompt"]
+    return Prompt.from_json(stored if isinstance(stored, str) else json.dumps(stored))
 
 
 def quote_roles(text: str) -> str:
@@ -70,8 +166,3 @@ def quote_roles(text: str) -> str:
     if PATIENT not in text and DOCTOR not in text:
         return text
     return _MARKER.sub(rf"\g<1>{QUOTE}", text)
-
-
-def cut_to_first_turn(text: str) -> str:
-    """Cuts a generated answer where it starts a new turn, the patient's or the doctor's own."""
-    return _TURN.split("\n" + text, maxsplit=1)[0].strip()

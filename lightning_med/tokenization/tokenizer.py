@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from lightning_med.tokenization.backend_text import split_backend
 from lightning_med.utils.allocator import release_freed_memory
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
@@ -21,13 +22,14 @@ if TYPE_CHECKING:  # imported only where a whole tokenizer is made: processes th
 
 END = "<|endoftext|>"
 _OPTION = "--data.tokenizer FOLDER"
-_SUFFIXES = (".json", ".txt", ".model")
+_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 _FILES = [f"*{suffix}" for suffix in _SUFFIXES]
+_STORED = b"2"  # changes with what the stored text of a tokenizer holds
 _SPECIAL = ("eos_token", "bos_token", "pad_token", "unk_token")
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """Loads a tokenizer from a folder or the Hub, reduced to its `tokenizers` backend and its special tokens.
+    """Loads a tokenizer from a folder or the Hub, reduced to its backend, its special tokens and its chat template.
 
     Args:
         name: A folder or a name on the Hub.
@@ -46,8 +48,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
             f"{name}: this tokenizer has no fast form or no end-of-text token.",
             "Use one that has both, for instance GPT-2's.",
         )
-    special = {key: getattr(loaded, key) for key in _SPECIAL if getattr(loaded, key, None)}
-    return restore_tokenizer(json.dumps({"tokenizer": backend.to_str(), "special": special}))
+    return restore_tokenizer(store_tokenizer(loaded))
 
 
 def read_tokenizer_text(name: str, cache: Path) -> str:
@@ -65,7 +66,7 @@ def read_tokenizer_text(name: str, cache: Path) -> str:
     from importlib.metadata import version
 
     folder = download(name, _OPTION, _FILES)
-    digest = sha256(version("transformers").encode())
+    digest = sha256(version("transformers").encode() + _STORED)
     for file in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _SUFFIXES):
         digest.update(file.name.encode() + file.read_bytes())
     cached = cache / "tokenizers" / f"{digest.hexdigest()[:24]}.txt"
@@ -93,10 +94,14 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     return restore_tokenizer(json.dumps({"tokenizer": backend.to_str(), "special": {"eos_token": END}}))
 
 
-def store_tokenizer(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Serializes a tokenizer as text, for `restore_tokenizer` and `StoredTokenizer`."""
-    special = {key: getattr(tokenizer, key) for key in _SPECIAL if getattr(tokenizer, key)}
-    return json.dumps({"tokenizer": tokenizer.backend_tokenizer.to_str(), "special": special})
+def store_tokenizer(tokenizer: Any) -> str:
+    """Serializes a tokenizer with a backend as text, for `restore_tokenizer` and `StoredTokenizer`."""
+    special = {key: getattr(tokenizer, key) for key in _SPECIAL if getattr(tokenizer, key, None)}
+    stored = {"tokenizer": tokenizer.backend_tokenizer.to_str(), "special": special}
+    template = tokenizer.chat_template
+    if isinstance(template, dict):  # several, by name
+        template = template.get("default")
+    return json.dumps({**stored, "chat_template": template} if template else stored)
 
 
 def restore_tokenizer(text: str) -> PreTrainedTokenizerFast:
@@ -105,7 +110,43 @@ def restore_tokenizer(text: str) -> PreTrainedTokenizerFast:
 
     stored = json.loads(text)
     special = {"pad_token": stored["special"]["eos_token"], **stored["special"]}
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(stored["tokenizer"]), **special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(stored["tokenizer"]), **special)
+    tokenizer.chat_template = stored.get("chat_template")
+    return tokenizer
+
+
+def add_tokens(text: str, words: Iterable[str]) -> str:
+    """Adds words to a tokenizer, each as a token of its own; they may occur in any text.
+
+    Args:
+        text: Of `store_tokenizer`.
+        words: What to add, in order.
+
+    Returns:
+        The tokenizer with these words, as text.
+
+    Raises:
+        InputError: The tokenizer has such a token already.
+    """
+    words = list(words)
+    if not words:
+        return text
+    stored = json.loads(text)
+    backend = Tokenizer.from_str(stored["tokenizer"])
+    for word in words:
+        if backend.token_to_id(word) is not None:
+            raise InputError(f"--data.add_tokens: the tokenizer has a token {word!r} already.", "Leave it out.")
+        backend.add_tokens([AddedToken(word, normalized=False)])
+    return json.dumps({**stored, "tokenizer": backend.to_str()})
+
+
+def find_missing_tokens(text: str, words: Iterable[str]) -> list[str]:
+    """Returns the words that were not added to a tokenizer, given as text of `store_tokenizer`."""
+    words = list(words)
+    if not words:
+        return []
+    added = {token["content"] for token in split_backend(json.loads(text)["tokenizer"])[0]["added_tokens"]}
+    return [word for word in words if word not in added]
 
 
 class StoredTokenizer:
@@ -113,17 +154,20 @@ class StoredTokenizer:
 
     Attributes:
         text: The backend as JSON, as by `Tokenizer.to_str`.
-        eos_token_id: Id of the end token.
-        vocab_size: Number of tokens; every id is below it.
+        eos_token, eos_token_id: The end token and its id.
     """
 
     def __init__(self, text: str) -> None:
         stored = json.loads(text)
         self.text: str = stored["tokenizer"]
-        backend = json.loads(self.text)
-        added = {token["content"]: token["id"] for token in backend["added_tokens"]}
-        self.eos_token_id: int = added[stored["special"]["eos_token"]]
-        self.vocab_size: int = len(backend["model"]["vocab"].keys() | added.keys())
+        self.eos_token: str = stored["special"]["eos_token"]
+        added = {token["content"]: token["id"] for token in split_backend(self.text)[0]["added_tokens"]}
+        self.eos_token_id: int = added[self.eos_token]
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """The number of ids: every id is below it."""
+        return max(self.backend_tokenizer.get_vocab().values()) + 1
 
     @cached_property
     def backend_tokenizer(self) -> Tokenizer:

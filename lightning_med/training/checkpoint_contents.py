@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from lightning_med.checkpoints.reading import FORMAT, KEY, check_identity, check_same
 from lightning_med.model.causal_lm import describe_network
 from lightning_med.model.perplexity import AnswerLikelihood
+from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from lightning_med.training.lightning_patches import is_fit_done
 from lightning_med.training.loss_monitor import LossMonitor
@@ -54,6 +55,7 @@ def make_contents(module: Trained) -> dict[str, Any]:
         "network": describe_network(module.network),
         "tokenizer": store_tokenizer(data.prepared.tokenizer),
         "system_prompt": data.prompt.system,
+        "prompt": data.prompt.to_json(),
         "max_length": data.recipe.max_length,
         "settings": json.dumps(module.resolve_settings()),
         "data": json.dumps({"fingerprint": data.prepared.fingerprint, **data.prepared.report}),
@@ -75,6 +77,8 @@ def make_identity(module: Trained) -> dict[str, str]:
         "seed": str(module.seed),
         "tokenizer": sha256(store_tokenizer(data.prepared.tokenizer).encode()).hexdigest()[:16],
         "system prompt": data.prompt.system,
+        "prompt format": data.prompt.format,
+        "prompt": data.prompt.to_json(),
         "data": str(data.prepared.fingerprint),
         "tokens of an optimizer step": str(data.step_tokens),
         "base": json.dumps(fields, sort_keys=True) if fields else str(module.hparams["base"]),
@@ -108,6 +112,7 @@ def check_evaluation(trainer: Trainer, contents: dict[str, Any]) -> None:
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     check_same("tokenizer", contents["tokenizer"] == store_tokenizer(data.prepared.tokenizer))
     check_same("system prompt", contents["system_prompt"] == data.prompt.system)
+    check_same("prompt", read_prompt(contents) == data.prompt)
     if "trained_on" not in contents:
         return
     keys = contents["trained_on"].numpy().view(np.uint64)

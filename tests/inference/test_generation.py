@@ -16,7 +16,10 @@ from lightning_med.inference.generation import Decoding, generate_answers
 from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
+from lightning_med.tokenization.prompt_choice import choose_prompt
+from lightning_med.tokenization.tokenizer import restore_tokenizer, store_tokenizer
 from tests import tiny
+from tests.tokenization.bases import load_base
 
 QUESTIONS = [
     "Why?",
@@ -101,6 +104,38 @@ def test_generation_stops_when_it_would_speak_for_the_patient(network: Any, enco
     answers = generate_answers(network, encoder, ["Why?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
     assert answers == ["Rest."]
     assert steps[0] < 40
+
+
+@pytest.mark.parametrize(
+    ("base", "opening"),
+    [
+        ("llama3", "<|start_header_id|>"),
+        ("llama3", "<|end_of_text|>"),
+        ("llama3", "<|eot_id|>"),
+        ("qwen2", "<|im_start|>"),
+        ("zephyr", "\n<|user|>"),
+        ("llama2", " [INST]"),
+        ("plain_llama3", "\nDoctor:"),
+        ("plain_qwen2", "!\n\nPatient:"),
+    ],
+)
+def test_generation_stops_where_a_turn_of_the_bases_prompt_opens(base: str, opening: str) -> None:
+    tokenizer = restore_tokenizer(store_tokenizer(load_base(base)))
+    encoder = Encoder(tokenizer, choose_prompt(None, "", store_tokenizer(tokenizer)), 512)
+    fields = {**tiny.NETWORK, "n_positions": 512}
+    network = build_from_scratch(fields, len(tokenizer), encoder.stops[0], 0.0, 11).eval()
+    stopped, going = f"Rest.{opening} and then, and then.", "Tell your Doctor: [I feel] <user> it is so, it is so."
+    forward, decoding = network.forward, Decoding(max_new_tokens=150, no_repeat_ngram_size=0)
+    steps = force_tokens(network, make_script(encoder, [stopped, stopped], end=False))
+    answer = "Rest." + ("!" if "!" in opening else "")
+    assert generate_answers(network, encoder, ["Why?", "How?"], decoding) == [answer, answer]
+    assert steps[0] <= len(tokenizer(stopped, add_special_tokens=False)["input_ids"]) - 4
+    network.forward = forward
+    steps = force_tokens(network, make_script(encoder, [stopped, going], end=False))
+    answers = generate_answers(network, encoder, ["Why?", "How?"], decoding)
+    assert answers[0] == answer
+    assert answers[1].startswith(going)
+    assert steps[0] == 150
 
 
 PIECES = st.sampled_from([" Rest.", "\n", "\n\n", " ", "\t", "Patient:", "Doctor:", " Thank you", "\r\n", "patient"])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lightning_med.tokenization.encoder import Encoder
-from lightning_med.tokenization.prompts import SYSTEM_PROMPT, Prompt, cut_to_first_turn
+from lightning_med.tokenization.prompts import SYSTEM_PROMPT, Prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.tokenization.tokenizer import END
 
@@ -31,6 +33,16 @@ TEXTS = (
     .map(lambda text: text.replace(END, ""))
     .filter(lambda text: text.strip() == text != "")
 )
+
+
+class IgnoredGeneration(Extension):
+    """Renders `{% generation %}` as programs do that know no mask."""
+
+    tags: ClassVar = {"generation"}
+
+    def parse(self, parser: Any) -> Any:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def rendered(
@@ -89,10 +101,13 @@ def test_template_holds_any_system_prompt_in_plain_jinja(system: str) -> None:
     """Other programs render the template with other whitespace settings than transformers."""
     prompt = Prompt(system)
     for trimmed in (False, True):
-        environment = ImmutableSandboxedEnvironment(trim_blocks=trimmed, lstrip_blocks=trimmed)
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=trimmed, lstrip_blocks=trimmed, extensions=[IgnoredGeneration]
+        )
         template = environment.from_string(prompt.make_chat_template())
-        text = template.render(messages=messages_of("a\nDoctor: b", "c"), eos_token=END, add_generation_prompt=True)
-        assert text == f"{prompt.opening} a\n> Doctor: b\n\nDoctor: c{END}\n\nDoctor:"
+        messages = messages_of("a\nDoctor: b", "c", "d")
+        text = template.render(messages=messages, eos_token=END, add_generation_prompt=True)
+        assert text == f"{prompt.opening} a\n> Doctor: b\n\nDoctor: c{END}\n\nPatient: d\n\nDoctor:"
 
 
 def test_template_at_real_size(gpt2_folder: Path) -> None:
@@ -160,13 +175,13 @@ def test_empty_system_prompt_costs_nothing(tokenizer: PreTrainedTokenizerFast) -
     ],
 )
 def test_first_turn_ends_where_another_begins(generated: str, kept: str) -> None:
-    assert cut_to_first_turn(generated) == kept
+    assert Prompt().cut_to_first_turn(generated) == kept
 
 
 @given(TEXTS, TEXTS)
 def test_first_turn_of_a_rendered_consultation_is_its_answer(answer: str, question: str) -> None:
     if not {"Patient:", "Doctor:"} & {word for line in answer.splitlines() for word in line.split()[:1]}:
-        cut = cut_to_first_turn(f" {answer}\n\nPatient: {question}")
+        cut = Prompt().cut_to_first_turn(f" {answer}\n\nPatient: {question}")
         assert cut == answer or "Patient:" in answer or "Doctor:" in answer
 
 

@@ -25,7 +25,9 @@ from lightning_med.data.preparation.token_pass import REPORT, TOKENIZER, encode_
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
 from lightning_med.data.sources.source import find_files
-from lightning_med.tokenization.tokenizer import read_tokenizer_text, restore_tokenizer
+from lightning_med.tokenization.prompt_choice import choose_prompt
+from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.tokenizer import add_tokens, find_missing_tokens, read_tokenizer_text, restore_tokenizer
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 
@@ -43,6 +45,7 @@ class Prepared:
         fingerprint: Key of everything that shaped it.
         report: What was read, dropped, repaired and kept; see docs/data.md.
         tokenizer: The one that encoded it.
+        prompt: The text around its questions and answers.
         cached: Whether it was found rather than made.
     """
 
@@ -50,6 +53,7 @@ class Prepared:
     fingerprint: str
     report: dict[str, Any]
     tokenizer: PreTrainedTokenizerFast
+    prompt: Prompt
     cached: bool
 
     def store(self, split: str) -> TokenStore:
@@ -69,11 +73,13 @@ class _Target:
     Attributes:
         rows, tokens: The folders of the two levels.
         tokenizer: As text; `None` where it is trained.
+        prompt: Fits the tokenizer.
     """
 
     rows: Path
     tokens: Path
     tokenizer: str | None
+    prompt: Prompt
 
 
 def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | None = None) -> Prepared:
@@ -90,17 +96,18 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     files = _find_source_files(recipe)
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
-    folder = _recall(recipe, digests, root, tokenizer_text)
-    cached = folder is not None
-    if folder is None:
-        folder, cached = _make(recipe, files, digests, root, tokenizer_text)
+    target = _recall(recipe, digests, root, tokenizer_text)
+    cached = target is not None
+    if target is None:
+        target, cached = _make(recipe, files, digests, root, tokenizer_text)
+    folder = target.tokens
     with refuse_damaged(folder):
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         tokenizer = restore_tokenizer(_read_tokenizer(folder))
         for source, (number, _) in zip(report["sources"], files, strict=True):
             source["weight"] = recipe.sources[number].weight
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
-    return Prepared(folder, folder.name, report, tokenizer, cached)
+    return Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)
 
 
 def _find_source_files(recipe: Recipe) -> Files:
@@ -113,23 +120,23 @@ def _find_source_files(recipe: Recipe) -> Files:
     return files
 
 
-def _recall(recipe: Recipe, digests: SourceDigests, root: Path, tokenizer_text: str | None) -> Path | None:
-    """Finds the folder of the tokens without reading a source."""
+def _recall(recipe: Recipe, digests: SourceDigests, root: Path, tokenizer_text: str | None) -> _Target | None:
+    """Finds the tokens without reading a source."""
     content = digests.recall()
     if content is None:
         return None
-    folder = _locate(recipe, content, root, tokenizer_text).tokens
-    return folder if folder.is_dir() else None
+    target = _locate(recipe, content, root, tokenizer_text)
+    return target if target.tokens.is_dir() else None
 
 
 def _make(
     recipe: Recipe, files: Files, digests: SourceDigests, root: Path, tokenizer_text: str | None
-) -> tuple[Path, bool]:
-    """Makes whichever level is missing; returns the folder of the tokens, and whether it was found after all."""
+) -> tuple[_Target, bool]:
+    """Makes whichever level is missing; returns what was wanted, and whether the tokens were found after all."""
     content, content_secret = digests.compute()
     target = _locate(recipe, content, root, tokenizer_text)
     if target.tokens.is_dir():
-        return target.tokens, True
+        return target, True
     secret = content_secret + target.rows.name.encode()  # of these rows alone
     size = sum(file.stat().st_size for _, file in files)
     cores = count_cores() if size > _SMALL else 1
@@ -142,10 +149,10 @@ def _make(
 
         def make_tokens(folder: Path) -> None:
             store = CleanRowStore(target.rows, secret)
-            encode_rows(recipe, store, target.tokenizer, folder, pool, progress)
+            encode_rows(recipe, store, target.tokenizer, target.prompt, folder, pool, progress)
 
         find_or_make(target.rows, make_rows)
-        return target.tokens, find_or_make(target.tokens, make_tokens)
+        return target, find_or_make(target.tokens, make_tokens)
 
 
 def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | None) -> _Target:
@@ -153,12 +160,19 @@ def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | No
     key = make_rows_key(recipe, content)
     rows, text = root / CLEAN_ROWS / key, tokenizer_text
     if recipe.tokenizer == "train":
-        tokens = root / make_tokens_key(recipe, key, None)
+        prompt = choose_prompt(recipe.prompt_format, recipe.system_prompt, None, recipe.add_tokens)
+        tokens = root / make_tokens_key(recipe, key, None, prompt)
         if text is None or _read_tokenizer(tokens) == text:  # a checkpoint's tokenizer, trained on this very data
-            return _Target(rows, tokens, None)
+            return _Target(rows, tokens, None, prompt)
     elif text is None:
-        text = read_tokenizer_text(recipe.tokenizer, root)
-    return _Target(rows, root / make_tokens_key(recipe, key, text), text)
+        text = add_tokens(read_tokenizer_text(recipe.tokenizer, root), recipe.add_tokens)
+    if missing := find_missing_tokens(text, recipe.add_tokens):
+        raise InputError(
+            f"--data.add_tokens: the checkpoint's tokenizer has no token {missing[0]!r}.",
+            "Give the run's own settings: --config RUN/config.yaml",
+        )
+    prompt = choose_prompt(recipe.prompt_format, recipe.system_prompt, text, recipe.add_tokens)
+    return _Target(rows, root / make_tokens_key(recipe, key, text, prompt), text, prompt)
 
 
 def _read_tokenizer(folder: Path) -> str:

@@ -33,6 +33,8 @@ class Recipe:
     near_duplicates: bool
     on_bad_row: Literal["error", "drop"]
     seed: int
+    prompt_format: Literal["plain", "chat"] | None = None
+    add_tokens: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as plain data, as JSON would hold them."""

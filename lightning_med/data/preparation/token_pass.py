@@ -23,7 +23,8 @@ from lightning_med.data.preparation.token_store import TokenWriter
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.splits.group_split import SPLITS, assign_splits
 from lightning_med.privacy.mask import mask
-from lightning_med.tokenization.tokenizer import StoredTokenizer, store_tokenizer, train_tokenizer
+from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.tokenizer import StoredTokenizer, add_tokens, store_tokenizer, train_tokenizer
 from lightning_med.utils.allocator import release_freed_memory
 from lightning_med.utils.console import Progress
 
@@ -33,7 +34,13 @@ _SHOWN_ROWS = 10  # in the report, drawn at random
 
 
 def encode_rows(
-    recipe: Recipe, store: CleanRowStore, tokenizer: str | None, folder: Path, pool: WorkerPool, progress: Progress
+    recipe: Recipe,
+    store: CleanRowStore,
+    tokenizer: str | None,
+    prompt: Prompt,
+    folder: Path,
+    pool: WorkerPool,
+    progress: Progress,
 ) -> None:
     """Splits and encodes clean rows and writes tokens, texts, tokenizer and report to a folder.
 
@@ -41,20 +48,23 @@ def encode_rows(
         recipe: The settings.
         store: The clean rows.
         tokenizer: As text; `None` to train one on the training split.
+        prompt: The text around questions and answers.
         folder: Empty.
         pool: Encodes the batches.
         progress: Receives the progress.
 
     Raises:
-        InputError: There are too few groups, or `max_length` leaves no room beside the prompt.
+        InputError: There are too few groups, `max_length` leaves no room beside the prompt, or a trained tokenizer has
+            a token already that is to be added.
     """
     groups = store.groups
     sides, moved = assign_splits(groups, store.split_keys, recipe.seed, recipe.test_fraction, recipe.val_fraction)
     plan = SplitPlan(store, sides)
     if tokenizer is None:
         progress("training the tokenizer", 0, 0)
-        tokenizer = store_tokenizer(train_tokenizer(plan.read_training_texts(), recipe.vocab_size))
-    figures = _encode_splits(recipe, plan, tokenizer, folder, pool, progress)
+        trained = train_tokenizer(plan.read_training_texts(), recipe.vocab_size)
+        tokenizer = add_tokens(store_tokenizer(trained), recipe.add_tokens)
+    figures = _encode_splits(recipe, plan, tokenizer, prompt, folder, pool, progress)
     sizes = np.sort(np.bincount(groups.labels))[::-1][:_LARGEST_GROUPS]
     report = {
         **store.figures,
@@ -71,7 +81,13 @@ def encode_rows(
 
 
 def _encode_splits(
-    recipe: Recipe, plan: SplitPlan, tokenizer: str, folder: Path, pool: WorkerPool, progress: Progress
+    recipe: Recipe,
+    plan: SplitPlan,
+    tokenizer: str,
+    prompt: Prompt,
+    folder: Path,
+    pool: WorkerPool,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Writes the tokens and texts of every split; returns the report's figures of the tokens, and a few rows."""
     stored = StoredTokenizer(tokenizer)
@@ -80,7 +96,7 @@ def _encode_splits(
     random = np.random.default_rng(recipe.seed % 2**32)
     drawn = random.choice(store.kept, min(_SHOWN_ROWS, kept), replace=False)
     lengths = (recipe.max_length, recipe.eval_max_length, recipe.eval_max_length)
-    coding = Coding(tokenizer, stored.vocab_size, recipe.system_prompt, lengths)
+    coding = Coding(tokenizer, stored.vocab_size, prompt, lengths)
     release_freed_memory()
     waiting: deque[tuple[pa.RecordBatch, int, int]] = deque()
 

@@ -24,13 +24,13 @@ class Coding:
     Attributes:
         tokenizer: As text; see `store_tokenizer`.
         vocabulary: Every id is below it.
-        system_prompt: Opens every conversation.
+        prompt: The text around questions and answers.
         lengths: By split, the maximal number of tokens of a conversation.
     """
 
     tokenizer: str
     vocabulary: int
-    system_prompt: str
+    prompt: Prompt
     lengths: tuple[int, ...]
 
 
@@ -95,6 +95,6 @@ def _make_shard(
 @lru_cache(maxsize=1)
 def _make_encoders(coding: Coding) -> list[Encoder]:
     """One encoder a split, kept from batch to batch."""
-    first = Encoder(StoredTokenizer(coding.tokenizer), Prompt(coding.system_prompt), coding.lengths[0])
+    first = Encoder(StoredTokenizer(coding.tokenizer), coding.prompt, coding.lengths[0])
     release_freed_memory()  # the tokenizer as text takes several times the memory of what is made of it
     return [first, *(first.with_max_length(length) for length in coding.lengths[1:])]

@@ -18,6 +18,7 @@ from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.sources.source import Source
 from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer, train_tokenizer
 from tests.conftest import consultation
 from tests.data.preparation.helpers import left_in, recipe, write
@@ -27,6 +28,7 @@ from tests.data.preparation.helpers import left_in, recipe, write
     "change",
     [
         {"system_prompt": "Be brief."},
+        {"add_tokens": ["[PHONE]"]},
         {"max_length": 120},
         {"eval_max_length": 300},
         {"test_fraction": 0.2},
@@ -109,7 +111,8 @@ def test_moved_file_is_found_again(cache: Path, consultations: Callable[..., Pat
 
 
 def fingerprint(recipe: Recipe, content: bytes, tokenizer: str | None) -> str:
-    return make_tokens_key(recipe, make_rows_key(recipe, content), tokenizer)
+    prompt = Prompt(recipe.system_prompt, recipe.prompt_format or "plain")
+    return make_tokens_key(recipe, make_rows_key(recipe, content), tokenizer, prompt)
 
 
 def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
@@ -118,6 +121,8 @@ def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
     others: dict[str, Any] = {
         "vocab_size": 300,
         "system_prompt": "Be kind. ",
+        "prompt_format": "chat",
+        "add_tokens": ("[PHONE]",),
         "max_length": 127,
         "eval_max_length": 257,
         "test_fraction": 0.11,

@@ -22,6 +22,7 @@ from lightning_med.data.preparation.cache.keys import (
     make_rows_key,
     make_tokens_key,
 )
+from lightning_med.tokenization.prompts import Prompt
 from tests.data.preparation.helpers import recipe
 
 # Code that preparation imports or opens, but that does not decide what a row becomes.
@@ -101,7 +102,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_keys() -> tuple[str, str]:
     """Of clean rows and of tokens."""
     rows = make_rows_key(recipe("a.csv"), b"content")
-    return rows, make_tokens_key(recipe("a.csv"), rows, None)
+    return rows, make_tokens_key(recipe("a.csv"), rows, None, Prompt())
 
 
 def test_code_that_shapes_no_row_is_in_no_key(package: Path) -> None:

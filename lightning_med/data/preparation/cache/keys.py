@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.data.preparation.recipe import Recipe
+from lightning_med.tokenization.prompts import Prompt
 
 PACKAGE = Path(__file__).parents[3]
 _ROW_SETTINGS = ("rules", "private_data", "near_duplicates", "on_bad_row")
+_PROMPT_SETTINGS = ("system_prompt", "prompt_format")  # the prompt that they choose is in the key itself
 
 # The files of this package that decide what a clean row or its group looks like, and those that decide what becomes of
 # it afterwards. A test compares them with what preparation imports and opens.
@@ -66,18 +68,19 @@ def make_rows_key(recipe: Recipe, content: bytes) -> str:
     return _make_key(content.hex(), settings, others, ROW_CODE, ROW_LIBRARIES)
 
 
-def make_tokens_key(recipe: Recipe, rows_key: str, tokenizer: str | None) -> str:
+def make_tokens_key(recipe: Recipe, rows_key: str, tokenizer: str | None, prompt: Prompt) -> str:
     """Returns the key of tokens, the fingerprint of a run's data.
 
     Args:
-        recipe: Every setting counts, a tokenizer by its rules and a source by its content.
+        recipe: Every setting counts, a tokenizer by its rules, a source by its content.
         rows_key: See `make_rows_key`.
-        tokenizer: As text; `None` where it is trained: then the rows and `vocab_size` decide it.
+        tokenizer: As text; `None` where it is trained: then the rows, `vocab_size` and `add_tokens` decide it.
+        prompt: The text around questions and answers.
     """
     settings = recipe.to_dict()
-    for name in ("sources", "tokenizer", *_ROW_SETTINGS):
+    for name in ("sources", "tokenizer", *_ROW_SETTINGS, *_PROMPT_SETTINGS):
         del settings[name]
-    return _make_key(rows_key, settings, [tokenizer or "train"], TOKEN_CODE, TOKEN_LIBRARIES)
+    return _make_key(rows_key, settings, [tokenizer or "train", prompt.to_json()], TOKEN_CODE, TOKEN_LIBRARIES)
 
 
 def _make_key(

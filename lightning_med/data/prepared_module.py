@@ -1,0 +1,84 @@
+"""PreparedDataModule: the part of the data module that prepares consultations and opens what was prepared."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import lightning as L
+import numpy as np
+
+from lightning_med.data.batching.seen_rows import SeenRows
+from lightning_med.data.preparation.pipeline import Prepared, prepare
+from lightning_med.data.preparation.recipe import Recipe
+from lightning_med.data.preparation.token_store import TokenStore
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.tokenization.encoder import Encoder
+from lightning_med.tokenization.prompts import Prompt
+
+
+class PreparedDataModule(L.LightningDataModule):
+    """Prepares consultations once and opens the tokens of their splits.
+
+    Attributes:
+        recipe: What shapes the prepared data; set by subclasses.
+        cache_dir: Where it is kept; see `lightning_med.data.preparation.pipeline.prepare`. Set by subclasses.
+    """
+
+    recipe: Recipe
+    cache_dir: str | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tokenizer_text: str | None = None
+        self._prepared: Prepared | None = None
+        self._stores: dict[str, TokenStore] = {}
+        self._seen: SeenRows | None = None
+
+    def prepare_data(self) -> None:
+        self._prepared = prepare(self.recipe, self.cache_dir, self._tokenizer_text)
+
+    def setup(self, stage: str | None = None) -> None:
+        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir, self._tokenizer_text)
+
+    def use_tokenizer(self, text: str) -> None:
+        """Uses a checkpoint's own tokenizer, given as text, instead of the one that the settings name."""
+        self._tokenizer_text = text
+
+    def leave_out(self, keys: np.ndarray, fingerprint: str) -> None:
+        """Leaves rows out of the evaluation whose questions a run was trained on; see `SeenRows`."""
+        self._seen = SeenRows(keys, fingerprint)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The prepared data; made at first use."""
+        self.setup()
+        assert self._prepared is not None
+        return self._prepared
+
+    @property
+    def prompt(self) -> Prompt:
+        """The text around questions and answers."""
+        return self.prepared.prompt
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest consultation, over all splits."""
+        return max(int(self.store(split).lengths.max(initial=0)) for split in SPLITS)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Turns text into the ids that training sees."""
+        return Encoder(self.prepared.tokenizer, self.prompt, self.recipe.max_length)
+
+    def store(self, split: str) -> TokenStore:
+        """Returns the tokens of `train`, `validation` or `test`."""
+        if split not in self._stores:
+            self._stores[split] = self.prepared.store(split)
+        return self._stores[split]
+
+    def select_rows(self, split: str) -> np.ndarray:
+        """Returns the rows of a split that an evaluation counts."""
+        store = self.store(split)
+        if self._seen is None:
+            return np.arange(len(store))
+        return self._seen.select_unseen(store, split, self.prepared.fingerprint)
