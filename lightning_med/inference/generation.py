@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria
 
-from lightning_med.model.execution import get_context_length
+from lightning_med.model.execution import get_context_length, use_native_attention
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.utils.errors import check_range
@@ -122,12 +122,11 @@ def generate_answers(
         mask[line, width - len(prompt) :] = 1
     config = replace(decoding, max_new_tokens=max_new_tokens).make_generation_config(tokenizer, encoder.stops)
     config.max_time = max_seconds
-    output = network.generate(  # type: ignore[operator]
-        ids,
-        attention_mask=mask,
-        generation_config=config,
-        stopping_criteria=[_StopAtNewTurn(tokenizer, encoder.prompt, width)] if encoder.prompt.turn_markers else [],
-    )
+    criteria = [_StopAtNewTurn(tokenizer, encoder.prompt, width)] if encoder.prompt.turn_markers else []
+    with use_native_attention(network):
+        output = network.generate(  # type: ignore[operator]
+            ids, attention_mask=mask, generation_config=config, stopping_criteria=criteria
+        )
     answers = [_cut_to_stop(row, encoder.stops) for row in output[:, width:].tolist()]
     texts = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return [encoder.prompt.cut_to_first_turn(_remove_control_characters(text)) for text in texts]

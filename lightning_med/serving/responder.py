@@ -67,19 +67,18 @@ class Responder:
         with pause_collection():
             import torch
             from safetensors import SafetensorError
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers import AutoTokenizer
             from transformers.utils import logging
 
             from lightning_med.inference.generation import Decoding
+            from lightning_med.model.weight_files import load_weights
             from lightning_med.tokenization.encoder import Encoder
 
             logging.disable_progress_bar()
             try:
                 settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
                 tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-                network: Any = AutoModelForCausalLM.from_pretrained(
-                    folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-                )
+                network = load_weights(folder, str(folder))
                 decoding = Decoding(**settings["decoding"])
                 encoder = Encoder(tokenizer, read_prompt(settings), settings["max_length"])
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
