@@ -78,7 +78,7 @@ class Responder:
             try:
                 settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
                 tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-                network = load_weights(folder, str(folder))
+                network: Any = load_weights(folder, str(folder))
                 decoding = Decoding(**settings["decoding"])
                 encoder = Encoder(tokenizer, read_prompt(settings), settings["max_length"])
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from lightning_med import Responder, generate_response
 from lightning_med.export.hf_folder import SETTINGS
@@ -123,6 +124,15 @@ def test_an_export_with_a_part_missing_is_named(exported: Path, tmp_path: Path, 
         (broken / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="broken"):
         Responder.from_pretrained(broken)
+
+
+def test_an_export_that_lacks_a_weight_is_refused_by_name(exported: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exported, tmp_path / "export")
+    weights = load_file(folder / "model.safetensors")
+    del weights["transformer.h.1.mlp.c_fc.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks 1 of \d+ weights: transformer.h.1.mlp.c_fc.weight"):
+        Responder.from_pretrained(folder)
 
 
 @pytest.mark.parametrize(
