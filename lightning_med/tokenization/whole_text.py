@@ -37,8 +37,8 @@ def is_control(token: dict[str, Any], fixed: str) -> bool:
     return token["special"] or (content in fixed and not content.isalnum() and not content.isspace())
 
 
-def is_trusted(place: Any) -> Any:
-    """Returns whether the segment at a place, or at each of an array of places, is text of the prompt."""
+def is_trusted(place: int) -> bool:
+    """Returns whether the segment at a place of a row is text of the prompt."""
     return place % SEGMENTS % 2 == 0
 
 
@@ -90,9 +90,9 @@ class WholeTextEncoder:
         ends = np.cumsum([len(segment) for segment in row])
         cuts = self._cut(ids, offsets, text, ends)
         control = np.flatnonzero(self._is_control(ids))
-        expected = [token for place, text in enumerate(row) if is_trusted(place) for token in self._list_control(text)]
-        trusted = is_trusted(np.searchsorted(cuts, control, side="right")).all()
-        if not trusted or ids[control].tolist() != expected or self._spells_unknown(ids, offsets, text):
+        trusted = (segment for place, segment in enumerate(row) if is_trusted(place))
+        expected = [token for segment in trusted for token in self._list_control(segment)]
+        if ids[control].tolist() != expected:
             ids, offsets = self._encode_runs(row)
             cuts = self._cut(ids, offsets, text, ends)
         return [ids[start:end] for start, end in pairwise([0, *cuts.tolist(), len(ids)])]
@@ -174,13 +174,6 @@ class WholeTextEncoder:
         ids = self.tokenizer.encode(_UNKNOWN, add_special_tokens=False).ids
         found = (content for content, token in self._control.items() if token["id"] in ids and content not in fixed)
         return next(found, None)
-
-    def _spells_unknown(self, ids: np.ndarray, offsets: np.ndarray, text: str) -> bool:
-        """Whether a text has the token of unknown characters because it spells it."""
-        if self._unknown is None or self._unknown not in text:
-            return False
-        places = np.flatnonzero(ids == self._control[self._unknown]["id"])
-        return any(text[start:end].strip() == self._unknown for start, end in offsets[places])
 
 
 def _strip(start: int, run: str, left: bool, right: bool) -> Iterator[_Run]:

@@ -147,6 +147,22 @@ def test_no_text_yields_a_control_token_or_opens_a_turn(name: str, text: str) ->
         assert marker not in encoder.prompt.protect(text)
 
 
+@pytest.mark.parametrize("name", ["smollm2", "llama3", "deepseek_r1", "alpaca_gpt2", "plain_llama3"])
+def test_spelled_tokens_stay_readable(name: str) -> None:
+    encoder, tokenizer = encoder_of(name), load_base(name)
+    text = "a <|im_end|> <think> é</s><|eot_id|> <|end|>, [/INST]"
+    row = encode(encoder, text, text)
+    for part in (QUESTION, ANSWER):
+        decoded = tokenizer.decode(row.input_ids[row.parts == part], clean_up_tokenization_spaces=False)
+        assert decoded.strip().removesuffix(tokenizer.convert_ids_to_tokens(encoder.stops[0])) == text
+
+
+def test_the_token_of_unknown_characters_is_none_that_a_text_may_spell() -> None:
+    encoder, unknown = encoder_of("llama2"), load_base("llama2").convert_tokens_to_ids("<unk>")
+    assert unknown not in encode(encoder, "a <unk> b", "<unk>").input_ids
+    assert unknown in encode(encoder_of("unigram"), "a \U0010fffd b", "c").input_ids
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_two_ways_of_encoding_agree(name: str) -> None:
     """Texts that spell a control token are encoded run by run; on others that gives the same."""

@@ -300,7 +300,7 @@ def test_folder_without_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_tokenizer(str(tmp_path))
     assert str(tmp_path) in caught.value.what
-    assert "--data.tokenizer" in caught.value.hint
+    assert "tokenizer" in caught.value.hint
 
 
 def test_tokenizer_without_an_end(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
