@@ -1,11 +1,13 @@
-"""Checks each family of base models against transformers, and prints or writes the table of docs/bases.md.
+"""Checks each family of base models against transformers, and prints or writes the tables of docs/bases.md.
 
     python scripts/check_bases.py [--only NAME] [--write docs/bases.md]
 
 For each family a tiny random base is made. Compared with transformers' own padded forward pass are: loss and gradients
 in float32 (relative difference at most 1e-5) and in bfloat16 (ours differs from float32 by at most 1.5 times as much as
 transformers does), with rows longer than any window; batched generation with a cache against single rows without one;
-the logits of the exported folder. A base that cannot be exact must be refused. The exit status is 1 if a row is wrong.
+the logits of the exported folder. A base that cannot be exact must be refused. For each kind of tokenizer and chat
+template the ids of training, the learned tokens and the prompts of generation are compared with those that the exported
+chat template gives. The exit status is 1 if a row is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from pathlib import Path
 
 import torch
 from bases.checks import BOUNDS, Outcome, check_family
-from bases.families import FAMILIES
+from bases.families import FAMILIES, Family
+from bases.id_checks import IdOutcome, check_tokenizer
+from bases.tokenizers import BASES
 from transformers.utils import logging
 
 from lightning_med.cli.arguments import Parser
@@ -25,13 +29,16 @@ from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-_HEADER = ("base", "batches", *BOUNDS, "generation", "why")
+MARKS = {  # around the tables in a Markdown file
+    name: (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("families", "tokenizers")
+}
+_FAMILY_HEADER = ("base", "batches", *BOUNDS, "generation", "why")
+_TOKENIZER_HEADER = ("tokenizer and template", "format", "BOS", "conversations", "result")
 
 
-def format_table(outcomes: list[Outcome]) -> str:
-    """Returns the outcomes as a table in Markdown."""
-    lines = [_HEADER, tuple("---" for _ in _HEADER)]
+def format_families(outcomes: list[Outcome]) -> str:
+    """Returns the outcomes of the families as a table in Markdown."""
+    lines: list[tuple[str, ...]] = [_FAMILY_HEADER, tuple("---" for _ in _FAMILY_HEADER)]
     for outcome in outcomes:
         figures = [f"{outcome.differences[name]:.1g}" if outcome.differences else "" for name in BOUNDS]
         generation = "equal" if outcome.differences else ""
@@ -40,14 +47,38 @@ def format_table(outcomes: list[Outcome]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def format_tokenizers(outcomes: list[IdOutcome]) -> str:
+    """Returns the outcomes of the tokenizers as a table in Markdown."""
+    lines: list[tuple[str, ...]] = [_TOKENIZER_HEADER, tuple("---" for _ in _TOKENIZER_HEADER)]
+    for outcome in outcomes:
+        result = f"WRONG: {', '.join(outcome.faults)}" if outcome.faults else "equal"
+        lines.append((outcome.name, outcome.prompt_format, "yes" if outcome.bos else "", str(outcome.rows), result))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def replace_tables(path: Path, tables: dict[str, str]) -> None:
+    """Replaces the tables between their marks in a Markdown file."""
+    text = path.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        begin, end = MARKS[name]
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    write_text(path, text)
+
+
 def parse_options(argv: list[str]) -> argparse.Namespace:
     """Parses and checks the options."""
     parser = Parser("check_bases", "Check each family of base models against transformers.")
-    parser.add_argument("--only", metavar="NAME", help="families whose name contains this")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file whose table is replaced")
+    parser.add_argument("--only", metavar="NAME", help="families and tokenizers whose name contains this")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file whose tables are replaced")
     options = parser.parse_args(argv)
-    if options.write and BEGIN not in options.write.read_text(encoding="utf-8"):
-        raise InputError(f"{options.write} has no place for the table.", f"Mark it: {BEGIN} and {END}")
+    if options.write:
+        if not options.write.is_file():
+            raise InputError(f"{options.write} is not a file.", "Name docs/bases.md, or a copy of it.")
+        text = options.write.read_text(encoding="utf-8")
+        for begin, end in MARKS.values():
+            if begin not in text or end not in text:
+                raise InputError(f"{options.write} has no place for a table.", f"Mark it: {begin} and {end}")
     return options
 
 
@@ -58,23 +89,32 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity_error()
     try:
         options = parse_options(argv)
-        families = [family for family in FAMILIES if (options.only or "").lower() in family.name.lower()]
-        outcomes = []
+        only = (options.only or "").lower()
+        families = [family for family in FAMILIES if only in family.name.lower()]
+        names = [name for name in BASES if only in name]
+        outcomes: list[Outcome] = []
+        id_outcomes: list[IdOutcome] = []
         with show_progress("Checking bases") as progress:
-            for number, family in enumerate(families):
-                progress(family.name, number, len(families))
+            cases: list[Family | str] = [*families, *names]
+            for number, case in enumerate(cases):
+                progress(case if isinstance(case, str) else case.name, number, len(cases))
                 with tempfile.TemporaryDirectory() as folder:
-                    outcomes.append(check_family(family, Path(folder)))
+                    if isinstance(case, str):
+                        id_outcomes.append(check_tokenizer(case, Path(folder)))
+                    else:
+                        outcomes.append(check_family(case, Path(folder)))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    table = format_table(outcomes)
-    print(table)
+    tables = {"families": format_families(outcomes), "tokenizers": format_tokenizers(id_outcomes)}
+    print(*tables.values(), sep="\n\n")
     if options.write:
-        before, _, rest = options.write.read_text(encoding="utf-8").partition(BEGIN)
-        write_text(options.write, f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
+        replace_tables(options.write, tables)
     wrong = [outcome.family.name for outcome in outcomes if outcome.faults]
-    print(f"{len(outcomes)} bases, {len(wrong)} wrong{': ' if wrong else ''}{', '.join(wrong)}")
+    wrong += [outcome.name for outcome in id_outcomes if outcome.faults]
+    print(
+        f"{len(outcomes)} bases, {len(id_outcomes)} tokenizers, {len(wrong)} wrong{': ' if wrong else ''}{', '.join(wrong)}"
+    )
     return int(bool(wrong))
 
 

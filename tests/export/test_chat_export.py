@@ -18,8 +18,8 @@ from lightning_med.export.hf_folder import SETTINGS, export_checkpoint
 from lightning_med.inference.generation import Decoding, generate_answers
 from lightning_med.serving.responder import Responder
 from lightning_med.tokenization.prompts import Prompt, read_prompt
+from scripts.bases.tokenizers import load_base
 from tests import tiny
-from tests.tokenization.bases import load_base
 
 WORDS = ["[PHONE]", "tongue"]
 

@@ -20,8 +20,8 @@ from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.tokenization.tokenizer import StoredTokenizer, store_tokenizer
+from scripts.bases.tokenizers import BASES, load_base, make_base
 from tests.conftest import consultation
-from tests.tokenization.bases import BASES, load_base, make_base
 
 SYSTEM = "Be kind."
 NAMES = sorted(BASES)

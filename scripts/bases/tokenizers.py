@@ -1,4 +1,4 @@
-"""Tokenizers and chat templates like those of published bases, small: the pre-tokenizers, normalizers and tokens are theirs."""
+"""Small tokenizers with the rules, the control tokens and the chat templates of published bases."""
 
 from __future__ import annotations
 
