@@ -112,9 +112,8 @@ def main(argv: list[str]) -> int:
         replace_tables(options.write, tables)
     wrong = [outcome.family.name for outcome in outcomes if outcome.faults]
     wrong += [outcome.name for outcome in id_outcomes if outcome.faults]
-    print(
-        f"{len(outcomes)} bases, {len(id_outcomes)} tokenizers, {len(wrong)} wrong{': ' if wrong else ''}{', '.join(wrong)}"
-    )
+    count = f"{len(outcomes)} bases, {len(id_outcomes)} tokenizers, {len(wrong)} wrong"
+    print(f"{count}: {', '.join(wrong)}" if wrong else count)
     return int(bool(wrong))
 
 

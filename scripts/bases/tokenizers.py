@@ -212,7 +212,7 @@ def make_base(
     for token in (*special, *tokens):
         add = backend.add_tokens if isinstance(token, AddedToken) and not token.special else backend.add_special_tokens
         add([token])
-    trimmed = [processors.ByteLevel(trim_offsets=True)] if kind in ("gpt2", "llama3") else []
+    trimmed: list[Any] = [processors.ByteLevel(trim_offsets=True)] if kind in ("gpt2", "llama3") else []
     if adds_bos:
         names = [(str(bos), backend.token_to_id(str(bos)))]
         trimmed.append(processors.TemplateProcessing(single=f"{bos} $A", pair=f"{bos} $A $B", special_tokens=names))
