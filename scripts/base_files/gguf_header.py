@@ -61,7 +61,7 @@ def read_header(path: Path) -> Header:
             if len(field.data) == 1 or name in _TEXTS  # arrays are slow to read and not needed here
         }
         return Header(fields, tuple(str(tensor.name) for tensor in reader.tensors))
-    except Exception as error:  # whatever a parser meets in a damaged file
+    except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RuntimeError, OSError) as error:
         raise InputError(f"{path} cannot be read as GGUF: {error}.", "Get the file again.") from error
 
 
