@@ -40,8 +40,7 @@ class OptimizerState(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage == "fit" and any(isinstance(other, LearningRateFinder) for other in trainer.callbacks):  # type: ignore[attr-defined]
             raise InputError(
-                "LearningRateFinder: the run's settings would not have the rate that it picks, and a resumed run would pick"
-                " another.",
+                "LearningRateFinder: the settings of the run would not have its rate, and a resumed run picks another.",
                 "Compare short runs with different --model.lr, and leave it out.",
             )
 
