@@ -145,3 +145,9 @@ def test_a_schedule_that_ends_before_the_fit_is_refused(folder: Path, tmp_path: 
     argv = ("fit", "--config", config, *SGD, *cycle, "--lr_scheduler_interval", "step")
     assert "total steps is 5" in run_refused(*argv, cwd=tmp_path)
     assert tiny.command(*argv, "--trainer.max_steps", 5, cwd=tmp_path)[0] == 0
+
+
+def test_a_rate_that_would_not_be_the_settings_is_refused(folder: Path, tmp_path: Path) -> None:
+    finder = "--trainer.callbacks+=lightning.pytorch.callbacks.LearningRateFinder"
+    err = run_refused("fit", "--config", write_small_config(folder, tmp_path), finder, cwd=tmp_path)
+    assert "LearningRateFinder" in err

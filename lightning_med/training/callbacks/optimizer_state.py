@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import LearningRateFinder
 
 from lightning_med.training.lightning_patches import call_between_batches, has_epoch_ended, stop_between_batches
 from lightning_med.training.other_optimizers import MONITORED
@@ -35,6 +36,13 @@ class OptimizerState(L.Callback):
         self._plateaus: list[tuple[Any, int]] = []  # configurations, and after how many epochs each is stepped
         self._action: partial[None] | None = None
         self._first_step = 0
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit" and any(isinstance(other, LearningRateFinder) for other in trainer.callbacks):  # type: ignore[attr-defined]
+            raise InputError(
+                "LearningRateFinder: the settings of the run would not have its rate, and a resumed run picks another.",
+                "Compare short runs with different --model.lr, and leave it out.",
+            )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._here = describe_optimizer(trainer)
