@@ -41,7 +41,7 @@ def format_families(outcomes: list[Outcome]) -> str:
     lines: list[tuple[str, ...]] = [_FAMILY_HEADER, tuple("---" for _ in _FAMILY_HEADER)]
     for outcome in outcomes:
         figures = [f"{outcome.differences[name]:.1g}" if outcome.differences else "" for name in BOUNDS]
-        generation = "equal" if outcome.differences else ""
+        generation = "" if not outcome.differences else "equal" if outcome.generates_alike else "differs"
         note = outcome.message + (f" WRONG: {', '.join(outcome.faults)}" if outcome.faults else "")
         lines.append((outcome.family.name, outcome.execution, *figures, generation, note))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -72,6 +72,8 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", help="families and tokenizers whose name contains this")
     parser.add_argument("--write", type=Path, metavar="FILE", help="Markdown file whose tables are replaced")
     options = parser.parse_args(argv)
+    if options.write and options.only:
+        raise InputError("--write needs the whole table.", "Leave --only out.")
     if options.write:
         if not options.write.is_file():
             raise InputError(f"{options.write} is not a file.", "Name docs/bases.md, or a copy of it.")
@@ -92,6 +94,8 @@ def main(argv: list[str]) -> int:
         only = (options.only or "").lower()
         families = [family for family in FAMILIES if only in family.name.lower()]
         names = [name for name in BASES if only in name]
+        if not families and not names:
+            raise InputError(f"--only {options.only}: no family and no tokenizer has that in its name.", "Try llama.")
         outcomes: list[Outcome] = []
         id_outcomes: list[IdOutcome] = []
         with show_progress("Checking bases") as progress:

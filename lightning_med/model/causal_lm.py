@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from lightning_med.model.execution import compute_hidden, get_execution
 from lightning_med.model.fast_layers import replace_layers
 from lightning_med.model.loss import compute_answer_nll
-from lightning_med.model.weight_files import check_config, load_weights
+from lightning_med.model.weight_files import check_config, load_weights, read_config
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.hub import download, explain_hub_errors
 
@@ -49,7 +49,7 @@ def load_base(base: str, attention_dropout: float) -> PreTrainedModel:
     option = "--model.base FOLDER"
     folder = download(base, option, ["*.json", "*.safetensors"])
     with explain_hub_errors(base, option):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = read_config(folder)
     check_config(config, base)
     _set_dropout(config, attention_dropout)
     with explain_hub_errors(base, option):
@@ -57,22 +57,23 @@ def load_base(base: str, attention_dropout: float) -> PreTrainedModel:
     return replace_layers(network.train())
 
 
-def add_embeddings(network: PreTrainedModel, tokens: int) -> None:
-    """Enlarges the embeddings of a network in place; new ones are the mean of the others (Hewitt, 2021).
+def add_embeddings(network: PreTrainedModel, new: list[int]) -> None:
+    """Gives new tokens the mean of all other embeddings (Hewitt, 2021), in place.
 
     Args:
-        network: Of a base.
-        tokens: Number of tokens of the tokenizer; a network that has as many or more is not changed.
+        network: Of a base; its embeddings are enlarged if they have too few rows. Some bases have rows to spare.
+        new: Ids of the new tokens.
     """
-    embeddings: Any = network.get_input_embeddings()
-    known = len(embeddings.weight)
-    if tokens <= known:
+    if not new:
         return
-    network.resize_token_embeddings(tokens, mean_resizing=False)
+    embeddings: Any = network.get_input_embeddings()
+    old = torch.ones(len(embeddings.weight), dtype=torch.bool)
+    old[[token for token in new if token < len(old)]] = False
+    if max(new) >= len(old):
+        network.resize_token_embeddings(max(new) + 1, mean_resizing=False)
     for layer in (network.get_input_embeddings(), network.get_output_embeddings()):
-        if layer is not None:
-            weight: Any = layer.weight
-            weight.data[known:] = weight.data[:known].mean(0)
+        weight: Any = layer.weight  # type: ignore[union-attr]
+        weight.data[new] = weight.data[: len(old)][old].mean(0)
 
 
 def build_from_scratch(
@@ -105,7 +106,7 @@ def _make_config(
 ) -> PretrainedConfig:
     fields = dict(fields)
     model_type = fields.pop("model_type", "gpt2")
-    if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if not isinstance(model_type, str) or model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         near = difflib.get_close_matches(str(model_type), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, n=3)
         raise InputError(
             f"from_scratch: transformers has no decoder of model_type {model_type!r}.",
@@ -116,7 +117,11 @@ def _make_config(
     if unknown := sorted(set(fields) - known):
         raise InputError(f"from_scratch: {kind.__name__} has no {', '.join(unknown)}.", _usual_fields(model_type))
     for name, value in fields.items():
-        if name in _COUNTS and not (isinstance(value, int) and value > 0):
+        if (
+            name in _COUNTS
+            and value is not None
+            and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
+        ):
             raise InputError(f"from_scratch: {name} is {value}.", "It must be a whole number above 0.")
     if (size := fields.get("vocab_size", vocab_size)) < vocab_size:
         raise InputError(
@@ -154,7 +159,7 @@ def build_from_text(text: str) -> PreTrainedModel:
     """Builds a network from the text of `describe_network`; the caller loads its weights."""
     with TemporaryDirectory() as folder:  # transformers reads infinities, as some families have, from a file alone
         (Path(folder) / "config.json").write_text(text, encoding="utf-8")
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = read_config(Path(folder))
     config.name_or_path = json.loads(text).get("_name_or_path", "")
     return _build(config)
 

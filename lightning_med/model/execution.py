@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -20,16 +20,15 @@ from lightning_med.model import attention
 from lightning_med.model.loss import OutputRule
 from lightning_med.utils.errors import InputError
 
-OTHER_BASE = (
-    "Use a decoder in full precision, for instance distilgpt2 or HuggingFaceTB/SmolLM2-135M; see docs/bases.md."
-)
-_TOLERANCE = {
-    torch.float32: 1e-4,
-    torch.bfloat16: 5e-2,
-    torch.float16: 1e-2,
-}  # relative; errors of rounding are far below
+OTHER_BASE = "Use another base, for instance distilgpt2 or HuggingFaceTB/SmolLM2-135M; docs/bases.md lists families."
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # relative; rounding is far below
 _SHORT_ROWS = (9, 23, 14)  # tokens of the probe's rows; the second may be longer
-_WINDOW_NAMES = ("window", "chunk", "local", "block")  # parts of names of settings that act from some length on
+# Parts of names of settings that act from some length on, and of those that say how large a network is.
+_WINDOW_NAMES = ("window", "chunk", "local", "block", "topk", "top_k")
+_SIZE_NAMES = (
+    *("size", "dim", "num_", "n_", "width", "rank", "heads", "layers", "hidden", "inner", "ffn", "head", "position"),
+    *("_id", "token", "seq_len", "length", "groups", "experts", "state", "version", "tp", "scale", "multiplier"),
+)
 _PADDING = 1.25  # greatest share of padded to real tokens in a group of rows
 _FAILURES = (  # what networks raise that do not take the arguments or the attention of a flat batch
     *(RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError),
@@ -179,13 +178,26 @@ def find_execution(network: PreTrainedModel, longest: int, flat: bool = True) ->
     network.set_attn_implementation(native)
     network.eval()
     try:
-        with torch.no_grad(), torch.autocast(network.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(network.device.type, enabled=False), _exact_products():
             return _probe(network, native, _make_rows(network, longest), flat)
+    except torch.OutOfMemoryError:
+        raise
     except _FAILURES as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise InputError(f"A {_name(network)} cannot be run here: {reason}", OTHER_BASE) from error
     finally:
         network.train(training)
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """Keeps a GPU from rounding float32 products to TF32, whose errors are those of a wrong mask."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _probe(network: PreTrainedModel, native: str, rows: list[Tensor], flat: bool) -> Execution:
@@ -214,6 +226,8 @@ def _find_fault(network: PreTrainedModel, rows: list[Tensor], expected: Tensor) 
     offsets = torch.tensor(boundaries, dtype=torch.int32, device=positions.device)
     try:
         hidden = _run_flat(network, torch.cat(rows)[None], positions, boundaries, offsets)
+    except torch.OutOfMemoryError:
+        raise
     except _FAILURES:
         return "it does not run a flat one"
     return "a flat one changes its results" if _differ(hidden, expected) else ""
@@ -224,12 +238,13 @@ def _fit_output(network: PreTrainedModel, hidden: Tensor, logits: Tensor) -> Out
     head = network.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise InputError(f"A {_name(network)} has no linear output layer.", OTHER_BASE)
-    products, target = hidden.double() @ head.weight.double().T, logits.double()
+    products = torch.nn.functional.linear(hidden, head.weight).cpu().double()
+    target = logits.cpu().double()
     softcap = getattr(network.config.get_text_config(), "final_logit_softcapping", None)
     if softcap:
         target = softcap * (target / softcap).clamp(-1 + 1e-12, 1 - 1e-12).atanh()
     if head.bias is not None:
-        target = target - head.bias.double()
+        target = target - head.bias.cpu().double()
     scale = float((products * target).sum() / products.square().sum())
     if _differ(products * scale, target, network.dtype):
         raise InputError(f"A {_name(network)} makes its logits in a way that is not supported.", OTHER_BASE)
@@ -237,26 +252,34 @@ def _fit_output(network: PreTrainedModel, hidden: Tensor, logits: Tensor) -> Out
 
 
 def _make_rows(network: PreTrainedModel, longest: int) -> list[Tensor]:
+    """Returns rows of random tokens; one is longer than every setting that may act from some length on."""
     config: Any = network.config.get_text_config()
-    settings = {name: value for name, value in config.to_dict().items() if any(part in name for part in _WINDOW_NAMES)}
-    acting = [value for value in settings.values() if isinstance(value, int) and 1 < value < longest]
+    acting = [value for name, value in config.to_dict().items() if _may_act(name, value) and value < longest]
     lengths = list(_SHORT_ROWS)
-    lengths[1] = min(max([lengths[1], *(value + 7 for value in acting)]), get_context_length(network))
-    lengths = [min(length, get_context_length(network)) for length in lengths]
-    generator = torch.Generator().manual_seed(0)
+    lengths[1] = max([lengths[1], *(value + 7 for value in acting)])
+    context = get_context_length(network)
+    generator = torch.Generator("cpu").manual_seed(0)  # devices named: a trainer makes its own the default one
     embeddings: Any = network.get_input_embeddings()
-    return [torch.randint(len(embeddings.weight), (n,), generator=generator).to(network.device) for n in lengths]
+    vocabulary = len(embeddings.weight)
+    sizes = [(min(length, context),) for length in lengths]
+    return [torch.randint(vocabulary, size, generator=generator, device="cpu").to(network.device) for size in sizes]
+
+
+def _may_act(name: str, value: Any) -> bool:
+    """Returns whether a setting may say from what length on something happens, for instance `sliding_window`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 2:
+        return False
+    return any(part in name for part in _WINDOW_NAMES) or not any(part in name for part in _SIZE_NAMES)
 
 
 def _bounds(rows: list[Tensor]) -> list[int]:
-    ends = torch.tensor([len(row) for row in rows]).cumsum(0).tolist()
-    return [0, *ends]
+    return [0, *accumulate(len(row) for row in rows)]
 
 
 def _differ(ours: Tensor, theirs: Tensor, dtype: torch.dtype | None = None) -> bool:
     """Whether two tensors differ by more than rounding, relative to how much the second one varies."""
-    distance, spread = (ours - theirs).double().norm(), (theirs - theirs.mean()).double().norm()
-    return not bool(distance <= _TOLERANCE[dtype or theirs.dtype] * spread + 1e-12)
+    ours, theirs, tolerance = ours.cpu().double(), theirs.cpu().double(), _TOLERANCE[dtype or theirs.dtype]
+    return not bool((ours - theirs).norm() <= tolerance * (theirs - theirs.mean()).norm() + 1e-12)
 
 
 def _name(network: PreTrainedModel) -> str:

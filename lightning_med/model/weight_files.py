@@ -7,16 +7,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
-from lightning_med.model.execution import OTHER_BASE
 from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _SHOWN = 3  # names of weights in a message
+_DECODER = "Use a decoder, for instance distilgpt2 or HuggingFaceTB/SmolLM2-135M."
+
+
+def read_config(folder: Path) -> PretrainedConfig:
+    """Reads the configuration of a folder; the attention is transformers' choice, not the folder's.
+
+    A configuration may name an attention that transformers would fetch from the Hub, which is code.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config._attn_implementation = None
+    return config
 
 
 def check_config(config: PretrainedConfig, name: str) -> None:
@@ -30,7 +40,7 @@ def check_config(config: PretrainedConfig, name: str) -> None:
         InputError: It is an encoder-decoder, or its weights are quantized.
     """
     if getattr(config, "is_encoder_decoder", False):
-        raise InputError(f"{name} is an encoder-decoder ({config.model_type}), not a decoder.", OTHER_BASE)
+        raise InputError(f"{name} is an encoder-decoder ({config.model_type}), not a decoder.", _DECODER)
     quantization: Any = getattr(config, "quantization_config", None)
     if quantization:
         fields = quantization if isinstance(quantization, dict) else vars(quantization)
@@ -57,6 +67,7 @@ def load_weights(folder: Path, name: str, **options: Any) -> PreTrainedModel:
     """
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
+    options.setdefault("config", read_config(folder))
     options |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # both so that they can be reported here
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, **options)

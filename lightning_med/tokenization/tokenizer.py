@@ -25,6 +25,7 @@ _OPTION = "--data.tokenizer FOLDER"
 _SUFFIXES = (".json", ".txt", ".model", ".jinja")
 _FILES = [f"*{suffix}" for suffix in _SUFFIXES]
 _STORED = b"2"  # changes with what the stored text of a tokenizer holds
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _SPECIAL = ("eos_token", "bos_token", "pad_token", "unk_token")
 
 
@@ -40,6 +41,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
     folder = download(name, _OPTION, _FILES)
+    if not any((folder / file).is_file() for file in _VOCABULARIES):  # transformers would make up an empty tokenizer
+        raise InputError(f"{name} holds no tokenizer.", f"Name another: {_OPTION}, or --data.tokenizer train")
     with explain_hub_errors(name, _OPTION):
         loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     backend = getattr(loaded, "backend_tokenizer", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch.distributed.device_mesh import DeviceMesh
@@ -11,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
 from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, build_from_text, load_base
-from lightning_med.model.execution import choose_execution, get_context_length
+from lightning_med.model.execution import Execution, choose_execution, get_context_length
 from lightning_med.tokenization.tokenizer import load_tokenizer
 from lightning_med.training.sharding import shard_weights
 from lightning_med.utils.console import say
@@ -38,7 +37,8 @@ def start_network(
         return build_from_scratch(fields, len(tokenizer), tokenizer.eos_token_id, dropout, seed)
     network = load_base(settings["base"], dropout)
     _check_tokens(settings["base"], network, tokenizer, added)
-    add_embeddings(network, len(tokenizer))
+    ids = tokenizer.get_vocab()
+    add_embeddings(network, [ids[word] for word in added])
     return network
 
 
@@ -53,12 +53,13 @@ def _check_tokens(
     embeddings: Any = network.get_input_embeddings()
     hint = f"Use the base's own tokenizer: --data.tokenizer {base}"
     known, ours = len(embeddings.weight), tokenizer.get_vocab()
-    if len(ours) - len(added) > known:
-        raise InputError(f"The tokenizer has {len(ours)} tokens, the base {base} knows {known}.", hint)
-    folder = Path(base)
-    if not folder.is_dir() or not (folder / "tokenizer.json").is_file():
+    if (greatest := max(number for token, number in ours.items() if token not in added)) >= known:
+        raise InputError(f"The tokenizer has {greatest + 1} tokens, the base {base} knows {known}.", hint)
+    try:
+        theirs = load_tokenizer(base).get_vocab()
+    except InputError:
+        say(f"{base} has no tokenizer, so it is not checked whether the data's tokenizer is the base's.")
         return
-    theirs = load_tokenizer(base).get_vocab()
     other = [token for token, number in ours.items() if token not in added and theirs.get(token) != number]
     if other:
         what = f"The tokenizer is not that of the base {base}: {len(other)} of {len(ours)} tokens have another number."
@@ -96,6 +97,28 @@ def finish_network(
     if execution.reason and not padded:
         say(f"{network.config.model_type}: batches are padded, which is slower, because {execution.reason}.")
     if mesh is not None:
+        _check_sharding(network, execution, padded)
         shard_weights(network, mesh)
     if compiled:
         network.base_model.compile(dynamic=True)
+
+
+def _check_sharding(network: PreTrainedModel, execution: Execution, padded: bool) -> None:
+    """Refuses what ranks that share the weights cannot run.
+
+    Raises:
+        InputError: Batches are padded in groups, whose number differs between ranks that wait for each other; or the
+            output layer has weights of its own, which are not shared.
+    """
+    if not execution.flat and not padded:
+        raise InputError(
+            f"--trainer.strategy sharded: a {network.config.model_type} network cannot run flat batches.",
+            "Use --trainer.strategy ddp, or --data.pad_to_max_length true.",
+        )
+    head: Any = network.get_output_embeddings()
+    embeddings: Any = network.get_input_embeddings()
+    if head.weight is not embeddings.weight or head.bias is not None:
+        raise InputError(
+            "--trainer.strategy sharded: the base's output layer has weights beside those of its embeddings.",
+            "Use --trainer.strategy ddp, or a base whose output layer is tied to its embeddings.",
+        )

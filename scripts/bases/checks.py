@@ -37,6 +37,7 @@ class Outcome:
         execution: `flat`, `padded` or `refused`.
         message: Why it is padded or refused.
         differences: By name of `BOUNDS`.
+        generates_alike: Whether generation with a cache gives the tokens of generation without.
         faults: What is wrong; empty if nothing.
     """
 
@@ -44,6 +45,7 @@ class Outcome:
     execution: str
     message: str = ""
     differences: dict[str, float] = field(default_factory=dict)
+    generates_alike: bool = False
     faults: list[str] = field(default_factory=list)
 
 
@@ -68,7 +70,8 @@ def check_family(family: Family, folder: Path) -> Outcome:
         network.eval()  # without dropout
         reference = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
         _compare_losses(network, reference, outcome)
-        if not _generates_alike(network):
+        outcome.generates_alike = _generates_alike(network)
+        if not outcome.generates_alike:
             outcome.faults.append("generation with a cache differs")
         outcome.differences["export"] = _compare_export(network, folder / "export")
         for name, bound in BOUNDS.items():

@@ -78,6 +78,10 @@ def test_fields_that_do_not_fit_are_named(fields: dict[str, Any], named: str) ->
 LLAMA = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
 
 
+def test_fields_may_be_left_to_the_family() -> None:
+    assert scratch(n_inner=None).config.n_inner is None
+
+
 def test_from_scratch_builds_any_decoder() -> None:
     network = build_from_scratch({**LLAMA, "num_attention_heads": 4}, 300, 7, 0.0, seed=1)
     assert network.config.model_type == "llama"
@@ -90,6 +94,7 @@ def test_from_scratch_builds_any_decoder() -> None:
     ("fields", "named"),
     [
         ({"model_type": "lama"}, "model_type 'lama'"),
+        ({"model_type": ["llama"]}, "model_type"),
         ({"model_type": "t5"}, "model_type 't5'"),
         ({**LLAMA, "n_layer": 2}, "LlamaConfig has no n_layer"),
         ({**LLAMA, "num_attention_heads": 5}, "attention heads"),

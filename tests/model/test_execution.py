@@ -19,6 +19,12 @@ LLAMA = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 128,
 }  # fmt: skip
+SPARSE = {  # each token attends to the 8 that an index chooses
+    "model_type": "deepseek_v32", "num_key_value_heads": 4, "index_topk": 8, "index_n_heads": 4, "index_head_dim": 16,
+    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "n_group": 1, "topk_group": 1,
+    "first_k_dense_replace": 2,
+}  # fmt: skip
 LENGTHS = (5, 40, 17)
 
 
@@ -64,6 +70,7 @@ def compute_expected(network: PreTrainedModel, rows: list[torch.Tensor]) -> floa
         ({"model_type": "gemma2", "sliding_window": 8, "head_dim": 8, "query_pre_attn_scalar": 8}, True),
         ({"model_type": "phi", "num_key_value_heads": 4}, True),  # a bias in the output layer
         ({"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}, False),
+        (SPARSE, False),
     ],
 )
 def test_the_loss_is_that_of_transformers(fields: dict[str, Any], flat: bool) -> None:
@@ -151,10 +158,27 @@ def test_new_tokens_start_as_the_mean_of_the_others() -> None:
     for tied in (True, False):
         network = build(tie_word_embeddings=tied)
         old = network.get_input_embeddings().weight.detach().clone()  # type: ignore[union-attr,operator]
-        add_embeddings(network, 103)
+        add_embeddings(network, [100, 101, 102])
         for layer in (network.get_input_embeddings(), network.get_output_embeddings()):
             weight: Any = layer.weight  # type: ignore[union-attr]
             assert len(weight) == 103
             torch.testing.assert_close(weight[100:], weight[:100].mean(0).expand(3, -1))
         assert torch.equal(network.get_input_embeddings().weight[:100], old)  # type: ignore[index,union-attr]
         assert network.config.vocab_size == 103
+
+
+def test_new_tokens_may_take_rows_that_the_base_has_to_spare() -> None:
+    network = build()
+    old = network.get_input_embeddings().weight.detach().clone()  # type: ignore[union-attr,operator]
+    add_embeddings(network, [97, 98])
+    weight: Any = network.get_input_embeddings().weight  # type: ignore[union-attr]
+    assert len(weight) == 100
+    others = [*range(97), 99]
+    assert torch.equal(weight[others], old[others])
+    torch.testing.assert_close(weight[97:99], old[others].mean(0).expand(2, -1))
+
+
+def test_another_default_device_does_not_disturb_the_probe() -> None:
+    network = build()
+    with torch.device("meta"):  # as a trainer makes its GPU the default device
+        assert choose_execution(network, 20).flat

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
-from lightning_med.model.causal_lm import load_base
+from lightning_med.model.causal_lm import build_from_text, load_base
+from lightning_med.model.weight_files import load_weights
 from lightning_med.utils.errors import InputError
 
 
@@ -104,3 +105,13 @@ def test_a_base_that_is_a_file(base: Path, tmp_path: Path) -> None:
     gguf = tmp_path / "model.gguf"
     gguf.write_bytes(b"GGUF")
     assert "fetch_base.py" in refuse(gguf).hint
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("value", ["kernels-community/flash-attn", "flash_attention_2"])
+def test_a_base_does_not_choose_the_attention(base: Path, name: str, value: str) -> None:
+    edit_config(base, **{name: value})
+    assert load_base(str(base), 0.0).config._attn_implementation == "sdpa"
+    text = json.dumps({**json.loads((base / "config.json").read_text()), name: value})
+    assert build_from_text(text).config._attn_implementation == "sdpa"
+    assert load_weights(base, "an export").config._attn_implementation == "sdpa"
