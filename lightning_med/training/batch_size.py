@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ CPU, CUDA = "cpu", "cuda"
 SHARE = {CPU: 0.25, CUDA: 0.8}  # of the free memory; a CPU's is shared with everything else that runs there
 MOST = {CPU: 16_384, CUDA: 65_536}  # tokens; beyond them a batch gets no faster
 MULTIPLE = 512
-_MOMENTS = 8  # bytes per weight of AdamW's two averages, which do not exist yet when this is measured
+MOMENTS = 8  # bytes per weight of AdamW's two averages, which do not exist yet when this is measured
 _GRADIENT = 4
 _PASSING = 1.25  # on a CPU: peak memory of a pass over what it keeps; measured on GPT-2's shape
 
@@ -65,10 +66,10 @@ def measure_budget(
     kind = CUDA if device.type == CUDA else CPU
     free = measure_free_memory(device)  # before the probe, whose memory the process keeps for the steps to come
     try:
-        fixed, per_token = _measure_step(network, device, context, max_length)
+        fixed, per_token = measure_step(network, device, context, max_length)
     except torch.cuda.OutOfMemoryError:
         fixed, per_token = 0, math.inf
-    room = SHARE[kind] * (free - fixed - _MOMENTS * _count_weights(network))
+    room = SHARE[kind] * (free - fixed - MOMENTS * _count_weights(network))
     tokens = min(int(room / per_token), MOST[kind]) // MULTIPLE * MULTIPLE
     return BatchBudget(max(tokens, max_length), per_token, free)
 
@@ -114,10 +115,24 @@ _CONTROL_GROUPS = (  # versions 2 and 1: limit, usage, statistics, and the stati
 )
 
 
-def _measure_step(
+def measure_step(
     network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
 ) -> tuple[float, float]:
-    """Returns the bytes of a step beside the weights: those that every batch needs, and those of each token."""
+    """Measures the bytes of a step beside weights and optimizer: those of every batch, and those of each token.
+
+    A network is measured once; for the arguments see `measure_budget`.
+    """
+    if network not in _measured:
+        _measured[network] = _run_probe(network, device, context, max_length)
+    return _measured[network]
+
+
+_measured: WeakKeyDictionary[PreTrainedModel, tuple[float, float]] = WeakKeyDictionary()
+
+
+def _run_probe(
+    network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
+) -> tuple[float, float]:
     length = min(max_length, get_context_length(network))
     # On CUDA more than one chunk of logits: from there on they take the same memory, whatever a batch holds.
     rows = max(-(-CHUNK // length), 1) if device.type == CUDA else 1

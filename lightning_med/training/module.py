@@ -18,6 +18,7 @@ from lightning_med.model.causal_lm import build_from_text, compute_nll
 from lightning_med.training import optimizer as optim
 from lightning_med.training.batch_size import measure_budget
 from lightning_med.training.callbacks.optimizer_state import OptimizerState
+from lightning_med.training.callbacks.steady_memory import SteadyMemory
 from lightning_med.training.checkpoint_contents import check_evaluation, make_contents, restore_run
 from lightning_med.training.evaluated_module import EvaluatedModule
 from lightning_med.training.lightning_patches import find_trainer
@@ -159,7 +160,7 @@ class DialogueLM(EvaluatedModule):
         return tokens
 
     def configure_callbacks(self) -> list[Callback]:
-        return [OptimizerState()]
+        return [OptimizerState(), SteadyMemory()]
 
     def configure_optimizers(self) -> Any:
         values = (self.hparams[name] for name in ("lr", "weight_decay", "warmup_fraction"))

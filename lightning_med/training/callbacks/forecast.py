@@ -8,7 +8,10 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 
+from lightning_med.training.batch_size import MOMENTS, measure_free_memory, measure_step
+from lightning_med.utils.allocator import read_resident_memory
 from lightning_med.utils.console import say
 
 _WARM_UP, _MEASURED = 2, 8  # steps before the clock starts, and steps that it measures
@@ -28,13 +31,21 @@ class Forecast(L.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self._first_step, self._total_steps = trainer.global_step, pl_module.total_steps
         rows = np.concatenate(data.plan_epoch(0))  # as often as the sources' weights say
+        held, more = estimate_memory(trainer, pl_module)
         say(
             f"{len(rows):,} consultations, {int(data.store('train').lengths[rows].sum()):,} tokens an epoch;"
-            f" {self._total_steps - self._first_step:,} steps; {parameters / 1e6:.1f} M weights:"
-            f" {parameters * 16 / 2**30:.2f} GiB with gradients and optimizer, beside a batch's activations;"
+            f" {self._total_steps - self._first_step:,} steps; {parameters / 1e6:.1f} M weights;"
+            f" about {(held + more) / 2**30:.1f} GiB of memory in all, with {data.batch_tokens:,} tokens a batch;"
             f" {parameters * 24 / 2**30:.2f} GiB of disk for two checkpoints.",
             trainer,
         )
+        free = measure_free_memory(trainer.strategy.root_device)
+        if more > free:
+            say(
+                f"Only {free / 2**30:.1f} GiB more are free, and {more / 2**30:.1f} are needed: give a smaller"
+                " --data.batch_tokens, or auto; --data.tokens_per_step keeps the step.",
+                trainer,
+            )
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -48,3 +59,22 @@ class Forecast(L.Callback):
             if seconds > _WORTH_SAYING:
                 text = str(timedelta(seconds=round(seconds)))
                 say(f"About {text} of training to go, validation left out.", trainer)
+
+
+def estimate_memory(trainer: L.Trainer, pl_module: Any) -> tuple[int, int]:
+    """Estimates the memory of a fit: of the whole process on a CPU, of torch on a GPU.
+
+    Returns:
+        The bytes that are held now, and those that come with the gradients, AdamW's averages and the activations of a
+        batch.
+    """
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    device, context = trainer.strategy.root_device, trainer.precision_plugin.forward_context
+    on_gpu = device.type == "cuda"
+    held = torch.cuda.memory_allocated(device) if on_gpu else read_resident_memory()
+    fixed, per_token = measure_step(pl_module.network, device, context, data.recipe.max_length)
+    averages = MOMENTS * sum(weight.numel() for weight in pl_module.parameters() if weight.requires_grad)
+    for optimizer in trainer.optimizers:  # a resumed fit has them already
+        for state in optimizer.state.values():
+            averages -= sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
+    return held, int(max(averages, 0) + fixed + per_token * data.batch_tokens)
