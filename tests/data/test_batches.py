@@ -26,6 +26,7 @@ from lightning_med.data.batching.loaders import LoaderFactory
 from lightning_med.data.preparation.token_shard import Coding, Shard, encode_batch
 from lightning_med.data.preparation.token_store import TEXTS, TokenStore, TokenWriter
 from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
+from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from tests.conftest import consultation
 
@@ -38,7 +39,7 @@ def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
     pairs = [consultation(number) for number in range(ROWS)]
     pairs = [(question, answer * (1 + number % 3)) for number, (question, answer) in enumerate(pairs)]
     pairs[-1] = (pairs[-1][0] * 9, pairs[-1][1] * 9)
-    coding = Coding(store_tokenizer(tokenizer), len(tokenizer), "Be kind.", (LENGTH,))
+    coding = Coding(store_tokenizer(tokenizer), len(tokenizer), Prompt("Be kind."), (LENGTH,))
     folder = tmp_path_factory.mktemp("store")
     with TokenWriter(folder, "train", len(tokenizer)) as writer:
         for first, last in ((0, 9), (9, ROWS)):
