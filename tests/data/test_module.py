@@ -518,3 +518,23 @@ def test_sources_of_a_config_file_reach_training_and_come_back_from_its_checkpoi
     assert module.prepared.cached
     status, _, err = tiny.command("validate", "--ckpt_path", run / "checkpoints" / "last.ckpt", cwd=tmp_path)
     assert status == 0, err
+
+
+def test_added_words_follow_a_trained_vocabulary_in_their_order(cache: Path, tmp_path: Path) -> None:
+    """The data module says which they are, so that the network gets a new row for each."""
+    rows = [
+        (f"Call [PHONE] or [NAME], {number} times? {number}", f"[NAME], please rest {number} days.")
+        for number in range(60)
+    ]
+    path = tmp_path / "words.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("input", "output"), *rows])
+    words = ["[PHONE]", "[NAME]"]
+    for order in (words, words[::-1]):
+        data = DialogueDataModule(str(path), "train", 300, max_length=128, add_tokens=order)
+        tokenizer, ids = data.prepared.tokenizer, data.store("train").input_ids(0).tolist()
+        assert tokenizer.convert_tokens_to_ids(order) == [300, 301]
+        named = [tokenizer.convert_ids_to_tokens(token) for token in ids if token >= 300]
+        assert named == ["[PHONE]", "[NAME]", "[NAME]"]
+        assert data.hparams["add_tokens"] == order
+    assert DialogueDataModule(str(path), "train", 300).hparams["add_tokens"] is None
