@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -21,7 +22,6 @@ from lightning_med.utils.errors import InputError
 PROMPT, QUESTION, ANSWER = 0, 1, 2  # parts: never in the loss; in the loss by `question_weight`; always in the loss
 CYCLE = np.array([PROMPT, QUESTION, PROMPT, ANSWER], dtype=np.uint8)  # parts of one exchange, repeated for each
 MIN_QUESTION = 32  # tokens of a question that are kept before its answer is cut
-_T = TypeVar("_T")
 
 
 @dataclass
@@ -77,6 +77,9 @@ class _Exchange:
         return len(self.text.encode("utf-8", "surrogatepass"))
 
 
+_Conversations = Iterator[list[_Exchange]]
+
+
 class Encoder:
     """Encodes consultations and questions with one prompt and one maximal length.
 
@@ -109,7 +112,7 @@ class Encoder:
         else:
             self._ending = prompt.end or tokenizer.eos_token
             self._whole = WholeTextEncoder(self._text, (*prompt.fixed_texts, self._ending))
-            (segments,) = self._whole.encode([self._list_segments(["x"], ["x"])])
+            (segments,) = self._whole.encode([self._list_segments([("x", "x")])])
             self._opening, self._answer_prefix = segments[0], segments[2]
         self.budget = max_length - self.prompt_length
         if self.budget < MIN_QUESTION + 8:
@@ -172,7 +175,7 @@ class Encoder:
         if self._whole is None:
             (ids,) = self._encode_texts([f" {self.prompt.protect(question)}"])
         else:
-            ((before, ids, own_prefix),) = self._whole.encode([self._list_segments([question], [""])[:3]])
+            ((before, ids, own_prefix),) = self._whole.encode([self._list_segments([(question, "")])[:3]])
             max_tokens += self.prompt_length - len(before) - len(own_prefix)
             if len(ids) <= max_tokens:
                 prefix = own_prefix
@@ -190,36 +193,35 @@ class Encoder:
         encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
-    def _encode_by_segments(self, questions: list[str], answers: list[str], turns: list[int]) -> list[list[_Exchange]]:
+    def _encode_by_segments(self, questions: list[str], answers: list[str], turns: list[int]) -> _Conversations:
         questions, answers = list(map(self.prompt.protect, questions)), list(map(self.prompt.protect, answers))
         ids = self._encode_texts([f" {text}" for text in (*questions, *answers)])
         parts = zip(ids[: len(questions)], ids[len(questions) :], answers, strict=True)
         before, prefix, end = self._question_prefix, self._answer_prefix, self._end
-        conversations = _group(
-            [_Exchange(before, asked, prefix, answer, end, text) for asked, answer, text in parts], turns
-        )
-        for exchanges in conversations:
+        for count in turns:
+            exchanges = [
+                _Exchange(before, question, prefix, answer, end, text)
+                for question, answer, text in islice(parts, count)
+            ]
             exchanges[0].before = self._opening
-        return conversations
+            yield exchanges
 
-    def _encode_whole(self, questions: list[str], answers: list[str], turns: list[int]) -> list[list[_Exchange]]:
+    def _encode_whole(self, questions: list[str], answers: list[str], turns: list[int]) -> _Conversations:
         assert self._whole is not None
-        rows = list(map(self._list_segments, _group(questions, turns), _group(answers, turns)))
-        return [self._read_exchanges(row, ids) for row, ids in zip(rows, self._whole.encode(rows), strict=True)]
+        rest = iter(zip(questions, answers, strict=True))
+        rows = [self._list_segments(islice(rest, count)) for count in turns]
+        for row, ids in zip(rows, self._whole.encode(rows), strict=True):
+            exchanges = []
+            for place in range(0, len(row), SEGMENTS):
+                before, question, prefix, answer, end = ids[place : place + SEGMENTS]
+                text = row[place + 3].removeprefix(self.prompt.answer_lead)
+                exchanges.append(_Exchange(before, question, prefix, answer, end, text))
+            yield exchanges
 
-    def _read_exchanges(self, row: list[str], ids: list[np.ndarray]) -> list[_Exchange]:
-        """Gathers the segments of a conversation, `SEGMENTS` an exchange."""
-        exchanges = []
-        for place in range(0, len(row), SEGMENTS):
-            before, question, prefix, answer, end = ids[place : place + SEGMENTS]
-            text = row[place + 3].removeprefix(self.prompt.answer_lead)
-            exchanges.append(_Exchange(before, question, prefix, answer, end, text))
-        return exchanges
-
-    def _list_segments(self, questions: list[str], answers: list[str]) -> list[str]:
+    def _list_segments(self, exchanges: Iterable[tuple[str, str]]) -> list[str]:
         """The text of a conversation as segments, `SEGMENTS` an exchange."""
         prompt, before, row = self.prompt, self.prompt.opening, []
-        for question, answer in zip(questions, answers, strict=True):
+        for question, answer in exchanges:
             question, answer = prompt.protect(question.strip()), prompt.protect(answer.strip())
             row += [
                 before,
@@ -243,10 +245,12 @@ class Encoder:
             cut = cut or counts[2] > self.max_length
             if cut and runs:
                 continue
-            kept = self._cut(exchange, counts[2] - self.max_length) if cut else exchange
-            pieces += kept.pieces
-            runs += kept.runs
-            answer_bytes += kept.answer_bytes
+            if cut:
+                exchange = self._cut(exchange, counts[2] - self.max_length)
+                lengths = exchange.runs
+            pieces += exchange.pieces
+            runs += lengths
+            answer_bytes += exchange.answer_bytes
         return EncodedConsultation(np.concatenate(pieces), runs, answer_bytes, cut, (counts[0], counts[1], counts[2]))
 
     def _cut(self, exchange: _Exchange, excess: int) -> _Exchange:
@@ -266,9 +270,3 @@ class Encoder:
     def _decode(self, ids: np.ndarray) -> str:
         backend = self._backend if self._whole is None else self._whole.tokenizer
         return backend.decode(ids.tolist(), skip_special_tokens=False)
-
-
-def _group(values: list[_T], sizes: list[int]) -> list[list[_T]]:
-    """Groups a list into lists of given sizes."""
-    rest = iter(values)
-    return [list(islice(rest, size)) for size in sizes]

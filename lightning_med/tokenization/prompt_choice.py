@@ -115,7 +115,7 @@ def _settle_lead(prompt: Prompt, stored: dict[str, Any]) -> Prompt:
     end = prompt.end or stored["special"]["eos_token"]
     whole = WholeTextEncoder(stored["tokenizer"], (*prompt.fixed_texts, end))
     row = [prompt.opening, f"{prompt.question_lead}x", prompt.answer_prefix, f"{prompt.answer_lead}x", end]
-    if _join(whole.encode([row])[0]) != whole.tokenizer.encode("".join(row), add_special_tokens=False).ids:
+    if _join(*whole.encode([row])) != whole.tokenizer.encode("".join(row), add_special_tokens=False).ids:
         raise InputError(
             "The tokenizer does not find its own control tokens in a text that spells them.",
             "Use another tokenizer, or the other --data.prompt_format.",

@@ -67,22 +67,20 @@ class WholeTextEncoder:
         self._find = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
         self._listed: dict[str, list[int]] = {}  # the control tokens of trusted segments
 
-    def encode(self, rows: list[list[str]]) -> list[list[np.ndarray]]:
+    def encode(self, rows: list[list[str]]) -> Iterator[list[np.ndarray]]:
         """Encodes consultations.
 
         Args:
             rows: For each its segments, `SEGMENTS` an exchange; those of the last may be fewer.
 
-        Returns:
-            For each segment its ids, `[tokens]`, int64.
+        Yields:
+            For each row the ids of its segments, `[tokens]`, int64.
         """
-        result = []
         for start in range(0, len(rows), _TEXTS):
             part = rows[start : start + _TEXTS]
             texts = ["".join(row) for row in part]
             encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
-            result += [self._split(*each) for each in zip(part, texts, encodings, strict=True)]
-        return result
+            yield from map(self._split, part, texts, encodings)
 
     def _split(self, row: list[str], text: str, encoding: Encoding) -> list[np.ndarray]:
         ids = np.array(encoding.ids, dtype=np.int64)

@@ -531,7 +531,7 @@ def test_added_words_follow_a_trained_vocabulary_in_their_order(cache: Path, tmp
         csv.writer(file).writerows([("input", "output"), *rows])
     words = ["[PHONE]", "[NAME]"]
     for order in (words, words[::-1]):
-        data = DialogueDataModule(str(path), "train", 300, max_length=128, add_tokens=order)
+        data = DialogueDataModule(str(path), "train", 300, system_prompt="", add_tokens=order)
         tokenizer, ids = data.prepared.tokenizer, data.store("train").input_ids(0).tolist()
         assert tokenizer.convert_tokens_to_ids(order) == [300, 301]
         named = [tokenizer.convert_ids_to_tokens(token) for token in ids if token >= 300]

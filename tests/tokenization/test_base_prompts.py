@@ -170,8 +170,9 @@ def test_the_two_ways_of_encoding_agree(name: str) -> None:
     if whole is None:
         pytest.skip("encoded by segments")
     for text in TEXTS:
-        row = encoder_of(name)._list_segments([text, "x"], ["y", text])
-        assert whole._encode_runs(row)[0].tolist() == np.concatenate(whole.encode([row])[0]).tolist()
+        row = encoder_of(name)._list_segments([(text, "y"), ("x", text)])
+        (segments,) = whole.encode([row])
+        assert whole._encode_runs(row)[0].tolist() == np.concatenate(segments).tolist()
 
 
 def test_segments_one_by_one_are_those_of_the_whole_text() -> None:
