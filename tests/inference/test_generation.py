@@ -18,8 +18,8 @@ from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.tokenizer import restore_tokenizer, store_tokenizer
+from scripts.bases.tokenizers import load_base
 from tests import tiny
-from tests.tokenization.bases import load_base
 
 QUESTIONS = [
     "Why?",
