@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,12 +23,13 @@ if TYPE_CHECKING:  # jinja2 is imported only where there is a template
 
 MAX_CHARACTERS = 100_000  # of a template; Llama 3.1's has 4,000
 MAX_LINES = 200_000  # of Python that a rendering executes; a usual template takes below 1,000
+_MAX_BYTES = 64 << 20  # of Python's objects that a rendering adds
 _MAX_NUMBER = 10**12  # of a product
 
 Render = Callable[[list[dict[str, str]], bool], str]  # messages, and whether a generation prompt is added
 
 
-class _TooManyLines(BaseException):
+class _Unbounded(BaseException):
     """Stops a template. No `except Exception` of jinja2 catches it."""
 
 
@@ -40,7 +42,7 @@ def compile_template(template: str, special: Mapping[str, str]) -> Render:
 
     Raises:
         InputError: The template is too long or cannot be read; or, when it is rendered, it raises an error or executes
-            more than `MAX_LINES` lines.
+            more than `MAX_LINES` lines or needs too much memory.
     """
     if len(template) > MAX_CHARACTERS:
         raise refuse_template(f"has {len(template):,} characters, more than {MAX_CHARACTERS:,}")
@@ -52,10 +54,10 @@ def compile_template(template: str, special: Mapping[str, str]) -> Render:
     def render(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
         variables = {"tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
         try:
-            with _count_lines():
+            with _bound():
                 return compiled.render(messages=messages, **variables, **special)
-        except _TooManyLines as error:
-            raise refuse_template(f"does not end within {MAX_LINES:,} lines") from error
+        except _Unbounded as error:
+            raise refuse_template(f"does not end within {MAX_LINES:,} lines and {_MAX_BYTES >> 20} MiB") from error
         except Exception as error:  # the template is a program of its own
             reason = "asks for today's date" if "strftime_now" in str(error) else "raises an error"
             raise refuse_template(reason, error) from error
@@ -73,15 +75,18 @@ def refuse_template(reason: str, error: Exception | None = None) -> InputError:
 
 
 @contextmanager
-def _count_lines() -> Iterator[None]:
-    """Stops what runs inside after `MAX_LINES` lines of Python."""
-    lines = 0
+def _bound() -> Iterator[None]:
+    """Stops what runs inside after `MAX_LINES` lines of Python, or once its text grows without end."""
+    lines, traced = 0, tracemalloc.is_tracing()
+    if not traced:
+        tracemalloc.start()
+    most = tracemalloc.get_traced_memory()[0] + _MAX_BYTES
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal lines
         lines += event == "line"
-        if lines > MAX_LINES:
-            raise _TooManyLines
+        if lines > MAX_LINES or tracemalloc.get_traced_memory()[0] > most:
+            raise _Unbounded
         return trace
 
     before = sys.gettrace()
@@ -90,6 +95,8 @@ def _count_lines() -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
+        if not traced:
+            tracemalloc.stop()
 
 
 @lru_cache(maxsize=1)

@@ -38,6 +38,10 @@ def make(template: str, system: str = "Be kind.") -> Prompt:
         ("{{ messages[0].__class__.__mro__ }}" + CHATML, "is unsafe"),
         ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}" + CHATML, "does not end"),
         ("{% for a in range(99999) | map('int') %}{{ range(99999) | map('int') | sum }}{% endfor %}", "does not end"),
+        (
+            "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}" + CHATML,
+            "does not end",
+        ),
         ("{{ lipsum(n=9999999) }}" + CHATML, "does not end"),
         ("{{ 'a' * 10**11 }}" + CHATML, "may have no bound"),
         ("{{ 'a' * 100000000000 }}" + CHATML, "may have no bound"),
