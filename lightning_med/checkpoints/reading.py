@@ -57,14 +57,20 @@ def read_card(content: dict[str, Any]) -> dict[str, Any]:
     return card
 
 
-def check_same(name: str, same: bool) -> None:
+def check_same(name: str, same: bool, option: str = "") -> None:
     """Refuses a checkpoint that was trained with another tokenizer or prompt than the settings name.
+
+    Args:
+        name: What is compared.
+        same: Whether it is the same.
+        option: The option that sets it, if there is one.
 
     Raises:
         InputError: `same` is false.
     """
     if not same:
-        raise InputError(f"The checkpoint was trained with another {name} than the settings name.", _OWN_SETTINGS)
+        hint = f"Leave {option} out and g{_OWN_SETTINGS[1:]}" if option else _OWN_SETTINGS
+        raise InputError(f"The checkpoint was trained with another {name} than the settings name.", hint)
 
 
 def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) -> None:

@@ -23,6 +23,7 @@ from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli import next_steps, results, resume, setting_checks, trainer_options
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report.data_report import print_report, write_report
+from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.forecast import Forecast
 from lightning_med.training.callbacks.hparams import HyperParameters
@@ -135,7 +136,8 @@ class MedCLI(HookedCLI):
             elif isinstance(callback, Checkpoints) and self.run_folder is not None:
                 callback.use_folder(self.run_folder / CHECKPOINTS)
         if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:
-            self.datamodule.use_tokenizer(self.card["tokenizer"])
+            prompt = None if self.verb == "fit" else read_prompt(self.card)
+            self.datamodule.use_tokenizer(self.card["tokenizer"], prompt)
         saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
         if self.verb == "fit" and (named := trainer_options.find_optimizer(self.settings)):
             self.model.configure_optimizers = partial(named.configure, self.model)

@@ -19,8 +19,7 @@ from lightning_med.data.cleaning.cleaner import resolve_rules
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.prepared_module import PreparedDataModule
 from lightning_med.data.sources.source import parse_sources
-from lightning_med.tokenization.prompt_choice import FORMATS
-from lightning_med.tokenization.prompts import SYSTEM_PROMPT
+from lightning_med.tokenization.prompts import FORMATS, SYSTEM_PROMPT
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, check_range
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import lightning as L
 import numpy as np
 
+from lightning_med.checkpoints.reading import check_same
 from lightning_med.data.batching.seen_rows import SeenRows
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.preparation.recipe import Recipe
@@ -30,19 +31,31 @@ class PreparedDataModule(L.LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self._tokenizer_text: str | None = None
+        self._own_prompt: Prompt | None = None
         self._prepared: Prepared | None = None
         self._stores: dict[str, TokenStore] = {}
         self._seen: SeenRows | None = None
 
     def prepare_data(self) -> None:
-        self._prepared = prepare(self.recipe, self.cache_dir, self._tokenizer_text)
+        self._prepared = prepare(self.recipe, self.cache_dir, self._tokenizer_text, self._own_prompt)
 
     def setup(self, stage: str | None = None) -> None:
-        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir, self._tokenizer_text)
+        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir, self._tokenizer_text, self._own_prompt)
 
-    def use_tokenizer(self, text: str) -> None:
-        """Uses a checkpoint's own tokenizer, given as text, instead of the one that the settings name."""
-        self._tokenizer_text = text
+    def use_tokenizer(self, text: str, prompt: Prompt | None = None) -> None:
+        """Uses a checkpoint's own tokenizer instead of the one that the settings name.
+
+        Args:
+            text: The tokenizer as text.
+            prompt: The checkpoint's prompt, for an evaluation; `None` for the one that the settings choose.
+
+        Raises:
+            InputError: The settings name another system prompt or format than the checkpoint's.
+        """
+        if prompt is not None:
+            check_same("system prompt", self.recipe.system_prompt == prompt.system, "--data.system_prompt")
+            check_same("prompt format", self.recipe.prompt_format in (None, prompt.format), "--data.prompt_format")
+        self._tokenizer_text, self._own_prompt = text, prompt
 
     def leave_out(self, keys: np.ndarray, fingerprint: str) -> None:
         """Leaves rows out of the evaluation whose questions a run was trained on; see `SeenRows`."""

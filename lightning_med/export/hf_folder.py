@@ -98,7 +98,7 @@ def _write_folder(content: dict[str, Any], folder: Path, name: str, progress: Pr
     network.save_pretrained(folder)
     progress("tokenizer and card", 0, 0)
     tokenizer.save_pretrained(folder)
-    own = {"format": FORMAT, "system_prompt": card["system_prompt"], "prompt": json.loads(prompt.to_json())}
+    own = {"format": FORMAT, "system_prompt": prompt.system, "prompt": json.loads(prompt.to_json())}
     own |= {"max_length": card["max_length"], "decoding": vars(decoding)}
     (folder / SETTINGS).write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(make_model_card(card, int(content["global_step"]), name), encoding="utf-8")

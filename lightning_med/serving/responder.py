@@ -80,7 +80,7 @@ class Responder:
                 tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
                 network: Any = load_weights(folder, str(folder))
                 decoding = Decoding(**settings["decoding"])
-                encoder = Encoder(tokenizer, read_prompt(settings), settings["max_length"])
+                encoder = Encoder(tokenizer, read_prompt(settings, str(folder)), settings["max_length"])
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise InputError(f"{folder} is not a complete export: {reason}", hint) from error

@@ -10,12 +10,11 @@ template adds as its generation prompt, in every turn.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.template_sandbox import Render, compile_template, refuse_template
 from lightning_med.tokenization.turn_markers import can_be_broken, find_markers
 from lightning_med.utils.errors import InputError
 
@@ -24,8 +23,6 @@ _MARKS = " 'a' \"b\" <c> & {d}\n\n2  e."  # what a template might escape, collap
 _SYSTEM = f"qzxSystem{_MARKS}"
 _QUESTIONS = [f"qzxQuestion{number}{_MARKS}" for number in range(_EXCHANGES)]
 _ANSWERS = [f"qzxAnswer{number}{_MARKS}" for number in range(_EXCHANGES)]
-
-Render = Callable[[list[dict[str, str]], bool], str]  # messages, and whether a generation prompt is added
 
 
 def make_chat_prompt(system: str, template: str, special: Mapping[str, str], control: Collection[str]) -> Prompt:
@@ -40,7 +37,7 @@ def make_chat_prompt(system: str, template: str, special: Mapping[str, str], con
     Raises:
         InputError: The template cannot be split into uniform turns.
     """
-    render = _compile(template, special)
+    render = compile_template(template, special)
     opening, prefixes, betweens = _split_turns(render, with_system=False)
     try:
         headings, *others = _split_turns(render, with_system=True)
@@ -53,9 +50,9 @@ def make_chat_prompt(system: str, template: str, special: Mapping[str, str], con
     tokens = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))) or "(?!)")
     markers = find_markers([between, prefix], [before, after] if keeps_system else [], tokens)
     if not tokens.search(prefix) and not any(marker in prefix for marker in markers):
-        raise _refuse("marks the beginning of an answer by nothing but words or white space")
+        raise refuse_template("marks the beginning of an answer by nothing but words or white space")
     if not can_be_broken(markers):
-        raise _refuse(f"has markers that cannot be told from changed ones: {' '.join(markers)}")
+        raise refuse_template(f"has markers that cannot be told from changed ones: {' '.join(markers)}")
     first_tokens = [found[0] for found in (tokens.search(between), tokens.search(prefix)) if found]
     stops = [token for token in (*first_tokens, special["eos_token"]) if token != end.lstrip()]
     return Prompt(
@@ -74,49 +71,6 @@ def make_chat_prompt(system: str, template: str, special: Mapping[str, str], con
     )
 
 
-def _compile(template: str, special: Mapping[str, str]) -> Render:
-    """Compiles a template as transformers does, but for today's date, which it cannot have."""
-    from jinja2 import TemplateError, nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.parser import Parser
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """Renders what is between `{% generation %}` and `{% endgeneration %}` as it is."""
-
-        tags = {"generation"}  # noqa: RUF012 - as jinja2 declares it
-
-        def parse(self, parser: Parser) -> list[nodes.Node]:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, **options)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    try:
-        compiled = environment.from_string(template)
-    except Exception as error:  # whatever jinja2 raises, the template cannot be used
-        raise _refuse("cannot be read", error) from error
-
-    def render(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        variables = {"tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
-        try:
-            return compiled.render(messages=messages, **variables, **special)
-        except Exception as error:  # the template is a program of its own
-            reason = "asks for today's date" if "strftime_now" in str(error) else "raises an error"
-            raise _refuse(reason, error) from error
-
-    return render
-
-
 def _split_turns(render: Render, with_system: bool) -> tuple[list[str], list[str], list[str]]:
     """Renders a conversation and splits it.
 
@@ -132,7 +86,7 @@ def _split_turns(render: Render, with_system: bool) -> tuple[list[str], list[str
     asked = _split(render([*system, *turns[:-1]], True), marks[:-1])
     start = len(system) + 1
     if pieces[:-2] != asked[:-1] or len({*pieces[start:-2:2]}) > 1 or len({*pieces[start + 1 : -2 : 2]}) > 1:
-        raise _refuse("renders turns that differ from each other")
+        raise refuse_template("renders turns that differ from each other")
     return pieces[:start], [pieces[start], asked[-1]], pieces[start + 1 : -2 : 2][:1]
 
 
@@ -145,7 +99,7 @@ def _split(text: str, marks: list[str]) -> list[str]:
     for mark in marks:
         before, found, after = text.partition(mark)
         if not found or mark in after:
-            raise _refuse("changes, drops, moves or repeats the text of messages")
+            raise refuse_template("changes, drops, moves or repeats the text of messages")
         pieces.append(before)
         text = after
     return [*pieces, text]
@@ -161,7 +115,7 @@ def _choose_prefix(prefix: str, generated: str) -> tuple[str, str]:
     if generated.startswith(prefix):
         return generated, ""
     if not prefix.startswith(generated):
-        raise _refuse("has another generation prompt than what it puts before an answer")
+        raise refuse_template("has another generation prompt than what it puts before an answer")
     rest = prefix[len(generated) :]
     return (prefix, "") if rest.strip() else (generated, rest)  # without a generation prompt, or with white space less
 
@@ -177,11 +131,3 @@ def _split_end(between: str, special: Mapping[str, str], control: Collection[str
         return special["eos_token"], between
     length = len(between) - len(text) + len(token)
     return between[:length], between[length:]
-
-
-def _refuse(reason: str, error: Exception | None = None) -> InputError:
-    detail = f": {str(error).strip().splitlines()[0][:160]}" if error is not None and str(error).strip() else ""
-    return InputError(
-        f"The tokenizer's chat template {reason}{detail.rstrip('.')}.",
-        "Give --data.prompt_format plain, or a tokenizer with another chat template.",
-    )

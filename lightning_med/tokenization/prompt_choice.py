@@ -18,7 +18,6 @@ from lightning_med.tokenization.tokenizer import END
 from lightning_med.tokenization.whole_text import WholeTextEncoder, is_control
 from lightning_med.utils.errors import InputError
 
-FORMATS = ("plain", "chat")
 _PROBES = ("x", "X", "1", "(", "é", "'s", '"', "中", "\N{PILL}", "- a")  # beginnings of an answer
 
 

@@ -15,15 +15,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from lightning_med.tokenization.turn_markers import break_marker, break_markers
+from lightning_med.utils.errors import InputError
 
 SYSTEM_PROMPT = (
     "You are a caring doctor. Answer with empathy and clear, safe advice, and say when to seek care in person."
 )
+FORMATS = ("plain", "chat")
 PATIENT, DOCTOR = "Patient:", "Doctor:"
 QUOTE = "> "  # is put before a role marker that a user typed at the start of a line, so that it opens no turn
 _TURN = rf"\n\s*(?:{PATIENT}|{DOCTOR})"
@@ -118,14 +120,26 @@ class Prompt:
         """Returns the prompt that `to_json` has written.
 
         Raises:
-            ValueError: It is no JSON.
-            TypeError: It has other fields than a prompt.
+            ValueError: It is no prompt: no JSON, or a field has another name or type, or a marker is empty.
         """
-        stored: dict[str, Any] = json.loads(text)
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
-        }
-        return cls(**fields)
+        stored = json.loads(text)
+        if not isinstance(stored, dict):
+            raise ValueError("it is no mapping")
+        kinds = {field.name: type(field.default) for field in fields(cls)}
+        read: dict[str, Any] = {}
+        for name, value in stored.items():
+            value = tuple(value) if isinstance(value, list) else value
+            if name not in kinds:
+                raise ValueError(f"it has no field {name!r}")
+            if not isinstance(value, kinds[name]):
+                raise ValueError(f"{name} is {value!r}")
+            if isinstance(value, tuple) and not all(isinstance(item, str) and item.strip() for item in value):
+                raise ValueError(f"{name} has an entry that is empty or no text")
+            read[name] = value
+        prompt = cls(**read)
+        if prompt.format not in FORMATS:
+            raise ValueError(f"format is {prompt.format!r}")
+        return prompt
 
     def make_chat_template(self) -> str:
         """Returns a self-contained Jinja chat template that renders messages exactly as in training.
@@ -145,20 +159,27 @@ class Prompt:
         return "\n".join([*settings, template.strip()])
 
 
-def read_prompt(settings: Mapping[str, Any]) -> Prompt:
+def read_prompt(settings: Mapping[str, Any], where: str = "The checkpoint") -> Prompt:
     """Returns the prompt of a checkpoint's card or of an export's settings.
 
     Args:
         settings: `prompt` is that of `Prompt.to_json`, as text or parsed. A file of before has `system_prompt` alone,
             and its format is `plain`.
+        where: What holds them, for the error.
 
     Raises:
-        ValueError, TypeError, KeyError: There is no prompt in it.
+        InputError: There is no prompt in it, or a malformed one.
     """
-    if "prompt" not in settings:
-        return Prompt(settings["system_prompt"])
-    stored = settings["prompt"]
-    return Prompt.from_json(stored if isinstance(stored, str) else json.dumps(stored))
+    try:
+        if "prompt" not in settings:
+            return Prompt.from_json(json.dumps({"system": settings["system_prompt"]}))
+        stored = settings["prompt"]
+        return Prompt.from_json(stored if isinstance(stored, str) else json.dumps(stored))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)[:160]
+        raise InputError(
+            f"{where} has no prompt that can be read: {reason}.", "It is damaged: take another checkpoint or export."
+        ) from error
 
 
 def quote_roles(text: str) -> str:

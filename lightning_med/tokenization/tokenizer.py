@@ -126,20 +126,27 @@ def add_tokens(text: str, words: Iterable[str]) -> str:
         words: What to add, in order.
 
     Returns:
-        The tokenizer with these words, as text.
+        The tokenizer with these words, as text. Their ids follow its greatest one, in order.
 
     Raises:
-        InputError: The tokenizer has such a token already.
+        InputError: The tokenizer has such a token already, or its ids have gaps, so that a new id would not be the
+            greatest one and could be another token's.
     """
     words = list(words)
     if not words:
         return text
     stored = json.loads(text)
     backend = Tokenizer.from_str(stored["tokenizer"])
-    for word in words:
+    first = max(backend.get_vocab().values()) + 1
+    for number, word in enumerate(words, first):
         if backend.token_to_id(word) is not None:
             raise InputError(f"--data.add_tokens: the tokenizer has a token {word!r} already.", "Leave it out.")
         backend.add_tokens([AddedToken(word, normalized=False)])
+        if backend.token_to_id(word) != number:
+            raise InputError(
+                f"--data.add_tokens: the tokenizer's ids have gaps, and {word!r} would get one below its greatest.",
+                "Leave --data.add_tokens out, or use another tokenizer.",
+            )
     return json.dumps({**stored, "tokenizer": backend.to_str()})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +15,16 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from lightning_med.checkpoints.reading import KEY, read_card, read_checkpoint
+from lightning_med.data.module import DialogueDataModule
 from lightning_med.export.hf_folder import SETTINGS, export_checkpoint
+from lightning_med.export.model_card import make_model_card
 from lightning_med.inference.generation import Decoding, generate_answers
+from lightning_med.model.causal_lm import compute_nll
 from lightning_med.serving.responder import Responder
 from lightning_med.tokenization.prompts import Prompt, read_prompt
+from lightning_med.training.checkpoint_contents import check_evaluation
+from lightning_med.training.module import DialogueLM
+from lightning_med.utils.errors import InputError
 from scripts.bases.tokenizers import load_base
 from tests import tiny
 
@@ -117,6 +124,7 @@ def test_another_prompt_than_the_checkpoints_is_refused(
     status, _, err = tiny.command("test", *config, "--ckpt_path", checkpoint, cwd=tmp_path)
     assert (status, len(err.strip().splitlines())) == (2, 2)
     assert named in err
+    assert "add_tokens" in options[0] or f"Leave {options[0]} out" in err
     shutil.copytree(folder / "lightning_logs", tmp_path / "lightning_logs", symlinks=True)
     resumed = (*config, "--resume", "auto", "--trainer.max_steps", "4")
     status, _, err = tiny.command("fit", *resumed, cwd=tmp_path)
@@ -140,6 +148,63 @@ def test_files_of_before_are_read_as_plain(checkpoint: Path, tmp_path: Path, fol
     del settings["prompt"]
     (exported / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     assert Responder.from_pretrained(exported).encoder.prompt == Prompt(tiny.SYSTEM)
+
+
+def test_a_checkpoint_of_before_is_evaluated_as_it_was_trained(tmp_path: Path) -> None:
+    """Its tokenizer has a token of the beginning, but its rows had none."""
+    load_base("plain_gpt2_bos").save_pretrained(tmp_path / "tokenizer")
+    content = tiny.settings(tmp_path, max_steps=2, callbacks=[])
+    content["data"] |= {"tokenizer": str(tmp_path / "tokenizer")}
+    (tmp_path / "bos.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    status, _, err = tiny.command("fit", "--config", tmp_path / "bos.yaml", cwd=tmp_path)
+    assert status == 0, err
+    new, old = tmp_path / "lightning_logs/bos/version_0/checkpoints/last.ckpt", tmp_path / "old.ckpt"
+    saved = torch.load(new, weights_only=True)
+    assert read_prompt(read_card(saved)) == Prompt(tiny.SYSTEM).begin_with("<s>")
+    del saved[KEY]["prompt"]
+    torch.save(saved, old)
+    shutil.rmtree(tmp_path / "tokenizer")  # the checkpoint has it
+
+    losses = []
+    for checkpoint in (new, old):
+        argv = ("test", "--ckpt_path", checkpoint, "--output", "x.json", "--data.cache_dir", tmp_path / "cache")
+        for config in ((), ("--config", tmp_path / "bos.yaml")):
+            status, _, err = tiny.command(*argv, *config, cwd=tmp_path)
+            assert status == 0, err
+        losses.append(json.loads((tmp_path / "x.json").read_text())["test/loss"])
+    data = DialogueDataModule(**content["data"])
+    data.use_tokenizer(saved[KEY]["tokenizer"], read_prompt(saved[KEY]))
+    assert data.prepared.cached  # by the command
+    beginning = data.prepared.tokenizer.convert_tokens_to_ids("<s>")
+    assert not any(beginning in data.store("test").input_ids(row) for row in range(len(data.store("test"))))
+    network = DialogueLM.load_from_checkpoint(old).network.eval()
+    with torch.no_grad():
+        each = torch.cat([compute_nll(network, batch)[1] for batch in data.test_dataloader()])
+    assert losses[1] == pytest.approx(float(each.double().mean()), rel=1e-6)
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("prompt", ['{"end": 5}', '{"markers": [""]}', '{"new": 1}', "[]", "{", 5])
+def test_a_malformed_prompt_is_two_lines(tmp_path: Path, folder: Path, prompt: Any) -> None:
+    content = torch.load(tiny.finished_run(folder / "plain") / "checkpoints" / "last.ckpt", weights_only=True)
+    content[KEY]["prompt"] = prompt
+    torch.save(content, tmp_path / "bad.ckpt")
+    for argv in (("test", "--ckpt_path"), ("export", "--output", tmp_path / "export", "--checkpoint")):
+        status, _, err = tiny.command(*argv, tmp_path / "bad.ckpt", cwd=tmp_path)
+        assert (status, len(err.strip().splitlines())) == (2, 2), err
+        assert "prompt that can be read" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.ckpt"]
+    trainer = SimpleNamespace(datamodule=tiny.data_module(folder / "plain"))
+    with pytest.raises(InputError, match="prompt that can be read"):
+        check_evaluation(trainer, content[KEY])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="prompt that can be read"):
+        make_model_card(read_card(content), 1, "bad.ckpt")
+    exported = tiny.finished_export(folder / "plain")
+    shutil.copytree(exported, tmp_path / "export")
+    settings = json.loads((exported / SETTINGS).read_text(encoding="utf-8"))
+    (tmp_path / "export" / SETTINGS).write_text(json.dumps({**settings, "prompt": prompt}), encoding="utf-8")
+    with pytest.raises(InputError, match="export has no prompt that can be read"):
+        Responder.from_pretrained(tmp_path / "export")
 
 
 @pytest.mark.parametrize(

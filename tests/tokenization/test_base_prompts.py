@@ -17,9 +17,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
 from lightning_med.tokenization.encoder import ANSWER, MIN_QUESTION, PROMPT, QUESTION, EncodedConsultation, Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
-from lightning_med.tokenization.prompts import Prompt
+from lightning_med.tokenization.prompts import Prompt, read_prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.tokenization.tokenizer import StoredTokenizer, store_tokenizer
+from lightning_med.utils.errors import InputError
 from scripts.bases.tokenizers import BASES, load_base, make_base
 from tests.conftest import consultation
 
@@ -504,3 +505,29 @@ def test_tokens_that_swallow_space_on_both_sides() -> None:
     tokenizer = make_exported_tokenizer(store_tokenizer(base), prompt)
     check(Encoder(base, prompt, 4096), tokenizer, "Why?", "So.\n- a", "1 day?", "2.")
     assert prompt.end == " <|end|>"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"system_prompt": None},
+        {"prompt": None},
+        {"prompt": "no JSON"},
+        {"prompt": "[" * 100_000},
+        {"prompt": {"end": 5}},
+        {"prompt": {"end": True}},
+        {"prompt": {"system": ["a"]}},
+        {"prompt": {"markers": "[INST]"}},
+        {"prompt": {"markers": [""]}},
+        {"prompt": {"markers": [" "]}},
+        {"prompt": {"markers": [["x"]]}},
+        {"prompt": {"stops": [None]}},
+        {"prompt": {"new": 1}},
+        {"prompt": {"format": "llama"}},
+    ],
+)
+def test_a_malformed_prompt_is_an_input_error(stored: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="there has no prompt") as caught:
+        read_prompt(stored, "there")
+    assert len(str(caught.value).splitlines()) == 2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import WordLevel
 
 from lightning_med.tokenization.base_template import make_chat_prompt
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
-from lightning_med.tokenization.tokenizer import add_tokens, store_tokenizer
+from lightning_med.tokenization.tokenizer import StoredTokenizer, add_tokens, store_tokenizer
 from lightning_med.tokenization.turn_markers import break_markers, can_be_broken, find_markers
 from lightning_med.utils.errors import InputError
 from scripts.bases.tokenizers import SMOLLM2, load_base, make_base
@@ -32,6 +36,18 @@ def make(template: str, system: str = "Be kind.") -> Prompt:
         ("{{ messages.nothing.there }}", "raises an error"),
         ("{{ strftime_now('%d %b') }}" + CHATML, "asks for today's date"),
         ("{{ messages[0].__class__.__mro__ }}" + CHATML, "is unsafe"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}" + CHATML, "does not end"),
+        ("{% for a in range(99999) | map('int') %}{{ range(99999) | map('int') | sum }}{% endfor %}", "does not end"),
+        (
+            "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}" + CHATML,
+            "does not end",
+        ),
+        ("{{ lipsum(n=9999999) }}" + CHATML, "does not end"),
+        ("{{ 'a' * 10**11 }}" + CHATML, "may have no bound"),
+        ("{{ 'a' * 100000000000 }}" + CHATML, "may have no bound"),
+        ("{{ [messages] * 100000000000 }}" + CHATML, "may have no bound"),
+        ("{{ 9 ** 9 ** 9 }}" + CHATML, "may have no bound"),
+        (CHATML + "{# #}" * 20000, "has 100,"),
         ("{{ 'nothing at all' }}", "changes, drops"),
         (CHATML.replace("m.content", "(m.content | upper)"), "changes, drops"),
         (CHATML.replace("m.content", "(m.content | e)"), "changes, drops"),
@@ -71,6 +87,25 @@ def test_templates_are_rendered_as_transformers_does() -> None:
     prompt = make(template)
     assert prompt.answer_prefix.endswith('"assistant"{"a": "<é>"}<s>no date\n')
     assert prompt.end == "<|im_end|>"
+
+
+def test_a_template_may_compute_with_numbers() -> None:
+    assert make(f"{{% if messages | length * 2 > 1 %}}{CHATML}{{% endif %}}") == make(CHATML)
+
+
+def test_the_count_of_lines_leaves_the_trace_function() -> None:
+    def trace(*_: object) -> None:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        make(CHATML)
+        with pytest.raises(InputError, match="does not end"):
+            make("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
 
 
 def test_a_template_without_a_generation_prompt_gets_its_turns_own() -> None:
@@ -150,6 +185,25 @@ def test_a_word_that_is_a_token_already_is_refused(word: str) -> None:
     stored = add_tokens(store_tokenizer(load_base("qwen2")), ["knee"])
     with pytest.raises(InputError, match="has a token"):
         add_tokens(stored, ["[PHONE]", word])
+
+
+def test_added_words_get_the_ids_behind_the_greatest() -> None:
+    text = store_tokenizer(load_base("qwen2"))
+    size = StoredTokenizer(text).vocab_size
+    added = StoredTokenizer(add_tokens(text, ["[PHONE]", "[NAME]"]))
+    assert [added.backend_tokenizer.token_to_id(word) for word in ("[PHONE]", "[NAME]")] == [size, size + 1]
+    assert added.vocab_size == size + 2
+
+
+@pytest.mark.parametrize("numbers", [(0, 2, 3), (0, 1, 9)], ids=["of another token", "in a gap"])
+def test_words_are_not_added_where_the_ids_have_gaps(numbers: tuple[int, ...]) -> None:
+    backend = Tokenizer(WordLevel(dict(zip(("<|endoftext|>", "a", "b"), numbers, strict=True)), "a"))
+    backend.add_special_tokens(["<|endoftext|>"])
+    text = json.dumps({"tokenizer": backend.to_str(), "special": {"eos_token": "<|endoftext|>"}})
+    assert StoredTokenizer(text).vocab_size == numbers[-1] + 1
+    with pytest.raises(InputError, match="have gaps") as caught:
+        add_tokens(text, ["[PHONE]"])
+    assert len(str(caught.value).splitlines()) == 2
 
 
 def test_a_word_of_the_prompt_is_refused() -> None:

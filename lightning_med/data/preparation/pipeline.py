@@ -67,6 +67,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class _Own:
+    """What a checkpoint brings along: its tokenizer as text, and its prompt."""
+
+    tokenizer: str | None
+    prompt: Prompt | None
+
+
+@dataclass(frozen=True)
 class _Target:
     """What is wanted of the cache.
 
@@ -82,13 +90,16 @@ class _Target:
     prompt: Prompt
 
 
-def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | None = None) -> Prepared:
+def prepare(
+    recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | None = None, prompt: Prompt | None = None
+) -> Prepared:
     """Finds the prepared data in the cache, or makes it there atomically.
 
     Args:
         recipe: What shapes it.
         cache_dir: See `find_cache_root`.
         tokenizer_text: A checkpoint's own tokenizer, used instead of the recipe's.
+        prompt: A checkpoint's own prompt, used instead of the one that fits the tokenizer.
 
     Raises:
         InputError: A source, its columns, the tokenizer or a setting is wrong, or the prepared data is damaged.
@@ -96,10 +107,11 @@ def prepare(recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | 
     files = _find_source_files(recipe)
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
-    target = _recall(recipe, digests, root, tokenizer_text)
+    own = _Own(tokenizer_text, prompt)
+    target = _recall(recipe, digests, root, own)
     cached = target is not None
     if target is None:
-        target, cached = _make(recipe, files, digests, root, tokenizer_text)
+        target, cached = _make(recipe, files, digests, root, own)
     folder = target.tokens
     with refuse_damaged(folder):
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
@@ -120,21 +132,19 @@ def _find_source_files(recipe: Recipe) -> Files:
     return files
 
 
-def _recall(recipe: Recipe, digests: SourceDigests, root: Path, tokenizer_text: str | None) -> _Target | None:
+def _recall(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:
     """Finds the tokens without reading a source."""
     content = digests.recall()
     if content is None:
         return None
-    target = _locate(recipe, content, root, tokenizer_text)
+    target = _locate(recipe, content, root, own)
     return target if target.tokens.is_dir() else None
 
 
-def _make(
-    recipe: Recipe, files: Files, digests: SourceDigests, root: Path, tokenizer_text: str | None
-) -> tuple[_Target, bool]:
+def _make(recipe: Recipe, files: Files, digests: SourceDigests, root: Path, own: _Own) -> tuple[_Target, bool]:
     """Makes whichever level is missing; returns what was wanted, and whether the tokens were found after all."""
     content, content_secret = digests.compute()
-    target = _locate(recipe, content, root, tokenizer_text)
+    target = _locate(recipe, content, root, own)
     if target.tokens.is_dir():
         return target, True
     secret = content_secret + target.rows.name.encode()  # of these rows alone
@@ -155,12 +165,12 @@ def _make(
         return target, find_or_make(target.tokens, make_tokens)
 
 
-def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | None) -> _Target:
+def _locate(recipe: Recipe, content: bytes, root: Path, own: _Own) -> _Target:
     """Names the folders of both levels for sources of this content."""
     key = make_rows_key(recipe, content)
-    rows, text = root / CLEAN_ROWS / key, tokenizer_text
+    rows, text = root / CLEAN_ROWS / key, own.tokenizer
     if recipe.tokenizer == "train":
-        prompt = choose_prompt(recipe.prompt_format, recipe.system_prompt, None, recipe.add_tokens)
+        prompt = own.prompt or choose_prompt(recipe.prompt_format, recipe.system_prompt, None, recipe.add_tokens)
         tokens = root / make_tokens_key(recipe, key, None, prompt)
         if text is None or _read_tokenizer(tokens) == text:  # a checkpoint's tokenizer, trained on this very data
             return _Target(rows, tokens, None, prompt)
@@ -171,7 +181,7 @@ def _locate(recipe: Recipe, content: bytes, root: Path, tokenizer_text: str | No
             f"--data.add_tokens: the checkpoint's tokenizer has no token {missing[0]!r}.",
             "Give the run's own settings: --config RUN/config.yaml",
         )
-    prompt = choose_prompt(recipe.prompt_format, recipe.system_prompt, text, recipe.add_tokens)
+    prompt = own.prompt or choose_prompt(recipe.prompt_format, recipe.system_prompt, text, recipe.add_tokens)
     return _Target(rows, root / make_tokens_key(recipe, key, text, prompt), text, prompt)
 
 
