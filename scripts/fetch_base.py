@@ -21,6 +21,7 @@ import argparse
 import shlex
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from base_files.conversion import convert_gguf
@@ -79,14 +80,16 @@ def main(argv: list[str]) -> int:
     """Runs the command and returns its exit status: 2 for wrong input, 128 + n after signal n."""
     try:
         options = parse_options(argv)
-        made = not options.output.parent.exists()
-        make_writable_folder(options.output.parent, "--output DIR")
+        parent = options.output.parent
+        missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]  # the innermost first
         try:
+            make_writable_folder(parent, "--output DIR")
             with raise_on_signals():
                 weights = fetch_base(options)
         finally:
-            if made and not any(options.output.parent.iterdir()):
-                options.output.parent.rmdir()
+            for folder in missing:
+                with suppress(OSError):  # it is not empty, or was never made
+                    folder.rmdir()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -94,8 +97,8 @@ def main(argv: list[str]) -> int:
         print(f"fetch_base: stopped by {signal}; nothing is left behind.", file=sys.stderr)
         return signal.code
     say(f"{options.output}: {weights / 1e6:.1f} million weights in float32.")
-    folder = shlex.quote(str(options.output))
-    say(f"next: lightning-med fit --data.source FILE.csv --model.base {folder} --data.tokenizer {folder}")
+    quoted = shlex.quote(str(options.output))
+    say(f"next: lightning-med fit --data.source FILE.csv --model.base {quoted} --data.tokenizer {quoted}")
     return 0
 
 

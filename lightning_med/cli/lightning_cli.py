@@ -34,6 +34,7 @@ from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers
+from lightning_med.training.other_optimizers import require_one_optimizer
 from lightning_med.utils.console import is_first_rank, say
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder
@@ -140,8 +141,10 @@ class MedCLI(HookedCLI):
             self.datamodule.use_tokenizer(self.card["tokenizer"], prompt)
         saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
         if self.verb == "fit" and (named := trainer_options.find_optimizer(self.settings)):
-            self.model.configure_optimizers = partial(named.configure, self.model)
-            say(f"optimizer: {named}; {setting_checks.OWN_SETTINGS} are not used.")
+            setting_checks.check_replaceable(self.model)
+            self.model.configure_optimizers = partial(require_one_optimizer(named.configure), self.model)
+            unused = setting_checks.list_unused(self.settings, self.find_default)
+            say(f"optimizer: {named}" + (f"; not used: {', '.join(unused)}." if unused else "."))
         self.model.use_run(saved, self.settings.get("ckpt_path"), bool(self.settings.get("resume_anyway")))
         return trainer
 

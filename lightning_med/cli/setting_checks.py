@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import unwrap
 from typing import Any
 
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.cli.results import find_output
 from lightning_med.cli.trainer_options import find_optimizer
 from lightning_med.data.batching.tokens_per_step import check_accumulation
+from lightning_med.training.module import DialogueLM
+from lightning_med.training.other_optimizers import check_automatic
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
+from lightning_med.utils.precision import runs_on_cpu
 
-_OWN = ("model.lr", "model.weight_decay", "model.warmup_fraction")
-OWN_SETTINGS = ", ".join(_OWN)  # what only our own optimizer has
+_OWN = ("model.lr", "model.weight_decay", "model.warmup_fraction")  # what only our own optimizer has
 _OPTIMIZER = ("optimizer", "lr_scheduler", "lr_scheduler_interval")
 _FRACTIONS = {"validate": "val_fraction", "test": "test_fraction", "predict": "test_fraction"}
 
@@ -89,9 +92,34 @@ def _check_optimizer(settings: Any, options: Sequence[str]) -> None:
             )
     named = find_optimizer(settings)
     assert named is not None
-    named.rehearse()
+    named.rehearse(on_gpu=not runs_on_cpu(settings.trainer.accelerator))
     if named.monitored and 0 in (settings.data.val_fraction, settings.trainer.limit_val_batches):
         raise InputError(f"{named.monitored} needs validations, and there are none.", "Give --data.val_fraction 0.05")
+
+
+def check_replaceable(model: DialogueLM) -> None:
+    """Checks that `--optimizer` takes the place of our own optimizer, not of one that a subclass makes.
+
+    Raises:
+        InputError: The subclass has its own `configure_optimizers`, or steps its optimizer itself.
+    """
+    kind = type(model)
+    if unwrap(kind.configure_optimizers) is not DialogueLM.configure_optimizers:
+        raise InputError(
+            f"--optimizer would replace {kind.__name__}.configure_optimizers.",
+            "Leave it out, or take a class that does not override that method.",
+        )
+    check_automatic(model)
+
+
+def list_unused(settings: Any, find_default: Callable[[str], Any]) -> list[str]:
+    """Returns the settings of our own optimizer that differ from their defaults, as a config file may give them.
+
+    Args:
+        settings: Of a fit with another optimizer.
+        find_default: Returns the default of a setting, given its name.
+    """
+    return [f"{name} {value}" for name in _OWN if (value := settings.get(name)) not in (None, find_default(name))]
 
 
 def check_same_optimizer(saved: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ def load_base(base: str, attention_dropout: float) -> PreTrainedModel:
     with explain_hub_errors(base, option):
         config = read_config(folder)
     check_config(config, base)
-    _set_dropout(config, attention_dropout)
+    set_attention_dropout(config, attention_dropout)
     with explain_hub_errors(base, option):
         network = load_weights(folder, base, config=config, dtype=torch.float32)
     return replace_layers(network.train())
@@ -137,7 +137,7 @@ def _make_config(
         raise _explain_fields({"model_type": model_type, **fields}, error) from error
     check_config(config, f"from_scratch {model_type}")
     if not set(_ATTENTION_DROPOUT) & fields.keys():
-        _set_dropout(config, attention_dropout)
+        set_attention_dropout(config, attention_dropout)
     return config
 
 
@@ -205,7 +205,8 @@ def _build(config: PretrainedConfig) -> PreTrainedModel:
     return replace_layers(network.train())
 
 
-def _set_dropout(config: PretrainedConfig, probability: float) -> None:
+def set_attention_dropout(config: PretrainedConfig, probability: float) -> None:
+    """Sets the dropout probability of the attention weights in place, where the family has one."""
     for name in _ATTENTION_DROPOUT:
         if hasattr(config, name):
             setattr(config, name, probability)

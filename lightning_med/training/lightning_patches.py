@@ -185,6 +185,10 @@ class HookedCLI(LightningCLI):
         parser = self._parser(self.subcommand)
         return str(parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True))
 
+    def find_default(self, name: str) -> Any:
+        """Returns the default of a setting of this call, for instance of `model.lr`."""
+        return self._parser(self.subcommand).get_default(name)
+
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         self.add_subcommand_arguments(parser, subcommand)

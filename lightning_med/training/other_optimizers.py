@@ -33,16 +33,25 @@ def require_one_optimizer(configure: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(configure)
     def checked(module: Any) -> Any:
-        name = type(module).__name__
-        if not module.automatic_optimization:
-            raise InputError(f"{name}.automatic_optimization is off.", _ONE)
+        check_automatic(module)
         configured = configure(module)
         number = _count_optimizers(configured)
         if number != 1:
-            raise InputError(f"{name}.configure_optimizers returns {number} optimizers.", _ONE)
+            name = f"{type(module).__name__}.configure_optimizers"
+            raise InputError(f"{name} returns {number} optimizers.", _ONE)
         return configured
 
     return checked
+
+
+def check_automatic(module: Any) -> None:
+    """Checks that the trainer steps a module's optimizer.
+
+    Raises:
+        InputError: `automatic_optimization` is off.
+    """
+    if not module.automatic_optimization:
+        raise InputError(f"{type(module).__name__}.automatic_optimization is off.", _ONE)
 
 
 def _count_optimizers(configured: Any) -> int:
@@ -87,7 +96,8 @@ class NamedOptimizer:
             InputError: The schedule ends before the fit.
         """
         count = module.total_steps if self.interval == "step" else module.trainer.max_epochs
-        self.rehearse(count if count and count > 0 else 1)
+        on_gpu = module.trainer.strategy.root_device.type == "cuda"
+        self.rehearse(count if count and count > 0 else 1, on_gpu)
         return self._make(module.parameters())
 
     def _make(self, parameters: Iterable[Tensor]) -> dict[str, Any]:
@@ -100,8 +110,12 @@ class NamedOptimizer:
             config["monitor"] = getattr(schedule, "monitor", None)
         return {"optimizer": optimizer, "lr_scheduler": config}
 
-    def rehearse(self, count: int = 1) -> None:
+    def rehearse(self, count: int = 1, on_gpu: bool = False) -> None:
         """Makes both for two small tensors, and takes one optimizer step and `count` of the schedule.
+
+        Args:
+            count: Steps of the schedule.
+            on_gpu: The weights will be on a GPU.
 
         Raises:
             InputError: One of them cannot be made or used so.
@@ -117,9 +131,13 @@ class NamedOptimizer:
             return torch.zeros(())
 
         made = self._make(weights)
-        if not made["optimizer"].defaults.get("capturable"):  # that needs a GPU
+        if not made["optimizer"].defaults.get("capturable"):
             with _explain_errors(self.optimizer):
                 made["optimizer"].step(closure)
+        elif not on_gpu:
+            raise InputError(
+                f"{self.optimizer['class_path']}: capturable needs a GPU.", "Leave --optimizer.capturable out."
+            )
         if evaluations > 1:
             raise InputError(
                 f"{self.optimizer['class_path']} computes the loss several times in a step; here a batch counts once.",

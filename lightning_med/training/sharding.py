@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
@@ -41,6 +42,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def __init__(self) -> None:
         super().__init__(save_distributed_checkpoint=False)
+        self.check_content: Callable[[dict[str, Any]], None] | None = None  # called before a checkpoint is loaded
 
     def setup_environment(self) -> None:
         set_parallel_sizes(self)
@@ -51,7 +53,9 @@ class ShardedStrategy(ModelParallelStrategy):
             self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        read_checkpoint(checkpoint_path)  # refuses a damaged file before the ranks load their shares of it
+        content = read_checkpoint(checkpoint_path)  # refuses a damaged file before the ranks load their shares of it
+        if self.check_content is not None:
+            self.check_content(content)
         return super().load_checkpoint(checkpoint_path, weights_only=True)
 
 

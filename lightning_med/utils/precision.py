@@ -16,12 +16,16 @@ def choose_precision(wanted: Any, accelerator: str) -> Any:
         wanted: The precision given to the trainer.
         accelerator: The accelerator given to the trainer; `auto` takes a GPU if there is one.
     """
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
-    if str(wanted) not in ("16-mixed", "16") or not on_cpu:
+    if str(wanted) not in ("16-mixed", "16") or not runs_on_cpu(accelerator):
         return wanted
     best = "bf16-mixed" if has_cpu_bf16() else "32-true"
     say(f"precision: {wanted} needs a GPU; this processor runs in {best}.")
     return best
+
+
+def runs_on_cpu(accelerator: str) -> bool:
+    """Returns whether a trainer's accelerator is the CPU; `auto` takes a GPU if there is one."""
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
 
 
 def has_cpu_bf16() -> bool:

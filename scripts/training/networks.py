@@ -9,12 +9,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
+from lightning_med.model.causal_lm import set_attention_dropout
 from lightning_med.model.weight_files import load_weights
 from lightning_med.utils.errors import InputError
 
 SHAPES = {"gpt2": (6, 768, 12), "llama": (30, 576, 9)}  # layers, width, heads of distilgpt2 and SmolLM2-135M
 _LLAMA_WORDS = 49_152
-_ATTENTION_DROPOUT = ("attn_pdrop", "attention_dropout")
 
 
 def make_fields(shape: str, layers: int, width: int, heads: int) -> dict[str, Any]:
@@ -67,9 +67,7 @@ def save_network(
             f"--base {base} knows {config.vocab_size} tokens, the tokenizer has {len(tokenizer)}.",
             "Name the base's own tokenizer: --tokenizer DIR",
         )
-    for name in _ATTENTION_DROPOUT:
-        if hasattr(config, name):
-            setattr(config, name, 0.0)
+    set_attention_dropout(config, 0.0)
     pretrained = base is not None and any(Path(base).glob("*.safetensors"))
     torch.manual_seed(seed)
     if base is not None and pretrained:

@@ -113,10 +113,8 @@ class Settings:
         return Rows.load(self.path / f"{split}.npz")
 
     def load_network(self) -> PreTrainedModel:
-        """Returns the network as transformers implements it, with the initial weights in float32."""
-        return AutoModelForCausalLM.from_pretrained(
-            self.path / "start", dtype=torch.float32, attn_implementation="sdpa"
-        )
+        """Returns the network as transformers runs it by default, with the initial weights in float32."""
+        return AutoModelForCausalLM.from_pretrained(self.path / "start", dtype=torch.float32)
 
     def make_optimizer(self, network: nn.Module) -> tuple[torch.optim.AdamW, LambdaLR]:
         """Returns the fused AdamW and the learning-rate schedule that `fit` uses."""

@@ -10,6 +10,8 @@ import pytest
 import torch
 import yaml
 
+from lightning_med.cli import trainer_command
+from lightning_med.training.module import DialogueLM
 from tests import tiny
 from tests.cli.helpers import read_json, run_refused, write_small_config
 
@@ -64,7 +66,7 @@ def test_a_named_optimizer_trains_resumes_and_is_tested(config: Path, tmp_path: 
     options = (*SGD, *SCHEDULES[schedule])
     out = fit(config, tmp_path / "whole", *options)
     assert "optimizer: torch.optim.SGD" in out
-    assert "model.lr, model.weight_decay, model.warmup_fraction are not used" in out
+    assert "; not used: model.lr 0.003.\n" in out
     with (get_run(tmp_path / "whole") / "metrics.csv").open(newline="") as file:
         rates = [float(row["lr-SGD"]) for row in csv.DictReader(file) if row["lr-SGD"]]
     assert rates == pytest.approx(RATES[schedule])
@@ -124,6 +126,7 @@ def test_a_resumed_run_keeps_its_optimizer(config: Path, tmp_path: Path, changed
         (["--optimizer", "LBFGS"], "several times in a step"),
         (["--optimizer", "SparseAdam"], "dense gradients"),
         (["--optimizer", "Muon"], "2D parameters"),
+        (["--optimizer", "torch.optim.AdamW", "--optimizer.capturable", "true"], "capturable needs a GPU"),
         ([*SGD, "--lr_scheduler", "StepLR"], "step_size"),
         ([*SGD, "--lr_scheduler", "OneCycleLR", "--lr_scheduler.max_lr", "1"], "lr_scheduler.OneCycleLR: You must"),
         ([*SGD, *PLATEAU[:-1], "val_loss"], "cannot monitor val_loss"),
@@ -136,6 +139,56 @@ def test_a_resumed_run_keeps_its_optimizer(config: Path, tmp_path: Path, changed
 )
 def test_what_cannot_be_honoured_is_refused(folder: Path, tmp_path: Path, options: Any, named: str) -> None:
     assert named in run_refused("fit", "--config", write_small_config(folder, tmp_path), *options, cwd=tmp_path)
+
+
+def test_no_note_on_settings_that_nobody_gave(folder: Path, tmp_path: Path) -> None:
+    config = write_small_config(folder, tmp_path, max_steps=1)
+    content = yaml.safe_load(config.read_text())
+    del content["model"]["lr"]
+    config.write_text(yaml.safe_dump(content))
+    assert "optimizer: torch.optim.SGD, at a constant rate.\n" in fit(config, tmp_path, *SGD)
+    saved = tmp_path / "lightning_logs" / "small" / "version_0" / "config.yaml"
+    assert "lr: 0.0005" in saved.read_text()
+    assert "not used" not in fit(saved, tmp_path, "--resume", "auto", "--trainer.max_steps", "2")
+
+
+class Plain(DialogueLM):
+    """Trains as its parent does."""
+
+
+class OwnSGD(DialogueLM):
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Inherited(OwnSGD):
+    """Has its parent's optimizer."""
+
+
+class Manual(DialogueLM):
+    def __init__(self, base: str | None = None, from_scratch: dict[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(base, from_scratch, **settings)
+        self.automatic_optimization = False
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        (OwnSGD, "--optimizer would replace OwnSGD.configure_optimizers"),
+        (Inherited, "--optimizer would replace Inherited.configure_optimizers"),
+        (Manual, "Manual.automatic_optimization is off"),
+    ],
+)
+def test_a_subclass_keeps_its_own_optimizer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[DialogueLM], named: str
+) -> None:
+    monkeypatch.setattr(trainer_command, "DialogueLM", kind)
+    assert named in run_refused("fit", "--config", write_small_config(folder, tmp_path), *SGD, cwd=tmp_path)
+
+
+def test_a_subclass_without_one_takes_the_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_command, "DialogueLM", Plain)
+    assert "optimizer: torch.optim.SGD" in fit(write_small_config(folder, tmp_path), tmp_path, *SGD)
 
 
 def test_a_schedule_that_ends_before_the_fit_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    Gemma2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 Script = Callable[[str], ModuleType]
 FIGURES = (
@@ -129,6 +136,16 @@ def test_a_llama_trains_in_every_contender(
         tokens = measured["useful_tokens"] / results["updates"]
         assert 200 < tokens < 500, name  # of 400 with the prompt's
     assert len({results[name]["ids"] for name in names}) == 1
+
+
+def test_a_base_without_fused_attention_is_loaded(script: Script, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    fields = {**sizes, "vocab_size": 300, "num_key_value_heads": 1, "head_dim": 16}
+    AutoModelForCausalLM.from_config(Gemma2Config(**fields)).save_pretrained(tmp_path / "start")
+    options = {"data": "", "tokenizer": "", "updates": 1, "batch": 1, "length": 8, "system_prompt": ""}
+    settings = script("training.settings").Settings(str(tmp_path), **options, base=None, fields={})
+    network = settings.load_network()
+    assert network(torch.tensor([[1, 2, 3]])).logits.isfinite().all()
 
 
 @pytest.mark.skipif(find_spec("trl") is None or find_spec("accelerate") is None, reason="trl is not installed")

@@ -222,7 +222,7 @@ def run_refused(script: Script, capsys: pytest.CaptureFixture[str], folder: Path
 def test_a_missing_file_and_an_existing_folder_are_refused(
     file: Path, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "new" / "made"
+    output = tmp_path / "new" / "inner" / "made"
     assert "no such file" in run_refused(script, capsys, tmp_path, tmp_path / "none.gguf", "--output", output)
     (tmp_path / "there").mkdir()
     assert "exists" in run_refused(script, capsys, tmp_path, file, "--output", tmp_path / "there")
@@ -280,7 +280,7 @@ def test_a_signal_leaves_nothing_behind(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(module, "sync_files", stop)
-    assert script("fetch_base").main([str(file), "--output", str(tmp_path / "new" / "made")]) == 143
+    assert script("fetch_base").main([str(file), "--output", str(tmp_path / "new" / "inner" / "made")]) == 143
     assert "SIGTERM" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

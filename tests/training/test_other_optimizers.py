@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -10,13 +11,17 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
 
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
+from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.training.callbacks.checkpoints import Checkpoints
+from lightning_med.training.callbacks.optimizer_state import OptimizerState
 from lightning_med.training.module import DialogueLM
 from lightning_med.training.other_optimizers import NamedOptimizer
+from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.errors import InputError
 from tests import tiny
 from tests.training.helpers import SEED
@@ -176,6 +181,30 @@ def test_a_checkpoint_of_another_optimizer_is_refused(folder: Path, tmp_path: Pa
             fit(other, folder, tmp_path, ckpt_path=checkpoints / "last.ckpt")
 
 
+def test_sharded_weights_are_not_loaded_from_a_checkpoint_of_another_optimizer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That strategy loads the optimizer's state with the weights, before any callback gets its own."""
+    _, _, checkpoints = fit(PlainAdamW, folder, tmp_path, max_steps=1)
+    loaded: list[Path] = []
+    monkeypatch.setattr(ModelParallelStrategy, "load_checkpoint", lambda self, path, weights_only: loaded.append(path))
+    for kind in (PlainAdamW, ThreeGroups):
+        module = kind(base=None, from_scratch=tiny.NETWORK)
+        module.model = build_from_scratch(tiny.NETWORK, 300, 0, 0.0, SEED)
+        configured: Any = module.configure_optimizers()
+        state, optimizer = OptimizerState(), configured["optimizer"] if isinstance(configured, dict) else configured
+        schedules = [SimpleNamespace(scheduler=configured["lr_scheduler"])] if isinstance(configured, dict) else []
+        strategy = ShardedStrategy()
+        trainer: Any = SimpleNamespace(strategy=strategy, optimizers=[optimizer], lr_scheduler_configs=schedules)
+        state.on_fit_start(trainer, module)
+        if kind is PlainAdamW:
+            strategy.load_checkpoint(checkpoints / "last.ckpt")
+            continue
+        with pytest.raises(InputError, match="checkpoint's optimizer is AdamW"):
+            strategy.load_checkpoint(checkpoints / "last.ckpt")
+    assert len(loaded) == 1
+
+
 class Several(DialogueLM):
     def configure_optimizers(self) -> Any:
         return [AdamW([weight]) for weight in list(self.parameters())[:2]]
@@ -288,6 +317,13 @@ def test_a_bound_that_is_not_positive_clips_nothing(folder: Path, tmp_path: Path
 @pytest.mark.parametrize("name", ["AdamW", "Adam", "Adafactor", "RMSprop", "Adagrad", "NAdam", "RAdam", "SGD", "Rprop"])
 def test_optimizers_of_torch_can_be_named(name: str) -> None:
     NamedOptimizer({"class_path": f"torch.optim.{name}", "init_args": {"lr": 1e-3}}).rehearse()
+
+
+def test_what_needs_a_gpu_is_refused_without_one() -> None:
+    named = NamedOptimizer({"class_path": "torch.optim.AdamW", "init_args": {"capturable": True}})
+    with pytest.raises(InputError, match="capturable needs a GPU"):
+        named.rehearse()
+    named.rehearse(on_gpu=True)
 
 
 def test_the_rates_are_logged(folder: Path, tmp_path: Path) -> None:

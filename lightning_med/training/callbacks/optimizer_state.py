@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import LearningRateFinder
 
 from lightning_med.training.lightning_patches import call_between_batches, has_epoch_ended, stop_between_batches
 from lightning_med.training.other_optimizers import MONITORED
+from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.errors import InputError
 
 
@@ -46,13 +47,23 @@ class OptimizerState(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._here = describe_optimizer(trainer)
+        self._compare()
+        if isinstance(trainer.strategy, ShardedStrategy):
+            trainer.strategy.check_content = self._check_content
+        if pl_module.own_optimizer is not None:
+            pl_module.own_optimizer.note_settings()
+
+    def _compare(self) -> None:
         if self._there not in ("", self._here):
             raise InputError(
                 f"The checkpoint's optimizer is {self._there}; this fit's is {self._here}.",
                 "Resume with the checkpoint's, or begin a new run.",
             )
-        if pl_module.own_optimizer is not None:
-            pl_module.own_optimizer.note_settings()
+
+    def _check_content(self, content: dict[str, Any]) -> None:
+        """Compares with a checkpoint that is loaded after `on_fit_start`, the optimizer's state before this one's."""
+        self.load_state_dict(content["callbacks"][self.state_key])
+        self._compare()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         if pl_module.own_optimizer is not None:
@@ -79,6 +90,8 @@ class OptimizerState(L.Callback):
         if self._action is not None:
             stop_between_batches(trainer, self._action)
             self._action = None
+        if isinstance(trainer.strategy, ShardedStrategy):
+            trainer.strategy.check_content = None
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self.teardown(trainer, pl_module, "fit")  # Lightning calls no teardown then
