@@ -22,7 +22,6 @@ from lightning_med.training.module import DialogueLM
 from lightning_med.utils.allocator import keep_freed_memory
 from lightning_med.utils.console import silence_warnings
 from lightning_med.utils.errors import InputError, RunError
-from lightning_med.utils.kernel_cache import limit_kernel_cache
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _TRAINER_DEFAULTS = {
@@ -59,7 +58,6 @@ def main(argv: list[str]) -> int:
         RunError: The run cannot continue.
     """
     keep_freed_memory()
-    limit_kernel_cache()
     silence_warnings()
     with tempfile.TemporaryDirectory() as folder:
         argv = add_checkpoint_settings(find_shipped_configs(argv), Path(folder))

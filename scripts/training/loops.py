@@ -88,10 +88,8 @@ def train_ours(settings: Settings, clock: Clock) -> tuple[PreTrainedModel, str]:
     from lightning_med.training.module import DialogueLM
     from lightning_med.utils.allocator import keep_freed_memory
     from lightning_med.utils.console import silence_warnings
-    from lightning_med.utils.kernel_cache import limit_kernel_cache
 
     keep_freed_memory()
-    limit_kernel_cache()
     silence_warnings()
     expected = settings.load_rows()
     # A batch ends before the row that would exceed its budget: on average half a row below it.
