@@ -25,7 +25,39 @@ MOST = {CPU: 16_384, CUDA: 65_536}  # tokens; beyond them a batch gets no faster
 MULTIPLE = 512
 MOMENTS = 8  # bytes per weight of AdamW's two averages, which do not exist yet when this is measured
 _GRADIENT = 4
-_PASSING = 1.25  # on a CPU: peak memory of a pass over what it keeps; measured on GPT-2's shape
+_SCATTER = 1.25  # on a CPU: memory that a pass touches, over what is alive at its peak; measured
+_PROBED = 128  # tokens of a consultation in the probe on a CPU, where what a step keeps follows from its shape
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Memory of a training step beside weights and optimizer, in bytes.
+
+    Attributes:
+        fixed: What every batch needs, without gradients.
+        per_token: For each token of a batch.
+        per_square: For each token, times the tokens of its consultation: attention that keeps its probabilities.
+        per_position: For each position whose logits are in memory at once.
+        gradients: Of all weights; the forward pass needs them only where gradients are accumulated.
+    """
+
+    fixed: float
+    per_token: float
+    per_square: float
+    per_position: float
+    gradients: float
+
+    def estimate(self, tokens: int, squares: int, accumulates: bool = False) -> float:
+        """Returns the bytes of a step.
+
+        Args:
+            tokens: Of the batch.
+            squares: Sum of the squared lengths of its consultations.
+            accumulates: Whether gradients of other batches are in memory.
+        """
+        passing = self.fixed + self.per_token * tokens + self.per_square * squares
+        passing += self.per_position * min(tokens, CHUNK)
+        return passing + self.gradients if accumulates else max(passing, self.gradients)
 
 
 @dataclass(frozen=True)
@@ -58,7 +90,7 @@ def measure_budget(
         device: Of the training. On CUDA the allocator reports the peak of a step. Elsewhere the tensors kept for the
             backward pass are counted and compared with the free memory of the machine or its container.
         context: Makes the precision's context, around each forward pass.
-        max_length: Tokens of the longest consultation; the probe consists of such, the most expensive ones.
+        max_length: Tokens of the longest consultation; their tokens are the most expensive ones.
 
     Returns:
         A multiple of 512 tokens, at most 16,384 (65,536 on CUDA), but never less than `max_length`.
@@ -66,7 +98,9 @@ def measure_budget(
     kind = CUDA if device.type == CUDA else CPU
     free = measure_free_memory(device)  # before the probe, whose memory the process keeps for the steps to come
     try:
-        fixed, per_token = measure_step(network, device, context, max_length)
+        step = measure_step(network, device, context, max_length)
+        per_token = step.per_token + step.per_square * max_length
+        fixed = step.fixed + step.per_position * CHUNK + (step.gradients if kind == CPU else 0)
     except torch.cuda.OutOfMemoryError:
         fixed, per_token = 0, math.inf
     room = SHARE[kind] * (free - fixed - MOMENTS * _count_weights(network))
@@ -117,40 +151,56 @@ _CONTROL_GROUPS = (  # versions 2 and 1: limit, usage, statistics, and the stati
 
 def measure_step(
     network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
-) -> tuple[float, float]:
-    """Measures the bytes of a step beside weights and optimizer: those of every batch, and those of each token.
-
-    A network is measured once; for the arguments see `measure_budget`.
-    """
+) -> StepMemory:
+    """Measures the memory of a step by short passes, once for a network; for the arguments see `measure_budget`."""
     if network not in _measured:
-        _measured[network] = _run_probe(network, device, context, max_length)
+        training, devices = network.training, [device] if device.type == CUDA else []
+        network.train()
+        # Evaluation asks from inside inference mode.
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
+            probe = _probe_cuda if device.type == CUDA else _probe_cpu
+            _measured[network] = probe(network, device, context, min(max_length, get_context_length(network)))
+        network.train(training)
     return _measured[network]
 
 
-_measured: WeakKeyDictionary[PreTrainedModel, tuple[float, float]] = WeakKeyDictionary()
+_measured: WeakKeyDictionary[PreTrainedModel, StepMemory] = WeakKeyDictionary()
 
 
-def _run_probe(
-    network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], max_length: int
-) -> tuple[float, float]:
-    length = min(max_length, get_context_length(network))
-    # On CUDA more than one chunk of logits: from there on they take the same memory, whatever a batch holds.
-    rows = max(-(-CHUNK // length), 1) if device.type == CUDA else 1
-    training, devices = network.training, [device] if device.type == CUDA else []
-    network.train()
-    # Evaluation asks from inside inference mode.
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
-        few, many = (_make_full_batch(count, length, device) for count in (rows, 2 * rows))
-        if device.type == CUDA:
-            _measure_peak(network, few, context, device)  # the first call also allocates the libraries' workspaces
-            less, more = (_measure_peak(network, batch, context, device) for batch in (few, many))
-        else:
-            logits = CHUNK * network.get_output_embeddings().weight.shape[0] * 4
-            others = logits + _GRADIENT * _count_weights(network)
-            less, more = (others + _PASSING * _count_kept(network, batch, context) for batch in (few, many))
-    network.train(training)
+def _probe_cuda(
+    network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], length: int
+) -> StepMemory:
+    # More than one chunk of logits: from there on they take the same memory, whatever a batch holds.
+    rows = max(-(-CHUNK // length), 1)
+    few, many = (_make_full_batch(count, length, device) for count in (rows, 2 * rows))
+    _measure_peak(network, few, context, device)  # the first call also allocates the libraries' workspaces
+    less, more = (_measure_peak(network, batch, context, device) for batch in (few, many))
     per_token = max(more - less, 1) / (rows * length)
-    return max(less - rows * length * per_token, 0.0), per_token
+    return StepMemory(max(less - rows * length * per_token, 0.0), per_token, 0.0, 0.0, _count_gradients(network))
+
+
+def _probe_cpu(
+    network: PreTrainedModel, device: torch.device, context: Callable[[], AbstractContextManager[Any]], length: int
+) -> StepMemory:
+    """Solves for the three parts of what is kept, from batches of 1 and 2 long and of 2 short consultations."""
+    length = max(min(length, _PROBED) // 2 * 2, 2)
+    shapes = ((1, length), (2, length), (2, length // 2))
+    one, two, halves = (_count_kept(network, _make_full_batch(*shape, device), context) for shape in shapes)
+    per_square = max(2 * (one - halves) / length**2, 0.0)
+    per_token = max((two - one) / length - per_square * length, 1 / length)
+    with context():
+        autocast = torch.is_autocast_enabled(CPU)
+        size = torch.get_autocast_dtype(CPU).itemsize if autocast else network.dtype.itemsize
+    head: Any = network.get_output_embeddings().weight
+    # The output layer's weight in the precision of the step, and its gradient in it, are alive with the logits.
+    fixed = max(2 * one - two, 0) + 2 * head.numel() * size
+    return StepMemory(
+        fixed=_SCATTER * fixed,
+        per_token=_SCATTER * per_token,
+        per_square=_SCATTER * per_square,
+        per_position=_SCATTER * head.shape[0] * size,
+        gradients=_count_gradients(network),
+    )
 
 
 def _measure_peak(
@@ -209,3 +259,7 @@ def _make_full_batch(rows: int, length: int, device: torch.device) -> dict[str, 
 
 def _count_weights(network: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _count_gradients(network: PreTrainedModel) -> float:
+    return _GRADIENT * sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

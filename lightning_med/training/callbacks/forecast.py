@@ -9,13 +9,17 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 
+from lightning_med.data.batching.loaders import measure_rows
 from lightning_med.training.batch_size import MOMENTS, measure_free_memory, measure_step
-from lightning_med.utils.allocator import read_resident_memory
+from lightning_med.utils.allocator import read_resident_memory, release_freed_memory
 from lightning_med.utils.console import say
 
 _WARM_UP, _MEASURED = 2, 8  # steps before the clock starts, and steps that it measures
 _WORTH_SAYING = 20  # seconds
+_OVERHEAD = 120 << 20  # bytes on a CPU: compiled kernels, workspaces and threads of the libraries; measured
+_PAGE = 1024  # weights in float32 on a page of memory
 
 
 class Forecast(L.Callback):
@@ -65,16 +69,28 @@ def estimate_memory(trainer: L.Trainer, pl_module: Any) -> tuple[int, int]:
     """Estimates the memory of a fit: of the whole process on a CPU, of torch on a GPU.
 
     Returns:
-        The bytes that are held now, and those that come with the gradients, AdamW's averages and the activations of a
-        batch.
+        The bytes that are held now, and those that the largest batch of an epoch adds: AdamW's averages where they are
+        not there yet, gradients, activations.
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     device, context = trainer.strategy.root_device, trainer.precision_plugin.forward_context
-    on_gpu = device.type == "cuda"
-    held = torch.cuda.memory_allocated(device) if on_gpu else read_resident_memory()
-    fixed, per_token = measure_step(pl_module.network, device, context, data.recipe.max_length)
+    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else _read_held(pl_module)
+    step = measure_step(pl_module.network, device, context, data.recipe.max_length)
+    lengths, accumulates = measure_rows(data.store("train"), data.padded).astype(np.int64), data.window > 1
+    sizes = [(int(lengths[rows].sum()), int((lengths[rows] ** 2).sum())) for rows in data.plan_epoch(0)]
     averages = MOMENTS * sum(weight.numel() for weight in pl_module.parameters() if weight.requires_grad)
     for optimizer in trainer.optimizers:  # a resumed fit has them already
         for state in optimizer.state.values():
             averages -= sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
-    return held, int(max(averages, 0) + fixed + per_token * data.batch_tokens)
+    largest = max(step.estimate(*size, accumulates) for size in sizes)
+    overhead = 0 if device.type == "cuda" else _OVERHEAD
+    return held, int(max(averages, 0) + largest + overhead)
+
+
+def _read_held(pl_module: Any) -> int:
+    """Returns the resident bytes, weights included that are mapped from a file and have not been read yet."""
+    release_freed_memory()
+    for weight in pl_module.parameters():
+        local = weight.to_local() if isinstance(weight, DTensor) else weight
+        local.detach().flatten()[::_PAGE].sum()
+    return read_resident_memory()
