@@ -98,7 +98,9 @@ def main(argv: list[str]) -> int:
         return signal.code
     say(f"{options.output}: {weights / 1e6:.1f} million weights in float32.")
     quoted = shlex.quote(str(options.output))
-    say(f"next: lightning-med fit --data.source FILE.csv --model.base {quoted} --data.tokenizer {quoted}")
+    names = f"--model.base {quoted} --data.tokenizer {quoted}"
+    settings = "--trainer.precision bf16-mixed --data.batch_tokens 2048"
+    say(f"next: lightning-med fit --data.source FILE.csv {names} {settings}")
     return 0
 
 

@@ -93,7 +93,7 @@ def load_base(name: str, gpt2: str) -> PreTrainedTokenizerFast:
     """Returns GPT-2's tokenizer, SmolLM2's, or GPT-2's vocabulary under Qwen2's rules with and without ChatML."""
     if name == "smollm2":
         folder = os.environ.get("LIGHTNING_MED_SMOLLM2", "")
-        if not Path(folder).is_dir():
+        if not folder or not (Path(folder) / "tokenizer.json").is_file():
             pytest.skip("LIGHTNING_MED_SMOLLM2 names no folder with SmolLM2-Instruct's tokenizer")
         return load_tokenizer(folder)
     tokenizer = load_tokenizer(gpt2)

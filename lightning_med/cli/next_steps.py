@@ -16,7 +16,7 @@ def print_after_fit(run: Path) -> None:
         model = _quote(run / "export")
         print(f"run: {run}")
         export = f"lightning-med export --checkpoint {_quote(checkpoint)} --output {model}"
-        print(f'next: {export} && lightning-med respond --model {model} "My tongue is sore."')
+        print(f'next: {export} && lightning-med respond --model {model} "My tongue is sore, what can I do?"')
 
 
 def print_export(checkpoint: str) -> None:

@@ -11,6 +11,7 @@ from lightning_med.cli.results import find_output
 from lightning_med.cli.trainer_options import find_optimizer
 from lightning_med.data.batching.tokens_per_step import check_accumulation
 from lightning_med.training.module import DialogueLM
+from lightning_med.training.network_setup import check_base
 from lightning_med.training.other_optimizers import check_automatic
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
@@ -71,6 +72,8 @@ def _check_fit(settings: Any) -> None:
         raise InputError("0 epochs or steps train nothing.", "Give --trainer.max_epochs or --trainer.max_steps.")
     if trainer.enable_checkpointing is False:
         raise InputError("--trainer.enable_checkpointing false: a fit always keeps its last step.", "Leave it out.")
+    if settings.model.base and not settings.model.from_scratch:
+        check_base(settings.model.base, settings.data.tokenizer)
     check_accumulation(settings.data.tokens_per_step, trainer.accumulate_grad_batches)
 
 

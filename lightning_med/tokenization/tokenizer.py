@@ -41,7 +41,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
     folder = download(name, _OPTION, _FILES)
-    if not any((folder / file).is_file() for file in _VOCABULARIES):  # transformers would make up an empty tokenizer
+    if not has_tokenizer(folder):  # transformers would make up an empty one
         raise InputError(f"{name} holds no tokenizer.", f"Name another: {_OPTION}, or --data.tokenizer train")
     with explain_hub_errors(name, _OPTION):
         loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -52,6 +52,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
             "Use one that has both, for instance GPT-2's.",
         )
     return restore_tokenizer(store_tokenizer(loaded))
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Returns whether a folder holds a tokenizer."""
+    return any((folder / file).is_file() for file in _VOCABULARIES)
 
 
 def read_tokenizer_text(name: str, cache: Path) -> str:

@@ -116,7 +116,7 @@ def _explain(name: str, local: str, error: Exception) -> InputError:
         return InputError(f"{name} is a folder, but its files cannot be loaded: {reason}", hint)
     if isinstance(error, json.JSONDecodeError):
         reason = "the answer is not from the Hub, perhaps the login page of a network in between"
-    what = f"{name}: found neither in this machine's cache nor at {constants.ENDPOINT} ({reason})."
+    what = f"{name}: no such folder here; found neither in this machine's cache nor at {constants.ENDPOINT} ({reason})."
     return UnavailableError(what, local)
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.tokenization.encoder import ANSWER
+from lightning_med.tokenization.tokenizer import train_tokenizer
 from tests import tiny
 from tests.cli.helpers import read_json, run_refused, write_small_config
 
@@ -75,9 +76,10 @@ def compute_loss(folder: Path, model: Path) -> float:
 
 
 def refuse(folder: Path, tmp_path: Path, base: Path, *options: object) -> str:
+    """Checks that a fit on a base is refused before the data are prepared, and returns the lines."""
     config = write_small_config(folder, tmp_path)
     argv = ("fit", "--config", config, "--model.from_scratch", "null", "--model.base", base, *options)
-    return run_refused(*argv, cwd=tmp_path)
+    return run_refused(*argv, "--data.cache_dir", tmp_path / "cache", cwd=tmp_path)
 
 
 def test_a_quantized_base_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -92,9 +94,17 @@ def test_a_base_that_is_a_file_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_base_with_fewer_tokens_than_the_tokenizer_is_refused(folder: Path, tmp_path: Path) -> None:
-    err = refuse(folder, tmp_path, save_base(tmp_path, vocabulary=200))
+    config = write_small_config(folder, tmp_path)
+    base = save_base(tmp_path, vocabulary=200)
+    argv = ("fit", "--config", config, "--model.from_scratch", "null", "--model.base", base)
+    err = run_refused(*argv, cwd=tmp_path)  # it holds no tokenizer, so this is known when it is loaded
     assert "The tokenizer has 300 tokens" in err
     assert "knows 200" in err
+
+
+def save_tokenizer(folder: Path) -> Path:
+    train_tokenizer(["another text"] * 3, 270).save_pretrained(folder)
+    return folder
 
 
 def test_a_tokenizer_that_is_not_the_bases_is_refused(
@@ -102,9 +112,10 @@ def test_a_tokenizer_that_is_not_the_bases_is_refused(
 ) -> None:
     base = save_base(tmp_path, vocabulary=len(tokenizer))
     tokenizer.save_pretrained(base)
-    err = refuse(folder, tmp_path, base)
-    assert "is not that of the base" in err
-    assert f"--data.tokenizer {base}" in err
+    for other in ("train", save_tokenizer(tmp_path / "other")):
+        err = refuse(folder, tmp_path, base, "--data.tokenizer", other)
+        assert "is not that of the base" in err
+        assert f"--data.tokenizer {base}" in err
 
 
 def test_a_vocabulary_below_the_tokenizers_is_refused(folder: Path, tmp_path: Path) -> None:
