@@ -24,7 +24,8 @@ from lightning_med.tokenization.encoder import ANSWER, Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT
 from lightning_med.tokenization.tokenizer import StoredTokenizer, load_tokenizer, store_tokenizer
-from scripts.bases.tokenizers import QWEN2_SPLIT, SMOLLM2, split_like
+from scripts.bases.chat_templates import SMOLLM2
+from scripts.bases.tokenizers import QWEN2_SPLIT, split_like
 
 TABLES = ("healthcaremagic_3k.csv", "questiondoctors_5k.csv", "icliniq_465.csv")
 SCRATCH = {"n_layer": 2, "n_embd": 64, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0}

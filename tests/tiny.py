@@ -30,6 +30,14 @@ _TEXT = (
 )
 WORDS = _TEXT.split()
 SYSTEM = "You are a doctor."
+LLAMA = {  # a network of Llama's kind, by the names that most families share
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 160,
+}
 NETWORK = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 160, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
 
 

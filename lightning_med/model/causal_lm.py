@@ -24,6 +24,7 @@ from lightning_med.utils.hub import download, explain_hub_errors
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+_OPTION = "--model.base FOLDER"
 _ATTENTION_DROPOUT = ("attn_pdrop", "attention_dropout")  # configuration fields: of GPT-2, of most other models
 _COUNTS = {  # configuration fields that count something
     *("n_layer", "n_embd", "n_head", "n_positions", "n_inner"),
@@ -36,6 +37,19 @@ _BUILD_ERRORS = (  # what configurations and networks raise for fields that do n
 )
 
 
+def open_base(base: str) -> tuple[Path, PretrainedConfig]:
+    """Returns the folder of a base, downloaded if need be, and its configuration.
+
+    Raises:
+        InputError: There is none, or its configuration shows that it cannot be trained.
+    """
+    folder = download(base, _OPTION, ["*.json", "*.safetensors"])
+    with explain_hub_errors(base, _OPTION):
+        config = read_config(folder)
+    check_config(config, base)
+    return folder, config
+
+
 def load_base(base: str, attention_dropout: float) -> PreTrainedModel:
     """Loads a pretrained network in float32 and training mode.
 
@@ -46,13 +60,9 @@ def load_base(base: str, attention_dropout: float) -> PreTrainedModel:
     Raises:
         InputError: The base cannot be loaded, lacks weights, or is no decoder.
     """
-    option = "--model.base FOLDER"
-    folder = download(base, option, ["*.json", "*.safetensors"])
-    with explain_hub_errors(base, option):
-        config = read_config(folder)
-    check_config(config, base)
+    folder, config = open_base(base)
     set_attention_dropout(config, attention_dropout)
-    with explain_hub_errors(base, option):
+    with explain_hub_errors(base, _OPTION):
         network = load_weights(folder, base, config=config, dtype=torch.float32)
     return replace_layers(network.train())
 
@@ -117,11 +127,7 @@ def _make_config(
     if unknown := sorted(set(fields) - known):
         raise InputError(f"from_scratch: {kind.__name__} has no {', '.join(unknown)}.", _usual_fields(model_type))
     for name, value in fields.items():
-        if (
-            name in _COUNTS
-            and value is not None
-            and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
-        ):
+        if name in _COUNTS and value is not None and not (type(value) is int and value > 0):
             raise InputError(f"from_scratch: {name} is {value}.", "It must be a whole number above 0.")
     if (size := fields.get("vocab_size", vocab_size)) < vocab_size:
         raise InputError(

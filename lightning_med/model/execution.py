@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from lightning_med.model import attention
 from lightning_med.model.loss import OutputRule
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, describe_error
 
 OTHER_BASE = "Use another base, for instance distilgpt2 or HuggingFaceTB/SmolLM2-135M; docs/bases.md lists families."
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # relative; rounding is far below
@@ -171,9 +171,8 @@ def find_execution(network: PreTrainedModel, longest: int, flat: bool = True) ->
         InputError: The network is not causal, cannot be run, or its logits are no scaled, capped linear function of its
             last hidden states.
     """
-    native = str(network.config._attn_implementation)
-    if native == attention.ATTENTION_NAME:
-        native = "sdpa"
+    before = getattr(network, "lightning_med_execution", None)  # its attention may be ours since then
+    native = before.native if before else str(network.config._attn_implementation)
     training = network.training
     network.set_attn_implementation(native)
     network.eval()
@@ -183,7 +182,7 @@ def find_execution(network: PreTrainedModel, longest: int, flat: bool = True) ->
     except torch.OutOfMemoryError:
         raise
     except _FAILURES as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        reason = describe_error(error, 160)
         raise InputError(f"A {_name(network)} cannot be run here: {reason}", OTHER_BASE) from error
     finally:
         network.train(training)

@@ -14,7 +14,7 @@ from lightning_med.safety import Verdict, guard, triage
 from lightning_med.serving.answer import Answer
 from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, describe_error
 from lightning_med.utils.garbage import pause_collection
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Responder:
                 decoding = Decoding(**settings["decoding"])
                 encoder = Encoder(tokenizer, read_prompt(settings, str(folder)), settings["max_length"])
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                reason = describe_error(error)
                 raise InputError(f"{folder} is not a complete export: {reason}", hint) from error
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return cls(network.to(device or "cpu"), encoder, decoding, region, safety)

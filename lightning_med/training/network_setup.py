@@ -10,14 +10,12 @@ from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
-from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, build_from_text, load_base
+from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, build_from_text, load_base, open_base
 from lightning_med.model.execution import Execution, choose_execution, get_context_length
-from lightning_med.model.weight_files import check_config, read_config
 from lightning_med.tokenization.tokenizer import has_tokenizer, load_tokenizer
 from lightning_med.training.sharding import shard_weights
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.hub import download, explain_hub_errors
 
 
 def check_base(base: str, tokenizer: str) -> None:
@@ -32,9 +30,7 @@ def check_base(base: str, tokenizer: str) -> None:
     """
     if not Path(base).exists():
         return
-    folder = download(base, "--model.base FOLDER", ["*.json", "*.safetensors"])
-    with explain_hub_errors(base, "--model.base FOLDER"):
-        check_config(read_config(folder), base)
+    folder, _ = open_base(base)
     if not has_tokenizer(folder) or Path(tokenizer).resolve() == folder.resolve():
         return
     if tokenizer == "train":

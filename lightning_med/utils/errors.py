@@ -32,6 +32,16 @@ class RunError(UserError):
     """A run cannot continue although its input is right: a full disk, a loss that is not finite. It exits with 1."""
 
 
+def describe_error(error: BaseException, limit: int | None = None) -> str:
+    """Returns the first line of an error's text, or its class where it has none.
+
+    Args:
+        error: Of a library.
+        limit: Characters at most.
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:limit]
+
+
 def check_range(name: str, value: float, least: float, most: float = float("inf")) -> None:
     """Refuses a setting outside its range.
 

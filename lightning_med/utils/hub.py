@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_med.utils.errors import InputError, UnavailableError
+from lightning_med.utils.errors import InputError, UnavailableError, describe_error
 
 _LOGIN = "log in: set HF_TOKEN or run `hf auth login`."
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -96,7 +96,7 @@ def _explain(name: str, local: str, error: Exception) -> InputError:
     while isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # "not in the cache either" hides why the Hub did not have it
     status = getattr(getattr(error, "response", None), "status_code", None)
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    reason = describe_error(error, 160)
     if isinstance(error, errors.GatedRepoError):
         what = f"{name}: the Hub gives this repository only to people who accepted its terms."
         return UnavailableError(what, f"Accept them on its page at {constants.ENDPOINT}, then {_LOGIN} {local}")

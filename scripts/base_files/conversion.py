@@ -18,7 +18,7 @@ from transformers.utils import logging
 from base_files.gguf_header import Header, check_header, read_header
 from base_files.gguf_tokenizer import repair_tokenizer
 from lightning_med.utils.console import Progress
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, describe_error
 from lightning_med.utils.files import make_temporary_folder, sync_files
 
 _OTHER = "Get the model as a folder with config.json and safetensors, or another of its GGUF files."
@@ -75,7 +75,7 @@ def _explain_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = describe_error(error)
         raise InputError(f"{path}: transformers cannot read it: {reason}", _OTHER) from error
 
 

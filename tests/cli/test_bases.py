@@ -20,10 +20,6 @@ from lightning_med.tokenization.tokenizer import train_tokenizer
 from tests import tiny
 from tests.cli.helpers import read_json, run_refused, write_small_config
 
-LLAMA = {
-    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 160,
-}  # fmt: skip
 BASES: dict[str, dict[str, Any]] = {
     "mistral": {"sliding_window": 8},
     "granite": {"logits_scaling": 8.0},
@@ -34,7 +30,7 @@ BASES: dict[str, dict[str, Any]] = {
 
 def save_base(folder: Path, model_type: str = "llama", vocabulary: int = 300, **fields: Any) -> Path:
     """Writes a base without a tokenizer."""
-    network = build_from_scratch({"model_type": model_type, **LLAMA, **fields}, vocabulary, 0, 0.0, seed=3)
+    network = build_from_scratch({"model_type": model_type, **tiny.LLAMA, **fields}, vocabulary, 0, 0.0, seed=3)
     network.save_pretrained(folder / model_type)
     return folder / model_type
 

@@ -116,19 +116,6 @@ def kernel(calls: list[dict[str, Any]], scaled: bool) -> Any:
         ]
         return torch.cat(parts)
 
-    def without_scale(
-        q: Any,
-        k: Any,
-        v: Any,
-        cu_seq_q: Any,
-        cu_seq_k: Any,
-        max_q: int,
-        max_k: int,
-        *,
-        window_size: tuple[int, int] = (-1, -1),
-    ) -> Tensor:
-        return compute(q, k, v, cu_seq_q, None, longest=(max_q, max_k), window=window_size)
-
     def with_scale(
         q: Any,
         k: Any,
@@ -142,6 +129,9 @@ def kernel(calls: list[dict[str, Any]], scaled: bool) -> Any:
         window_size: tuple[int, int] = (-1, -1),
     ) -> Tensor:
         return compute(q, k, v, cu_seq_q, scale, longest=(max_q, max_k), window=window_size)
+
+    def without_scale(*inputs: Any, window_size: tuple[int, int] = (-1, -1)) -> Tensor:
+        return with_scale(*inputs, window_size=window_size)
 
     return with_scale if scaled else without_scale
 

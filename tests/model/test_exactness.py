@@ -29,16 +29,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if request.param == "gpt2":
         model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=4, n_positions=128, **common))
     else:
-        llama = LlamaConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=128,
-            **common,
-        )
-        model = LlamaForCausalLM(llama)
+        model = LlamaForCausalLM(LlamaConfig(**tiny.LLAMA, **common))
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)
     return folder

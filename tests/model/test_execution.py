@@ -14,11 +14,9 @@ from lightning_med.model import attention, execution
 from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, compute_nll
 from lightning_med.model.execution import choose_execution, get_context_length, get_execution, use_native_attention
 from lightning_med.utils.errors import InputError
+from tests import tiny
 
-LLAMA = {
-    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128,
-}  # fmt: skip
+LLAMA = {"model_type": "llama", **tiny.LLAMA}
 SPARSE = {  # each token attends to the 8 that an index chooses
     "model_type": "deepseek_v32", "num_key_value_heads": 4, "index_topk": 8, "index_n_heads": 4, "index_head_dim": 16,
     "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
@@ -150,7 +148,7 @@ def test_generation_uses_the_networks_own_attention() -> None:
 
 def test_dynamic_positions_limit_the_context() -> None:
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0, "original_max_position_embeddings": 64}
-    assert get_context_length(build()) == 128
+    assert get_context_length(build()) == 160
     assert get_context_length(build(rope_parameters=rope)) == 64
 
 
@@ -182,3 +180,9 @@ def test_another_default_device_does_not_disturb_the_probe() -> None:
     network = build()
     with torch.device("meta"):  # as a trainer makes its GPU the default device
         assert choose_execution(network, 20).flat
+
+
+def test_a_second_choice_knows_the_networks_own_attention() -> None:
+    network = build(model_type="gemma2", sliding_window=8, head_dim=8, query_pre_attn_scalar=8)
+    for flat in (True, True, False):
+        assert choose_execution(network, 20, flat=flat).native == "eager"  # SDPA has no soft cap

@@ -23,6 +23,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests import tiny
+
 Script = Callable[[str], ModuleType]
 FIGURES = (
     *("useful_tokens_per_second", "final_loss", "utilisation"),
@@ -98,16 +100,7 @@ def llama(request: pytest.FixtureRequest, tokenizer_folder: str, tmp_path: Path)
     """A folder with a tiny Llama, with its weights or without."""
     folder = tmp_path / "llama"
     shutil.copytree(tokenizer_folder, folder)
-    config = LlamaConfig(
-        vocab_size=600,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-    )
+    config = LlamaConfig(vocab_size=600, tie_word_embeddings=True, **tiny.LLAMA)
     if request.param == "pretrained":
         LlamaForCausalLM(config).save_pretrained(folder)
     config.save_pretrained(folder)

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from lightning_med.model.causal_lm import load_base
 from lightning_med.tokenization.tokenizer import load_tokenizer
+from tests import tiny
 from tests.servers import Reply, Request, compute_sha256, make_zip, serve
 
 gguf = pytest.importorskip("gguf")
@@ -48,12 +49,7 @@ def network() -> LlamaForCausalLM:
     torch.manual_seed(3)
     config = LlamaConfig(
         vocab_size=len(list_tokens()[0]),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
+        **tiny.LLAMA,
         rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
@@ -173,7 +169,7 @@ def test_the_tokenizer_splits_off_every_digit_and_normalizes_nothing(base: Path)
     assert tokenizer("a <|im_end|>").input_ids[-1] == 2
     assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == (SPECIAL[1], SPECIAL[2], SPECIAL[2])
     assert tokenizer.chat_template == TEMPLATE
-    assert tokenizer.model_max_length == 128
+    assert tokenizer.model_max_length == 160
     settings = json.loads((base / "tokenizer_config.json").read_text())
     assert (settings["clean_up_tokenization_spaces"], settings["legacy"]) == (False, False)
     assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"  # known to transformers 4 too

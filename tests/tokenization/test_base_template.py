@@ -15,7 +15,8 @@ from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import StoredTokenizer, add_tokens, store_tokenizer
 from lightning_med.tokenization.turn_markers import break_markers, can_be_broken, find_markers
 from lightning_med.utils.errors import InputError
-from scripts.bases.tokenizers import SMOLLM2, load_base, make_base
+from scripts.bases.chat_templates import SMOLLM2
+from scripts.bases.tokenizers import load_base, make_base
 
 TURN = "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
 ASK = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

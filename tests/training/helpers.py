@@ -14,6 +14,17 @@ from tests import tiny
 SEED = 7  # of tests/model_fixtures.py
 
 
+class Norms(L.Callback):
+    """Records the norm of each step's gradients."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_before_zero_grad(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
+        if pl_module._gradient_norm is not None:
+            self.values.append(float(pl_module._gradient_norm))
+
+
 class Steps(L.Callback):
     """Records the rows, the weights before, the gradients and the learning rate of each optimizer step."""
 

@@ -24,7 +24,7 @@ from lightning_med.training.other_optimizers import NamedOptimizer
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.errors import InputError
 from tests import tiny
-from tests.training.helpers import SEED
+from tests.training.helpers import SEED, Norms
 
 RATES = (0.1, 0.02, 0.003)
 DECAYS = (0.3, 0.0, 0.2)
@@ -246,15 +246,6 @@ def test_none_or_several_optimizers_are_refused(
 
 
 # ------------------------------------------------------------------ gradients
-
-
-class Norms(L.Callback):
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_before_zero_grad(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
-        if pl_module._gradient_norm is not None:
-            self.values.append(float(pl_module._gradient_norm))
 
 
 class FusedSGD(DialogueLM):

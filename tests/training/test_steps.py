@@ -23,7 +23,7 @@ from lightning_med.training.callbacks.forecast import Forecast
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
 from tests import tiny
-from tests.training.helpers import fit
+from tests.training.helpers import Norms, fit
 
 
 def find_budget(folder: Path, batches: int) -> int:
@@ -98,14 +98,6 @@ def test_an_epoch_contains_each_row_once(folder: Path, tmp_path: Path, data: Dia
 @pytest.mark.parametrize("clip", [None, 0.1])
 def test_a_scaled_gradient_is_clipped_at_its_unscaled_norm(folder: Path, tmp_path: Path, clip: float | None) -> None:
     """float16 with a gradient scaler, on the CPU: the same norms and weights as in float32, with accumulation."""
-
-    class Norms(L.Callback):
-        def __init__(self) -> None:
-            self.values: list[float] = []
-
-        def on_before_zero_grad(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
-            if pl_module._gradient_norm is not None:
-                self.values.append(float(pl_module._gradient_norm))
 
     settings: dict[str, Any] = {"max_epochs": 1, "accumulate_grad_batches": 2, "gradient_clip_val": clip}
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)

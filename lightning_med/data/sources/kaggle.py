@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 from lightning_med.utils.console import say
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, describe_error
 
 _LOGIN = "Set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json into ~/.kaggle. "
 _ATTEMPTS = 5  # at a download that breaks off
@@ -150,4 +150,4 @@ def _make_error(handle: str, fault: str, hint: str = "") -> InputError:
 def _shorten_reason(error: Exception) -> str:
     if type(error).__name__ == "JSONDecodeError":
         return "the answer is not from Kaggle, perhaps the login page of a network in between"
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160].rstrip(".")
+    return describe_error(error, 160).rstrip(".")
