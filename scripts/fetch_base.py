@@ -11,8 +11,6 @@ The weights are those of the GGUF file: if they were quantized there, they are r
 The tokenizer is rebuilt from the file's metadata. What is known to be lost there is restored (single digits of
 SmolLM2 and StarCoder, composed characters of Qwen2); a tokenizer whose rule to split text is unknown is refused, and so
 are scaled positions. For any other model than smollm2, compare with its own tokenizer.json where you can.
-
-Needs `pip install -e '.[gguf]'`.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ from pathlib import Path
 
 from base_files.conversion import convert_gguf
 from base_files.download import BASES, download_gguf
-from base_files.gguf_header import check_packages
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.utils.console import say, show_progress
@@ -64,7 +61,7 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
     """Parses and checks the options.
 
     Raises:
-        InputError: One of them is wrong, or a package is missing.
+        InputError: One of them is wrong.
     """
     parser = Parser("fetch_base", "Make a folder of a base model without the Hugging Face Hub.")
     parser.add_argument("base", help=f"{', '.join(BASES)}, or a GGUF file")
@@ -72,7 +69,6 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.output.exists():
         raise InputError(f"--output {options.output} exists.", "Name another folder, or remove it.")
-    check_packages()
     return options
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning_med.utils.errors import InputError, UnavailableError
 
-PACKAGES = ("gguf", "accelerate")
 _TEXTS = ("general.architecture", "general.name", "general.license", "tokenizer.ggml.model", "tokenizer.ggml.pre")
 
 
@@ -27,17 +25,6 @@ class Header:
     def get(self, name: str) -> str:
         """Returns a text of the metadata, or an empty one."""
         return str(self.fields.get(name, ""))
-
-
-def check_packages() -> None:
-    """Checks that what transformers needs to read a GGUF file is installed.
-
-    Raises:
-        InputError: It is not.
-    """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise InputError(f"Not installed: {', '.join(missing)}.", "pip install -e '.[gguf]'")
 
 
 def read_header(path: Path) -> Header:

@@ -281,21 +281,6 @@ def test_a_signal_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("package", ["gguf", "accelerate"])
-def test_a_missing_package_is_named(
-    file: Path,
-    script: Script,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    package: str,
-) -> None:
-    monkeypatch.setattr(script("base_files.gguf_header"), "PACKAGES", (f"no_such_{package}",))
-    lines = run_refused(script, capsys, tmp_path, file, "--output", tmp_path / "made")
-    assert f"no_such_{package}" in lines
-    assert "pip install -e '.[gguf]'" in lines
-
-
 # ------------------------------------------------------------------ the package index
 
 
