@@ -15,7 +15,7 @@ and about as many consultations, and so tokens, an update. The network is a GPT-
 except on attention), a Llama of SmolLM2's, or that of a folder: its weights if it has any, else random ones. Each
 contender runs in a process of its own that times itself after two updates. Rounds of all contenders follow one another,
 and the figures are medians. Useful tokens are those of questions and answers, without prompt and padding. The
-utilisation is the number of operations that the loss on the answers needs (lightning_med.training.flops), the same for
+utilisation is the number of operations that the loss on the answers needs (lightning_med.model.flops), the same for
 all contenders, divided by the time and by the peak measured in the same run. The final loss is that of held-back
 answers. Memory is PSS, on a GPU what torch allocated: the peak, and how much it was in the first and in the last timed
 update. Without `--data` the corpus is synthetic (scripts/make_corpus.py). Needs `pip install -e '.[bench]'`.
@@ -42,8 +42,8 @@ from training.report import describe_network, find_memory, format_table, summari
 from training.settings import Settings
 
 from lightning_med.cli.arguments import Parser
+from lightning_med.model.flops import FlopCount, measure_gemm_peak
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT
-from lightning_med.training.flops import FlopCount, measure_gemm_peak
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text

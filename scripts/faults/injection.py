@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
 from lightning_med.checkpoints import digests, writing
-from lightning_med.training import module
+from lightning_med.training import trained_module as module
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from lightning_med.training.flops import FlopCount, measure_gemm_peak
+from lightning_med.model.flops import FlopCount, measure_gemm_peak
 from lightning_med.training.optimizer import is_step_end
 
 

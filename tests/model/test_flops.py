@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
-from lightning_med.training.flops import FlopCount, measure_gemm_peak
+from lightning_med.model.flops import FlopCount, measure_gemm_peak
 
 CONFIGS: list[PretrainedConfig] = [
     GPT2Config(n_layer=3, n_embd=32, n_head=4, n_positions=64, vocab_size=100),

@@ -1,0 +1,88 @@
+"""Training steps of a causal language model: the loss, its metrics, and a random state that a resumed fit repeats."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_med.inference.generation import Decoding
+from lightning_med.model.causal_lm import compute_nll
+from lightning_med.training import optimizer as optim
+from lightning_med.training.evaluated_module import EvaluatedModule
+from lightning_med.training.loss_monitor import LossMonitor, describe_rows
+from lightning_med.utils.console import say
+
+
+class TrainedModule(EvaluatedModule):
+    """Computes a step's loss as a mean over its answers' tokens, across its batches and ranks.
+
+    Subclasses provide `network`, the optimizer and the hyperparameter `question_weight`.
+
+    Args:
+        decoding: How `predict` chooses an answer's tokens.
+    """
+
+    def __init__(self, decoding: Decoding) -> None:
+        super().__init__(decoding)
+        self.loss_monitor = LossMonitor(self._describe_rows)
+        self._gradient_norm: Tensor | None = None
+
+    def _describe_rows(self, rows: list[int]) -> str:
+        return describe_rows(self._data.store("train"), rows)
+
+    @property
+    def seed(self) -> int:
+        """Of the weights and of dropout."""
+        return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole fit."""
+        batches = len(self._data.plan_epoch(0)) // self._data.ranks
+        return optim.count_steps(self.trainer, batches, self._data.window)
+
+    def on_train_start(self) -> None:
+        optim.align_validation(self.trainer)  # an epoch that is resumed in its middle has no start
+
+    def on_train_epoch_start(self) -> None:
+        optim.align_validation(self.trainer)
+
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        # Dropout is a function of the batch's position, not of what ran before it: a resumed fit draws the same.
+        position = [self.seed, self.trainer.current_epoch, batch_idx, self.trainer.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0]))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        weight = float(self.hparams["question_weight"])
+        total, nll = compute_nll(self.network, batch, weight)
+        self.get_likelihood("train").update(nll.detach(), batch["answer_bytes"])
+        share = total / (batch["window_answers"] + weight * batch["window_questions"])
+        self.loss_monitor.add_batch(share, batch["rows"], batch["input_ids"].numel())
+        # The trainer divides by the number of batches and ranks in a step; the step's mean divides by its tokens.
+        return share * self.trainer.accumulate_grad_batches * self.trainer.world_size
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        scaled = optim.unscale_gradients(self.trainer, optimizer)
+        self._gradient_norm = optim.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        self.loss_monitor.check_step(self.trainer.global_step + 1, self._gradient_norm, scaled)
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
+        # A logged point is a mean over all tokens since the last one. Only here a step waits for a number.
+        every = max(int(getattr(self.trainer, "log_every_n_steps", 1)), 1)
+        if not optim.is_step_end(self.trainer, batch_idx) or self.trainer.global_step % every:
+            return
+        values = self.get_likelihood("train").compute()
+        self.get_likelihood("train").reset()
+        monitor = self.loss_monitor
+        if monitor.detect_spike(values["loss"]):
+            say(f"Step {self.trainer.global_step}: the loss rose to {values['loss']:.3f}.", self.trainer)
+        self.log_dict({"train/spikes": float(monitor.spikes), "train/skipped": float(monitor.skipped)})
+        norm = {} if self._gradient_norm is None else {"train/gradient_norm": self._gradient_norm}
+        self.log_dict({"train/bits_per_byte": values["bits_per_byte"], "train/tokens": float(values["tokens"]), **norm})
+        self.log_dict({f"train/{name}": values[name] for name in ("loss", "perplexity")}, prog_bar=True)
