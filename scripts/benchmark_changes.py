@@ -33,7 +33,7 @@ from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import attention, causal_lm
 from lightning_med.model.fast_layers import FastDropout
-from lightning_med.training.optimizer import make_adamw
+from lightning_med.training.optimization.optimizer import make_adamw
 from lightning_med.utils.allocator import keep_freed_memory
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError, check_range

@@ -28,7 +28,7 @@ from lightning_med.cli.arguments import Parser
 from lightning_med.data.batching import batch_plan, collate
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_scratch, compute_nll
-from lightning_med.training.optimizer import make_adamw
+from lightning_med.training.optimization.optimizer import make_adamw
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text

@@ -15,7 +15,7 @@ from lightning_med.utils.errors import InputError
 
 KEY = "lightning_med"  # of our entry in a checkpoint
 FORMAT = 1
-_OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"
+OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"
 _warned: set[Path] = set()  # unverified files, each reported once
 
 
@@ -69,7 +69,7 @@ def check_same(name: str, same: bool, option: str = "") -> None:
         InputError: `same` is false.
     """
     if not same:
-        hint = f"Leave {option} out and g{_OWN_SETTINGS[1:]}" if option else _OWN_SETTINGS
+        hint = f"Leave {option} out and g{OWN_SETTINGS[1:]}" if option else OWN_SETTINGS
         raise InputError(f"The checkpoint was trained with another {name} than the settings name.", hint)
 
 
@@ -85,9 +85,10 @@ def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) ->
         InputError: One differs.
     """
     for name, before in there.items():
-        if here[name] != before and not anyway:
+        now = here.get(name, "")
+        if now != before and not anyway:
             raise InputError(
-                f"The checkpoint is of another run: {name} {_shorten(before)} there and {_shorten(here[name])} here.",
+                f"The checkpoint is of another run: {name} {_shorten(before)} there and {_shorten(now)} here.",
                 "Give what it began with, RUN/config.yaml; or mix the two on purpose: --resume_anyway true",
             )
 
@@ -108,8 +109,8 @@ def check_shapes(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
     """
     what = "The checkpoint holds another model than the settings name"
     for name in sorted(set(ours) ^ set(theirs)):
-        raise InputError(f"{what}: {name} is in one only.", _OWN_SETTINGS)
+        raise InputError(f"{what}: {name} is in one only.", OWN_SETTINGS)
     for name, weight in ours.items():
         there, here = list(theirs[name].shape), list(weight.shape)
         if there != here:
-            raise InputError(f"{what}: {name} is {there} there and {here} here.", _OWN_SETTINGS)
+            raise InputError(f"{what}: {name} is {there} there and {here} here.", OWN_SETTINGS)

@@ -34,7 +34,7 @@ from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers
-from lightning_med.training.other_optimizers import require_one_optimizer
+from lightning_med.training.optimization.other_optimizers import require_one_optimizer
 from lightning_med.utils.console import is_first_rank, say
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder

@@ -12,7 +12,7 @@ from lightning_med.cli.trainer_options import find_optimizer
 from lightning_med.data.batching.tokens_per_step import check_accumulation
 from lightning_med.training.module import DialogueLM
 from lightning_med.training.network_setup import check_base
-from lightning_med.training.other_optimizers import check_automatic
+from lightning_med.training.optimization.other_optimizers import check_automatic
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
 from lightning_med.utils.precision import runs_on_cpu

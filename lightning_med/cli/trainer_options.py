@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
-from lightning_med.training.other_optimizers import NamedOptimizer
+from lightning_med.training.optimization.other_optimizers import NamedOptimizer
 
 # Options of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
 _OF_ONE_CALL = ("config", "ckpt_path", "weights_only", "resume", "resume_anyway", "checkpoint_every", "output")

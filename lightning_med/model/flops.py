@@ -36,13 +36,12 @@ class FlopCount:
     def from_network(cls, network: PreTrainedModel) -> FlopCount:
         """Counts those of any causal model of transformers with plain matrices."""
         matrices = [m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))]
-        weights = sum(weight.numel() for weight in matrices)
         output = network.get_output_embeddings().weight
         config = network.config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         # Two products of 2 FLOPs per element over half of the square, and twice as much backward.
         attention = 6 * config.num_hidden_layers * config.num_attention_heads * width
-        return cls(6 * weights, attention, 6 * output.numel())
+        return cls(sum(map(_count_product, matrices)), attention, _count_product(output))
 
     def count_step(self, tokens: int, squares: int, answers: int) -> int:
         """Returns the FLOPs of a batch.
@@ -53,6 +52,11 @@ class FlopCount:
             answers: Tokens that are learned.
         """
         return self.body * tokens + self.attention * squares + self.head * answers
+
+
+def _count_product(weight: torch.Tensor) -> int:
+    """Returns the FLOPs per token of a product with a weight: forward, and backward for the input and the weight."""
+    return (6 if weight.requires_grad else 4) * weight.numel()
 
 
 def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> float:

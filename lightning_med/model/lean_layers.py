@@ -53,7 +53,9 @@ class _RMSNormFunction(torch.autograd.Function):
         hidden, weight, scale = ctx.saved_tensors
         normalized = hidden * scale
         gradient = grad_output.to(normalized.dtype)
-        grad_weight = (gradient * normalized).flatten(0, -2).sum(0).to(weight.dtype)
+        grad_weight = None
+        if ctx.needs_input_grad[1]:
+            grad_weight = (gradient * normalized).flatten(0, -2).sum(0).to(weight.dtype)
         gradient = gradient * weight
         gradient -= normalized * (gradient * normalized).mean(-1, keepdim=True)
         return gradient.mul_(scale).to(hidden.dtype), grad_weight, None, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -81,11 +81,19 @@ def compute_answer_nll(
 
 @dataclass(frozen=True)
 class _Head:
-    """Settings of the computation: the dtype of the logits, their positions in memory at once, their soft cap."""
+    """Settings of the computation.
+
+    Attributes:
+        dtype: Of the logits.
+        chunk: Positions whose logits are in memory at once.
+        softcap: Of the logits.
+        trains_weight: Whether the output layer's weight needs a gradient; that is a third of this file's work.
+    """
 
     dtype: torch.dtype
     chunk: int
     softcap: float | None
+    trains_weight: bool = True
 
 
 class _AnswerNLL(torch.autograd.Function):
@@ -101,7 +109,7 @@ class _AnswerNLL(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         needs_gradient = any(ctx.needs_input_grad[:3])
         ctx.has_gradients = needs_gradient and head.dtype != torch.float16
-        ctx.head = head
+        ctx.head = head = replace(head, trains_weight=ctx.needs_input_grad[1])
         nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         if ctx.has_gradients:
             ctx.save_for_backward(*_compute_gradients(hidden, weight, bias, targets, loss_weights, nll, head))
@@ -134,7 +142,7 @@ def _compute_gradients(
     loss_weights: Tensor,
     nll: Tensor,
     head: _Head,
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Returns the gradients of `hidden`, `weight` and `bias`, in their dtypes, and fills `nll`."""
     cast = weight.to(head.dtype)
     grad_hidden, grad_weight = torch.empty_like(hidden), None
@@ -142,11 +150,14 @@ def _compute_gradients(
     for part, logits in _iterate_logits(hidden, cast, bias, head.chunk):
         _convert_to_gradients(logits, targets[part], loss_weights[part], nll[part], head.softcap)
         grad_hidden[part] = (logits @ cast).to(hidden.dtype)
-        product = logits.T @ hidden[part].to(head.dtype)
-        grad_weight = product.to(weight.dtype) if grad_weight is None else grad_weight.add_(product)
+        if head.trains_weight:
+            product = logits.T @ hidden[part].to(head.dtype)
+            grad_weight = product.to(weight.dtype) if grad_weight is None else grad_weight.add_(product)
         if grad_bias is not None:
             grad_bias += logits.sum(0, dtype=torch.float32)
-    return grad_hidden, torch.zeros_like(weight) if grad_weight is None else grad_weight, grad_bias
+    if grad_weight is None and head.trains_weight:  # no targets
+        grad_weight = torch.zeros_like(weight)
+    return grad_hidden, grad_weight, grad_bias
 
 
 def _iterate_logits(hidden: Tensor, cast: Tensor, bias: Tensor | None, chunk: int) -> Iterator[tuple[slice, Tensor]]:

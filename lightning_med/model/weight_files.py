@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
+from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+_BLOCK = 1 << 24  # bytes read at once
 _SHOWN = 3  # names of weights in a message
 _DECODER = "Use a decoder, for instance distilgpt2 or HuggingFaceTB/SmolLM2-135M."
 
@@ -49,6 +52,24 @@ def check_config(config: PretrainedConfig, name: str) -> None:
             f"{name}: its weights are quantized ({method}), and quantized weights cannot be trained.",
             "Name the base in full precision that they were made from.",
         )
+
+
+def compute_digest(folder: Path, progress: Progress) -> str:
+    """Returns the SHA-256 of a folder's safetensors, in the order of their names, in hexadecimal.
+
+    Args:
+        folder: Of a model.
+        progress: Called with the bytes that have been read.
+    """
+    digest, files = hashlib.sha256(), sorted(folder.glob("*.safetensors"))
+    total, done = sum(file.stat().st_size for file in files), 0
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                done += len(block)
+                progress("weights", done, total)
+    return digest.hexdigest()
 
 
 def load_weights(folder: Path, name: str, **options: Any) -> PreTrainedModel:

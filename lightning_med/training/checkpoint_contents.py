@@ -16,6 +16,7 @@ from lightning import Trainer
 from transformers import PreTrainedModel
 
 from lightning_med.checkpoints.reading import FORMAT, KEY, check_identity, check_same
+from lightning_med.model.adaptation import AdapterOrigin
 from lightning_med.model.causal_lm import describe_network
 from lightning_med.model.perplexity import AnswerLikelihood
 from lightning_med.tokenization.prompts import read_prompt
@@ -30,6 +31,7 @@ class Trained(Protocol):
     trainer: Any
     loss_monitor: LossMonitor
     results: dict[str, float]
+    adapter_origin: AdapterOrigin | None
     measured_at: int
     resume_anyway: bool
 
@@ -66,13 +68,16 @@ def make_contents(module: Trained) -> dict[str, Any]:
         "train": module.get_likelihood("train").get_sums(),
         "numbers": module.loss_monitor.get_state(),
         "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
+        **({"adapter": module.adapter_origin.to_json()} if module.adapter_origin else {}),
     }
 
 
 def make_identity(module: Trained) -> dict[str, str]:
     """Returns what must stay the same when a run resumes: with another of them it would be another run."""
     data: Any = module.trainer.datamodule
-    fields = module.hparams["from_scratch"]
+    fields, origin = module.hparams["from_scratch"], module.adapter_origin
+    base = json.dumps(fields, sort_keys=True) if fields else str(module.hparams["base"])
+    trained = {name: module.hparams[name] for name in ("lora", "freeze", "base_dtype") if module.hparams[name]}
     return {
         "seed": str(module.seed),
         "tokenizer": sha256(store_tokenizer(data.prepared.tokenizer).encode()).hexdigest()[:16],
@@ -81,7 +86,8 @@ def make_identity(module: Trained) -> dict[str, str]:
         "prompt": data.prompt.to_json(),
         "data": str(data.prepared.fingerprint),
         "tokens of an optimizer step": str(data.step_tokens),
-        "base": json.dumps(fields, sort_keys=True) if fields else str(module.hparams["base"]),
+        "base": origin.digest if origin else base,  # an adapter's may lie elsewhere now
+        **({"trained weights": json.dumps(trained, sort_keys=True)} if trained else {}),
     }
 
 

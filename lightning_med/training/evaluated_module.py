@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -38,6 +40,7 @@ class EvaluatedModule(L.LightningModule):
         self.measured_at = 0
         self.speed = GenerationSpeed()
         self._untuned: list[PreTrainedModel] = []  # at most one; in a list, so that it is no part of the state
+        self._become_untuned: Callable[[], AbstractContextManager[None]] = nullcontext  # of an adapter run: without it
 
     @property
     def network(self) -> PreTrainedModel:
@@ -66,7 +69,8 @@ class EvaluatedModule(L.LightningModule):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self.get_likelihood("test").update(compute_nll(self.network, batch)[1], batch["answer_bytes"])
         for untuned in self._untuned:
-            self.get_likelihood("base").update(compute_nll(untuned, batch)[1], batch["answer_bytes"])
+            with self._become_untuned():
+                self.get_likelihood("base").update(compute_nll(untuned, batch)[1], batch["answer_bytes"])
 
     def on_test_epoch_end(self) -> None:
         self._report("test", "test/")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
-from transformers import PreTrainedModel
 
 from lightning_med.checkpoints.reading import KEY, check_shapes
 from lightning_med.inference.generation import Decoding
+from lightning_med.model.adaptation import Adaptation
 from lightning_med.model.causal_lm import build_from_text
-from lightning_med.training import optimizer as optim
+from lightning_med.training.adapted_module import AdaptedModule
 from lightning_med.training.batch_size import measure_budget
 from lightning_med.training.callbacks.optimizer_state import OptimizerState
 from lightning_med.training.callbacks.steady_memory import SteadyMemory
 from lightning_med.training.checkpoint_contents import check_evaluation, make_contents, restore_run
 from lightning_med.training.lightning_patches import find_trainer
 from lightning_med.training.network_setup import finish_network, restore_network, start_network
-from lightning_med.training.other_optimizers import require_one_optimizer
+from lightning_med.training.optimization import optimizer as optim
+from lightning_med.training.optimization.other_optimizers import require_one_optimizer
 from lightning_med.training.sharding import ShardedStrategy
-from lightning_med.training.trained_module import TrainedModule
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, UnavailableError, check_range
 
@@ -33,7 +32,7 @@ _RANGES = {  # least and greatest value
 }
 
 
-class DialogueLM(TrainedModule):
+class DialogueLM(AdaptedModule):
     """Fine-tunes any causal model of transformers on the answers of consultations.
 
     The loss is the mean over the answers' tokens of an optimizer step, across its batches and ranks. Metrics are over
@@ -48,6 +47,11 @@ class DialogueLM(TrainedModule):
         warmup_fraction: Share of the steps in which the rate rises, before it falls in a half cosine to zero.
         question_weight: Weight of the questions' tokens in the loss; 0 skips their logits, 1 learns them as answers.
         attention_dropout: Dropout on attention weights; above 0 it costs speed. Other dropout is the base's own.
+        lora: Trains a low-rank adapter and not the base: `{r: 16, alpha: 32}`; also `dropout`, `rslora`, `dora`,
+            `targets`, `embeddings`, `head` (docs/adapters.md). Checkpoints then hold the adapter alone.
+        freeze: Patterns of the names of weights that are not trained, for instance `['*.layers.0.*', '*embed*']`.
+        base_dtype: In which weights that are not trained are kept: `bf16`, or `nf4` on a GPU (QLoRA); default: float32.
+        gradient_checkpointing: Compute activations again in the backward pass: less memory, about a third more time.
         compile: Compile the network with torch.compile, once for all lengths of batches; a minute at the start of each
             command, which long runs on a GPU may win back.
         max_new_tokens: Longest answer, in tokens.
@@ -65,19 +69,26 @@ class DialogueLM(TrainedModule):
         warmup_fraction: float = 0.05,
         question_weight: float = 0.0,
         attention_dropout: float = 0.0,
+        lora: dict[str, Any] | None = None,
+        freeze: list[str] | None = None,
+        base_dtype: str | None = None,
+        gradient_checkpointing: bool = False,
         compile: bool = False,
         max_new_tokens: int = 200,
         temperature: float = 0.0,
         top_p: float = 0.9,
         no_repeat_ngram_size: int = 6,
     ) -> None:
-        super().__init__(Decoding(max_new_tokens, temperature, top_p, no_repeat_ngram_size))
+        adaptation = Adaptation.read(
+            {"lora": lora, "freeze": freeze, "base_dtype": base_dtype, "from_scratch": from_scratch}
+            | {"gradient_checkpointing": gradient_checkpointing}
+        )
+        super().__init__(Decoding(max_new_tokens, temperature, top_p, no_repeat_ngram_size), adaptation)
         if not base and not from_scratch:
             raise InputError("No model is named.", "Give --model.base NAME or --model.from_scratch '{n_layer: 2, …}'.")
         self.save_hyperparameters(logger=False)
         for name, bounds in _RANGES.items():
             check_range(name, self.hparams[name], *bounds)
-        self.model: PreTrainedModel | None = None  # the name is part of its weights' names in checkpoints
         self.resume_anyway = False
         self._settings: dict[str, Any] = {}
         self._checkpoint: str | None = None
@@ -106,17 +117,6 @@ class DialogueLM(TrainedModule):
             data = {**data, "batch_tokens": self._data.batch_tokens}
         return {**settings, "data": data}
 
-    @property
-    def network(self) -> PreTrainedModel:
-        """The transformers model.
-
-        Raises:
-            RuntimeError: No trainer and no checkpoint has built it yet.
-        """
-        if self.model is None:
-            raise RuntimeError("The network is built by a trainer or by DialogueLM.load_from_checkpoint.")
-        return self.model
-
     def configure_model(self) -> None:
         if find_trainer(self) is None:
             return  # a checkpoint's own description builds the network
@@ -129,12 +129,13 @@ class DialogueLM(TrainedModule):
             self.model = start_network(dict(self.hparams), self._data.prepared.tokenizer, self.seed, added)
             self._is_untuned = True
         except UnavailableError:  # any other error of the base is the user's to fix
-            if self._checkpoint is None:
+            if self._checkpoint is None or self.adaptation.lora:
                 raise
             self.model = restore_network(self._checkpoint)
         strategy = self.trainer.strategy
         mesh = strategy.device_mesh["data_parallel"] if isinstance(strategy, ShardedStrategy) else None
         finish_network(self.model, mesh, self.hparams["compile"], self._data.longest, self._data.padded is not None)
+        self.adapt_network()
 
     def _measure_batch_tokens(self) -> int:
         """Returns the tokens of a training batch that fit here, in the trainer's precision; the same on every rank."""
@@ -155,15 +156,19 @@ class DialogueLM(TrainedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loss_monitor.check_pending(getattr(self.trainer.precision_plugin, "scaler", None) is not None)
         checkpoint[KEY] = make_contents(self)
+        checkpoint["state_dict"] = self.select_saved(checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         contents = checkpoint.get(KEY)
         if contents is None:
             raise InputError("This checkpoint is not one of lightning-med.", "Give one of RUN/checkpoints.")
-        if self.model is None:
+        self.check_kind(contents.get("adapter"))
+        if self.model is None and self.adaptation.lora:
+            self.restore_adapter(contents, checkpoint["state_dict"])
+        elif self.model is None:
             self.model = build_from_text(contents["network"])
         elif "state_dict" in checkpoint:  # of sharded weights the strategy has loaded them already
-            check_shapes(self.state_dict(), checkpoint["state_dict"])
+            check_shapes(self.select_saved(self.state_dict()), checkpoint["state_dict"])
         trainer = find_trainer(self)
         if trainer is None:
             return
@@ -171,5 +176,5 @@ class DialogueLM(TrainedModule):
             restore_run(self, checkpoint)
             return
         if self._is_untuned and trainer.state.fn == "test" and not isinstance(trainer.strategy, ShardedStrategy):
-            self._untuned = [copy.deepcopy(self.model).eval()]
+            self.keep_untuned()
         check_evaluation(trainer, contents)

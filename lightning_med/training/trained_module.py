@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lightning_med.inference.generation import Decoding
 from lightning_med.model.causal_lm import compute_nll
-from lightning_med.training import optimizer as optim
 from lightning_med.training.evaluated_module import EvaluatedModule
 from lightning_med.training.loss_monitor import LossMonitor, describe_rows
+from lightning_med.training.optimization import optimizer as optim
 from lightning_med.utils.console import say
 
 

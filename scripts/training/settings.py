@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.training.optimizer import make_adamw, make_warmup_cosine
+from lightning_med.training.optimization.optimizer import make_adamw, make_warmup_cosine
 from lightning_med.utils.precision import has_cpu_bf16
 from training.networks import save_network
 from training.rows import Rows

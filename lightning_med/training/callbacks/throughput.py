@@ -10,7 +10,7 @@ import lightning as L
 import torch
 
 from lightning_med.model.flops import FlopCount, measure_gemm_peak
-from lightning_med.training.optimizer import is_step_end
+from lightning_med.training.optimization.optimizer import is_step_end
 
 
 class Throughput(L.Callback):

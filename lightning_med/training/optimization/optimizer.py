@@ -19,9 +19,10 @@ from lightning_med.utils.console import say
 
 def make_adamw(network: nn.Module, lr: float, weight_decay: float) -> AdamW:
     """Returns fused AdamW (Loshchilov & Hutter, 2019) with decay on matrices, none on norms and biases."""
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
     groups = [
-        {"params": [p for p in network.parameters() if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in network.parameters() if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
     ]
     return AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
 

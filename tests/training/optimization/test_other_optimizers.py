@@ -20,7 +20,7 @@ from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.optimizer_state import OptimizerState
 from lightning_med.training.module import DialogueLM
-from lightning_med.training.other_optimizers import NamedOptimizer
+from lightning_med.training.optimization.other_optimizers import NamedOptimizer
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.errors import InputError
 from tests import tiny

@@ -98,7 +98,7 @@ class NamedOptimizer:
         count = module.total_steps if self.interval == "step" else module.trainer.max_epochs
         on_gpu = module.trainer.strategy.root_device.type == "cuda"
         self.rehearse(count if count and count > 0 else 1, on_gpu)
-        return self._make(module.parameters())
+        return self._make([weight for weight in module.parameters() if weight.requires_grad])
 
     def _make(self, parameters: Iterable[Tensor]) -> dict[str, Any]:
         optimizer = _instantiate(self.optimizer, parameters)

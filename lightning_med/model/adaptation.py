@@ -1,0 +1,189 @@
+"""What of a base is trained and how: adapters, frozen weights, their dtype, gradient checkpointing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lightning_med.model.adapter import Adapter, LoraSettings, find_targets, find_whole_layers
+from lightning_med.model.causal_lm import load_base, open_base
+from lightning_med.model.frozen_weights import check_dtype, freeze_weights, round_frozen, store_frozen
+from lightning_med.model.weight_files import compute_digest
+from lightning_med.utils.console import show_progress
+from lightning_med.utils.errors import InputError, UnavailableError
+
+_NAME_BASE = "Name the folder that holds it: --model.base DIR; for export --base DIR"
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What of a network is trained, and what training keeps in memory.
+
+    Attributes:
+        lora: See `LoraSettings`; `None` for no adapter.
+        freeze: Patterns of the names of weights that are not trained.
+        base_dtype: Of weights that are not trained; `None` for float32. See `store_frozen`.
+        gradient_checkpointing: Keeps each block's input only, and computes the block again in the backward pass (Chen
+            et al., 2016, arXiv:1604.06174): less memory, a third more time.
+    """
+
+    lora: LoraSettings | None = None
+    freeze: tuple[str, ...] = ()
+    base_dtype: str | None = None
+    gradient_checkpointing: bool = False
+
+    @classmethod
+    def read(cls, settings: dict[str, Any]) -> Adaptation:
+        """Returns those of the hyperparameters of `DialogueLM`.
+
+        Raises:
+            InputError: Two of them contradict each other, or one cannot be used.
+        """
+        given, freeze, dtype = (settings.get(name) for name in ("lora", "freeze", "base_dtype"))
+        lora = None if given is None else LoraSettings.read(given)
+        if lora and settings.get("from_scratch"):
+            raise InputError("lora needs a base: weights made at random have to be trained.", "Leave one of both out.")
+        if lora and freeze:
+            raise InputError("lora freezes the whole base, so freeze has no effect.", "Leave one of both out.")
+        if dtype is not None:
+            if not (lora or freeze):
+                raise InputError(
+                    f"base_dtype {dtype} is that of weights that are not trained, and all are.",
+                    "Give --model.lora '{r: 16, alpha: 32}' or --model.freeze too, or leave it out.",
+                )
+            if dtype == "nf4" and not lora:
+                raise InputError("base_dtype nf4 needs an adapter.", "Give --model.lora '{r: 16, alpha: 32}' too.")
+        return cls(lora, tuple(freeze or ()), dtype, bool(settings.get("gradient_checkpointing")))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all weights are trained, without gradient checkpointing."""
+        return self == Adaptation()
+
+    def check(self, network: PreTrainedModel) -> None:
+        """Checks that a network can be trained so, without computing anything.
+
+        Args:
+            network: It may be on the device `meta`; it is changed and to be thrown away.
+
+        Raises:
+            InputError: A name matches nothing, or the network or this machine lacks something.
+        """
+        if self.base_dtype:
+            check_dtype(self.base_dtype)
+        if self.lora:
+            find_targets(network, self.lora.targets)
+        if self.freeze:
+            freeze_weights(network, list(self.freeze))
+        if self.gradient_checkpointing and not network.supports_gradient_checkpointing:
+            raise InputError(
+                f"transformers has no gradient checkpointing for a {network.config.model_type}.",
+                "Leave --model.gradient_checkpointing out; a smaller --data.batch_tokens needs less memory.",
+            )
+
+    def apply(self, network: PreTrainedModel, seed: int) -> Adapter | None:
+        """Changes a network in place and returns its adapter, if it has one.
+
+        Args:
+            network: In float32.
+            seed: Of the adapter's first weights.
+        """
+        if self.lora:
+            network.requires_grad_(False)
+            for layer in find_whole_layers(network, self.lora):  # they are to stay in float32
+                layer.requires_grad_(True)
+        elif self.freeze:
+            freeze_weights(network, list(self.freeze))
+        if self.base_dtype:
+            check_dtype(self.base_dtype)
+            store_frozen(network, self.base_dtype)
+        adapter = Adapter(network, self.lora, seed) if self.lora else None
+        if self.gradient_checkpointing:
+            network.gradient_checkpointing_enable({"use_reentrant": False})
+        return adapter
+
+
+@dataclass(frozen=True)
+class AdapterOrigin:
+    """What an adapter was made on, as its checkpoints name it; they do not hold the base.
+
+    Attributes:
+        base: Name on the Hub, or folder.
+        digest: SHA-256 of the base's weights.
+        lora: Settings of the adapter.
+        base_dtype: In which the base was kept while the adapter was trained.
+    """
+
+    base: str
+    digest: str
+    lora: dict[str, Any]
+    base_dtype: str | None = None
+
+    @classmethod
+    def make(cls, base: str, adaptation: Adaptation) -> AdapterOrigin:
+        """Returns the origin of an adapter that is put on a base now; reads the base's weights once."""
+        assert adaptation.lora is not None
+        return cls(base, _compute_digest(base), asdict(adaptation.lora), adaptation.base_dtype)
+
+    @classmethod
+    def from_json(cls, text: str) -> AdapterOrigin:
+        """Reads what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """Returns the fields as JSON."""
+        return json.dumps(asdict(self))
+
+    def check_base(self, base: str, digest: str | None = None) -> None:
+        """Checks that a base has the weights that the adapter was made on.
+
+        Args:
+            base: Its name or folder.
+            digest: Of its weights, if it is known.
+
+        Raises:
+            InputError: It has others, or cannot be reached.
+        """
+        try:
+            found = digest or _compute_digest(base)
+        except UnavailableError as error:
+            raise InputError(f"The adapter needs its base {base}: {error.what}", _NAME_BASE) from error
+        if found != self.digest:
+            there, here = self.digest[:12], found[:12]
+            raise InputError(
+                f"{base} is not the base of this adapter: weights {here}, and it was made on {there} ({self.base}).",
+                _NAME_BASE,
+            )
+
+    def restore(self, description: str, state: dict[str, Tensor], base: str | None = None) -> Adapter:
+        """Loads the base and puts the adapter on it.
+
+        Args:
+            description: Of the network, as by `describe_network`.
+            state: The adapter's weights by name.
+            base: Folder or name of the base where it is not `self.base`.
+
+        Raises:
+            InputError: The base cannot be reached or is another one, or the weights do not fit it.
+        """
+        name = base or self.base
+        self.check_base(name)
+        network = load_base(name, attention_dropout=0.0)
+        embeddings: Any = network.get_input_embeddings()
+        rows = int(json.loads(description).get("vocab_size") or 0)
+        if rows > len(embeddings.weight):
+            network.resize_token_embeddings(rows, mean_resizing=False)  # their values are in `state`
+        adapter = Adapter(network, LoraSettings.read(self.lora), seed=0)
+        round_frozen(network, self.base_dtype)
+        adapter.load_state(state)
+        return adapter
+
+
+def _compute_digest(base: str) -> str:
+    folder, _ = open_base(base)
+    with show_progress(f"Reading {base}") as progress:
+        return compute_digest(folder, progress)

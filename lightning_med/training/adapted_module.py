@@ -1,0 +1,89 @@
+"""A network of which a part is trained: its adapter, what its checkpoints hold, and the comparison with its base."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from lightning_med.checkpoints.reading import OWN_SETTINGS
+from lightning_med.inference.generation import Decoding
+from lightning_med.model.adaptation import Adaptation, AdapterOrigin
+from lightning_med.model.adapter import Adapter
+from lightning_med.training.network_setup import check_trainer
+from lightning_med.training.trained_module import TrainedModule
+from lightning_med.utils.errors import InputError
+
+
+class AdaptedModule(TrainedModule):
+    """Holds the network and what of it is trained.
+
+    Args:
+        decoding: How `predict` chooses an answer's tokens.
+        adaptation: What is trained.
+
+    Attributes:
+        model: The network, once it is built.
+        adapter: In the network, if it has one.
+        adapter_origin: The base that the adapter was made on.
+    """
+
+    def __init__(self, decoding: Decoding, adaptation: Adaptation) -> None:
+        super().__init__(decoding)
+        self.model: PreTrainedModel | None = None  # the name is part of its weights' names in checkpoints
+        self.adaptation = adaptation
+        self.adapter: Adapter | None = None
+        self.adapter_origin: AdapterOrigin | None = None
+        self.strict_loading = adaptation.lora is None  # checkpoints of an adapter run lack the base
+
+    @property
+    def network(self) -> PreTrainedModel:
+        """The transformers model.
+
+        Raises:
+            RuntimeError: No trainer and no checkpoint has built it yet.
+        """
+        if self.model is None:
+            raise RuntimeError("The network is built by a trainer or by DialogueLM.load_from_checkpoint.")
+        return self.model
+
+    def adapt_network(self) -> None:
+        """Freezes weights and adds an adapter, as the settings say."""
+        check_trainer(self.adaptation, self.trainer)
+        self.adaptation.check(self.network)
+        self.adapter = self.adaptation.apply(self.network, self.seed)
+        if self.adapter is not None:
+            self.adapter_origin = AdapterOrigin.make(self.hparams["base"], self.adaptation)
+
+    def select_saved(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Returns the part of a state that checkpoints hold: of an adapter run, what is trained."""
+        if self.adapter is None:
+            return state
+        names = {f"model.{name}" for name in self.adapter.names}
+        return {name: value for name, value in state.items() if name in names}
+
+    def check_kind(self, origin: str | None) -> None:
+        """Refuses an adapter where the settings name none, whole weights where they name one, and another base."""
+        if (origin is None) == bool(self.adaptation.lora):
+            held = (
+                "whole weights, and the settings name lora" if origin is None else "an adapter, and they name no lora"
+            )
+            raise InputError(f"The checkpoint holds {held}.", OWN_SETTINGS)
+        if origin is not None and self.adapter_origin is not None:
+            AdapterOrigin.from_json(origin).check_base(self.hparams["base"], self.adapter_origin.digest)
+
+    def restore_adapter(self, contents: dict[str, Any], state: dict[str, Any]) -> None:
+        """Loads the base of a checkpoint that is read without a trainer, and puts its adapter on it."""
+        self.adapter_origin = AdapterOrigin.from_json(contents["adapter"])
+        trained = {name.removeprefix("model."): value for name, value in state.items()}
+        self.adapter = self.adapter_origin.restore(contents["network"], trained, self.hparams["base"])
+        self.model = self.adapter.network
+
+    def keep_untuned(self) -> None:
+        """Keeps the network as it is before any weights are loaded; of an adapter run without a copy of it."""
+        if self.adapter is None:
+            self._untuned = [copy.deepcopy(self.network).eval()]
+            return
+        self.adapter.keep_untrained()
+        self._untuned, self._become_untuned = [self.network], self.adapter.disable
