@@ -100,9 +100,10 @@ class MedCLI(HookedCLI):
     # ------------------------------------------------------------------ before the work
 
     def before_instantiate_classes(self) -> None:
-        if self.verb == "prepare":
-            return
         settings = self.settings
+        if self.verb == "prepare":
+            setting_checks.check_model(settings)
+            return
         settings.name = settings.name or resume.name_run(settings.config)
         home = get_runs_folder(settings.trainer.default_root_dir, settings.name)
         if self.verb == "fit":

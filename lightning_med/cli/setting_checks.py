@@ -10,8 +10,8 @@ from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.cli.results import find_output
 from lightning_med.cli.trainer_options import find_optimizer
 from lightning_med.data.batching.tokens_per_step import check_accumulation
+from lightning_med.training.base_checks import check_base, check_training
 from lightning_med.training.module import DialogueLM
-from lightning_med.training.network_setup import check_base
 from lightning_med.training.optimization.other_optimizers import check_automatic
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
@@ -72,9 +72,23 @@ def _check_fit(settings: Any) -> None:
         raise InputError("0 epochs or steps train nothing.", "Give --trainer.max_epochs or --trainer.max_steps.")
     if trainer.enable_checkpointing is False:
         raise InputError("--trainer.enable_checkpointing false: a fit always keeps its last step.", "Leave it out.")
-    if settings.model.base and not settings.model.from_scratch:
-        check_base(settings.model.base, settings.data.tokenizer)
+    check_model(settings)
     check_accumulation(settings.data.tokens_per_step, trainer.accumulate_grad_batches)
+
+
+def check_model(settings: Any) -> None:
+    """Checks a base in a folder, and what is to be trained of it, from its files alone; says so if it will not fit.
+
+    Args:
+        settings: Parsed, of `fit` or `prepare`.
+
+    Raises:
+        InputError: It cannot be trained so.
+    """
+    model = settings.model
+    if model.base and not model.from_scratch:
+        check_base(model.base, settings.data.tokenizer)
+        check_training(model.as_dict(), runs_on_cpu(settings.trainer.accelerator))
 
 
 def _check_optimizer(settings: Any, options: Sequence[str]) -> None:

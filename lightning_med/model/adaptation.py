@@ -103,8 +103,13 @@ class Adaptation:
             store_frozen(network, self.base_dtype)
         adapter = Adapter(network, self.lora, seed) if self.lora else None
         if self.gradient_checkpointing:
-            network.gradient_checkpointing_enable({"use_reentrant": False})
+            enable_checkpointing(network)
         return adapter
+
+
+def enable_checkpointing(network: PreTrainedModel) -> None:
+    """Keeps each block's input only, and computes the block again in the backward pass, with the same dropout."""
+    network.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 @dataclass(frozen=True)

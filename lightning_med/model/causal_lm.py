@@ -31,7 +31,7 @@ _COUNTS = {  # configuration fields that count something
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size"),
     *("head_dim", "max_position_embeddings", "vocab_size"),
 }
-_BUILD_ERRORS = (  # what configurations and networks raise for fields that do not fit each other
+BUILD_ERRORS = (  # what configurations and networks raise for fields that do not fit each other
     *(ValueError, TypeError, StrictDataclassError, RuntimeError, ZeroDivisionError, KeyError),
     *(AttributeError, IndexError, AssertionError, ImportError),
 )
@@ -107,7 +107,7 @@ def build_from_scratch(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return _build(config)
-    except _BUILD_ERRORS as error:
+    except BUILD_ERRORS as error:
         raise _explain_fields(fields, error) from error
 
 
@@ -139,7 +139,7 @@ def _make_config(
         tokens["pad_token_id"] = None  # a family's default may lie beyond the vocabulary, and it would not be learned
     try:
         config = kind(**{**tokens, **fields})
-    except _BUILD_ERRORS as error:
+    except BUILD_ERRORS as error:
         raise _explain_fields({"model_type": model_type, **fields}, error) from error
     check_config(config, f"from_scratch {model_type}")
     if not set(_ATTENTION_DROPOUT) & fields.keys():

@@ -34,14 +34,23 @@ def freeze_weights(network: PreTrainedModel, patterns: list[str]) -> None:
     for pattern in patterns:
         matched = [name for name in weights if fnmatch.fnmatchcase(name, pattern)]
         if not matched:
-            parts = sorted({part for name in weights for part in (name, *name.split("."))})
-            near = difflib.get_close_matches(pattern.strip("*."), parts, n=3)
-            hint = f"Near: {', '.join(near)}; a pattern is a whole name, with * for any part." if near else _PATTERNS
+            near = difflib.get_close_matches(pattern, _list_patterns(list(weights)), n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else _PATTERNS
             raise InputError(f"freeze: no weight of this {network.config.model_type} matches {pattern}.", hint)
         for name in matched:
             weights[name].requires_grad_(False)
     if not any(weight.requires_grad for weight in weights.values()):
         raise InputError("freeze: no weight is left to be trained.", "Freeze fewer: name some layers, not all.")
+
+
+def _list_patterns(names: list[str]) -> list[str]:
+    """Returns patterns that match: every name, every beginning of one, and every part anywhere."""
+    patterns = set(names)
+    for name in names:
+        parts = name.split(".")
+        patterns |= {".".join([*parts[:end], "*"]) for end in range(1, len(parts))}
+        patterns |= {f"*{part}*" for part in parts if not part.isdigit()} | {f"*.{part}.*" for part in parts}
+    return sorted(patterns)
 
 
 _PATTERNS = "A pattern is a whole name, with * for any part, for instance '*.layers.0.*'."

@@ -87,3 +87,8 @@ class AdaptedModule(TrainedModule):
             return
         self.adapter.keep_untrained()
         self._untuned, self._become_untuned = [self.network], self.adapter.disable
+
+    def count_weights(self) -> tuple[int, int]:
+        """Returns how many weights the network has, and how many of them are trained."""
+        counts = [(weight.numel(), weight.requires_grad) for weight in self.network.parameters()]
+        return sum(count for count, _ in counts), sum(count for count, trained in counts if trained)

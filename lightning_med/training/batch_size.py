@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lightning_med.model.adaptation import enable_checkpointing
 from lightning_med.model.causal_lm import compute_nll
 from lightning_med.model.execution import get_context_length
 from lightning_med.model.loss import CHUNK
@@ -24,7 +25,7 @@ SHARE = {CPU: 0.25, CUDA: 0.8}  # of the free memory; a CPU's is shared with eve
 MOST = {CPU: 16_384, CUDA: 65_536}  # tokens; beyond them a batch gets no faster
 MULTIPLE = 512
 MOMENTS = 8  # bytes per weight of AdamW's two averages, which do not exist yet when this is measured
-_GRADIENT = 4
+_FLOAT32 = 4  # bytes
 _SCATTER = 1.5  # on a CPU: memory that a pass touches, over what is alive at its peak; measured
 _PROBED = 128  # tokens of a consultation in the probe on a CPU, where what a step keeps follows from its shape
 
@@ -103,7 +104,7 @@ def measure_budget(
         fixed = step.fixed + step.per_position * CHUNK + (step.gradients if kind == CPU else 0)
     except torch.cuda.OutOfMemoryError:
         fixed, per_token = 0, math.inf
-    room = SHARE[kind] * (free - fixed - MOMENTS * _count_weights(network))
+    room = SHARE[kind] * (free - fixed - MOMENTS * _count_gradients(network) / _FLOAT32)
     tokens = min(int(room / per_token), MOST[kind]) // MULTIPLE * MULTIPLE
     return BatchBudget(max(tokens, max_length), per_token, free)
 
@@ -185,15 +186,22 @@ def _probe_cpu(
     """Solves for the three parts of what is kept, from batches of 1 and 2 long and of 2 short consultations."""
     length = max(min(length, _PROBED) // 2 * 2, 2)
     shapes = ((1, length), (2, length), (2, length // 2))
-    one, two, halves = (_count_kept(network, _make_full_batch(*shape, device), context) for shape in shapes)
+    with _keep_activations(network) as checkpointed:
+        one, two, halves = (_count_kept(network, _make_full_batch(*shape, device), context) for shape in shapes)
     per_square = max(2 * (one - halves) / length**2, 0.0)
     per_token = max((two - one) / length - per_square * length, 1 / length)
+    if checkpointed:  # the input of each block, and all that one of them keeps
+        config: Any = network.config.get_text_config()
+        blocks = config.num_hidden_layers
+        per_token = blocks * config.hidden_size * _FLOAT32 + per_token / blocks
+        per_square /= blocks
     with context():
         autocast = torch.is_autocast_enabled(CPU)
         size = torch.get_autocast_dtype(CPU).itemsize if autocast else network.dtype.itemsize
     head: Any = network.get_output_embeddings().weight
     # The output layer's weight in the precision of the step, and its gradient in it, are alive with the logits.
-    fixed = max(2 * one - two, 0) + 2 * head.numel() * size
+    copies = int(head.dtype.itemsize != size) + int(head.requires_grad)
+    fixed = max(2 * one - two, 0) + copies * head.numel() * size
     return StepMemory(
         fixed=_SCATTER * fixed,
         per_token=_SCATTER * per_token,
@@ -201,6 +209,19 @@ def _probe_cpu(
         per_position=_SCATTER * head.shape[0] * size,
         gradients=_count_gradients(network),
     )
+
+
+@contextmanager
+def _keep_activations(network: PreTrainedModel) -> Iterator[bool]:
+    """Switches gradient checkpointing off, which hides what it keeps; yields whether it was on."""
+    checkpointed = network.is_gradient_checkpointing
+    if checkpointed:
+        network.gradient_checkpointing_disable()
+    try:
+        yield checkpointed
+    finally:
+        if checkpointed:
+            enable_checkpointing(network)
 
 
 def _measure_peak(
@@ -257,9 +278,5 @@ def _make_full_batch(rows: int, length: int, device: torch.device) -> dict[str, 
     }
 
 
-def _count_weights(network: PreTrainedModel) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def _count_gradients(network: PreTrainedModel) -> float:
-    return _GRADIENT * sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    return _FLOAT32 * sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
@@ -12,43 +11,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
 from lightning_med.model.adaptation import Adaptation
-from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, build_from_text, load_base, open_base
+from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, build_from_text, load_base
 from lightning_med.model.execution import Execution, choose_execution, get_context_length
-from lightning_med.tokenization.tokenizer import has_tokenizer, load_tokenizer
+from lightning_med.tokenization.tokenizer import load_tokenizer
+from lightning_med.training.base_checks import compare_tokens, name_own_tokenizer
 from lightning_med.training.sharding import ShardedStrategy, shard_weights
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
-
-
-def check_base(base: str, tokenizer: str) -> None:
-    """Refuses a base in a folder that cannot be trained, as far as its files show it before anything is loaded.
-
-    Args:
-        base: A name on the Hub is not looked at.
-        tokenizer: Name or folder of the data's tokenizer, or `train`.
-
-    Raises:
-        InputError: The base is no decoder, is quantized or a pointer, or its tokenizer is another one.
-    """
-    if not Path(base).exists():
-        return
-    folder, _ = open_base(base)
-    if not has_tokenizer(folder) or Path(tokenizer).resolve() == folder.resolve():
-        return
-    if tokenizer == "train":
-        raise InputError(f"A trained tokenizer is not that of the base {base}.", _name_own_tokenizer(base))
-    _compare_tokens(base, load_tokenizer(base).get_vocab(), load_tokenizer(tokenizer).get_vocab())
-
-
-def _name_own_tokenizer(base: str) -> str:
-    return f"Use the base's own tokenizer: --data.tokenizer {base}"
-
-
-def _compare_tokens(base: str, theirs: dict[str, int], ours: dict[str, int]) -> None:
-    other = [token for token, number in ours.items() if theirs.get(token) != number]
-    if other:
-        what = f"The tokenizer is not that of the base {base}: {len(other)} of {len(ours)} tokens have another number."
-        raise InputError(what, _name_own_tokenizer(base))
 
 
 def start_network(
@@ -89,13 +58,13 @@ def _check_tokens(
     ours = {token: number for token, number in tokenizer.get_vocab().items() if token not in added}
     if (greatest := max(ours.values())) >= known:
         what = f"The tokenizer has {greatest + 1} tokens, the base {base} knows {known}."
-        raise InputError(what, _name_own_tokenizer(base))
+        raise InputError(what, name_own_tokenizer(base))
     try:
         theirs = load_tokenizer(base).get_vocab()
     except InputError:
         say(f"{base} has no tokenizer, so it is not checked whether the data's tokenizer is the base's.")
         return
-    _compare_tokens(base, theirs, ours)
+    compare_tokens(base, theirs, ours)
 
 
 def check_trainer(adaptation: Adaptation, trainer: Trainer) -> None:

@@ -31,16 +31,18 @@ class Forecast(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._start = None
-        parameters = sum(p.numel() for p in pl_module.parameters())
+        parameters, trained = pl_module.count_weights()
+        saved = trained if pl_module.adapter is not None else parameters  # weights in a checkpoint
+        some = "" if trained == parameters else f", {trained / 1e6:.1f} M of them trained"
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self._first_step, self._total_steps = trainer.global_step, pl_module.total_steps
         rows = np.concatenate(data.plan_epoch(0))  # as often as the sources' weights say
         held, more = estimate_memory(trainer, pl_module)
         say(
             f"{len(rows):,} consultations, {int(data.store('train').lengths[rows].sum()):,} tokens an epoch;"
-            f" {self._total_steps - self._first_step:,} steps; {parameters / 1e6:.1f} M weights;"
+            f" {self._total_steps - self._first_step:,} steps; {parameters / 1e6:.1f} M weights{some};"
             f" about {(held + more) / 2**30:.1f} GiB of memory in all, with {data.batch_tokens:,} tokens a batch;"
-            f" {parameters * 24 / 2**30:.2f} GiB of disk for two checkpoints.",
+            f" {2 * (4 * saved + MOMENTS * trained) / 2**30:.2f} GiB of disk for two checkpoints.",
             trainer,
         )
         free = measure_free_memory(trainer.strategy.root_device)
