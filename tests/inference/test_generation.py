@@ -81,8 +81,9 @@ def test_the_same_question_gets_the_same_answer(network: Any, encoder: Encoder) 
 
 
 def test_a_temperature_samples(network: Any, encoder: Encoder) -> None:
-    decoding = Decoding(max_new_tokens=24, temperature=1.5, top_p=1.0)
-    assert len({generate_answers(network, encoder, ["Why?"], decoding)[0] for _ in range(4)}) > 1
+    settings = {"max_new_tokens": 24, "temperature": 1.5, "top_p": 1.0}
+    answers = {generate_answers(network, encoder, ["Why?"], Decoding(**settings, sampling_seed=n))[0] for n in range(4)}
+    assert len(answers) > 1
 
 
 def test_an_answer_is_over_at_the_end_token(network: Any, encoder: Encoder) -> None:
@@ -191,7 +192,10 @@ def test_typed_control_tokens_stay_text(network: Any, encoder: Encoder) -> None:
     assert "<|endoftext|>" in encoder.tokenizer.decode(prompts[0][0])
 
 
-def test_generating_leaves_the_random_numbers_of_training_alone(network: Any, encoder: Encoder) -> None:
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_generating_leaves_the_random_numbers_of_training_alone(
+    network: Any, encoder: Encoder, temperature: float
+) -> None:
     state = torch.random.get_rng_state()
-    generate_answers(network, encoder, QUESTIONS, Decoding(max_new_tokens=8))
+    generate_answers(network, encoder, QUESTIONS, Decoding(max_new_tokens=8, temperature=temperature))
     assert torch.equal(torch.random.get_rng_state(), state)
