@@ -20,6 +20,7 @@ from lightning_med.inference.logits_processors import (
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.utils.errors import InputError
 from scripts.bases.tokenizers import load_base
+from tests import tiny
 from tests.inference.test_generation import QUESTIONS, encoder, network  # noqa: F401 - fixtures by name
 
 SAMPLED: dict[str, Any] = {"max_new_tokens": 16, "temperature": 1.2, "top_p": 0.95}
@@ -141,7 +142,13 @@ def test_a_high_min_p_leaves_the_likeliest_token_alone(network: Any, encoder: En
     assert sampled == greedy != generate_answers(network, encoder, QUESTIONS, Decoding(**SAMPLED))
 
 
-# ------------------------------------------------------------------ what transformers is told
+# ------------------------------------------------------------------ where settings come from and go
+
+
+def test_a_model_decodes_with_the_settings_of_these_names() -> None:
+    values = {"max_new_tokens": 9, "temperature": 0.7, "top_p": 0.8, "no_repeat_ngram_size": 4}
+    values |= {"min_p": 0.1, "repetition_penalty": 1.2, "sampling_seed": 5}
+    assert vars(tiny.language_model(**values).decoding) == values
 
 
 def test_the_generation_config_names_what_transformers_has(data: DialogueDataModule) -> None:
