@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,59 +16,15 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria
 
+from lightning_med.inference.decoding import Decoding
 from lightning_med.model.execution import get_context_length, use_native_attention
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
-from lightning_med.utils.errors import check_range
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _SEARCHED = 48  # last tokens in which a new turn is searched at each step; the finished answer is searched whole
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """Decoding settings of an answer.
-
-    Args:
-        max_new_tokens: Maximal tokens of an answer.
-        temperature: 0 for greedy decoding, which is deterministic; above 0 for sampling.
-        top_p: Nucleus sampling: samples from the most likely tokens that together have this probability (Holtzman et
-            al., 2020, arXiv:1904.09751). Has no effect at temperature 0.
-        no_repeat_ngram_size: No sequence of this many tokens occurs twice, which keeps small models from repeating
-            themselves; 0 for off.
-    """
-
-    max_new_tokens: int = 200
-    temperature: float = 0.0
-    top_p: float = 0.9
-    no_repeat_ngram_size: int = 6
-
-    def __post_init__(self) -> None:
-        check_range("max_new_tokens", self.max_new_tokens, 1)
-        check_range("temperature", self.temperature, 0)
-        check_range("top_p", self.top_p, 0, 1)
-        check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
-
-    def make_generation_config(self, tokenizer: PreTrainedTokenizerFast, stops: list[int]) -> GenerationConfig:
-        """Returns these settings as a configuration of transformers, with the tokenizer's special tokens.
-
-        Args:
-            tokenizer: Of the network.
-            stops: Ids that an answer is over at; see `Encoder.stops`.
-        """
-        sampling: dict[str, Any] = {"do_sample": False}
-        if self.temperature > 0:
-            sampling = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p, "top_k": 0}
-        return GenerationConfig(
-            max_new_tokens=self.max_new_tokens,
-            no_repeat_ngram_size=self.no_repeat_ngram_size or None,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=stops if len(stops) > 1 else stops[0],
-            pad_token_id=tokenizer.pad_token_id,
-            **sampling,
-        )
 
 
 class GenerationSpeed:
@@ -86,6 +43,21 @@ class GenerationSpeed:
 
     def __str__(self) -> str:
         return f"{self._tokens / max(self._seconds, 1e-9):,.0f} tokens/s"
+
+
+@dataclass(frozen=True)
+class GeneratedAnswer:
+    """An answer as the network wrote it.
+
+    Attributes:
+        text: Without prompt and end token, cut where it starts a new turn.
+        ended: Whether it wrote an end token, and no new turn, before the length or the time was over.
+        tokens: Before the end token.
+    """
+
+    text: str
+    ended: bool
+    tokens: int
 
 
 def generate_answers(
@@ -109,6 +81,17 @@ def generate_answers(
     Returns:
         One answer per question, without prompt and end token, cut where it starts a new turn.
     """
+    return [answer.text for answer in generate_with_ends(network, encoder, questions, decoding, max_seconds)]
+
+
+def generate_with_ends(
+    network: PreTrainedModel,
+    encoder: Encoder,
+    questions: list[str],
+    decoding: Decoding,
+    max_seconds: float | None = None,
+) -> list[GeneratedAnswer]:
+    """Generates as `generate_answers` does, and says how each answer ended."""
     context = get_context_length(network)
     # `max_new_tokens` may exceed the context: the answer then gets at most half of it.
     max_new_tokens = max(min(decoding.max_new_tokens, context // 2, context - encoder.prompt_length - 1), 1)
@@ -120,16 +103,37 @@ def generate_answers(
     for line, prompt in enumerate(prompts):
         ids[line, width - len(prompt) :] = torch.tensor(prompt, device=ids.device)
         mask[line, width - len(prompt) :] = 1
-    config = replace(decoding, max_new_tokens=max_new_tokens).make_generation_config(tokenizer, encoder.stops)
-    config.max_time = max_seconds
+    decoding = replace(decoding, max_new_tokens=max_new_tokens)
+    greedy = Decoding(max_new_tokens, no_repeat_ngram_size=0).make_generation_config(tokenizer, encoder.stops)
+    greedy.max_time = max_seconds
     criteria = [_StopAtNewTurn(tokenizer, encoder.prompt, width)] if encoder.prompt.turn_markers else []
-    with use_native_attention(network):
+    with use_native_attention(network), _ignore_own_decoding(network):
         output = network.generate(  # type: ignore[operator]
-            ids, attention_mask=mask, generation_config=config, stopping_criteria=criteria
+            ids,
+            attention_mask=mask,
+            generation_config=greedy,
+            logits_processor=decoding.make_processors(encoder, prompts),
+            stopping_criteria=criteria,
         )
-    answers = [_cut_to_stop(row, encoder.stops) for row in output[:, width:].tolist()]
+    rows = output[:, width:].tolist()
+    answers = [_cut_to_stop(row, encoder.stops) for row in rows]
     texts = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return [encoder.prompt.cut_to_first_turn(_remove_control_characters(text)) for text in texts]
+    results = []
+    for text, answer, row in zip(map(_remove_control_characters, texts), answers, rows, strict=True):
+        # Padding may be an end token too, also after an answer that was stopped at a new turn.
+        ended = len(answer) < len(row) and encoder.prompt.find_turn(text) is None
+        results.append(GeneratedAnswer(encoder.prompt.cut_to_first_turn(text), ended, len(answer)))
+    return results
+
+
+@contextmanager
+def _ignore_own_decoding(network: PreTrainedModel) -> Iterator[None]:
+    """Sets the base's or the export's own settings aside: `generate` takes from them what it is not given."""
+    own, network.generation_config = network.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        network.generation_config = own
 
 
 def _cut_to_stop(ids: list[int], stops: list[int]) -> list[int]:

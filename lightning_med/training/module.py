@@ -58,6 +58,9 @@ class DialogueLM(AdaptedModule):
         temperature: 0 for the likeliest token at each place, above 0 to sample.
         top_p: When sampling: among the likeliest tokens that together have this probability.
         no_repeat_ngram_size: No sequence of so many tokens occurs twice in an answer; 0 for off.
+        min_p: When sampling: among the tokens with at least this share of the likeliest one's probability; 0 for off.
+        repetition_penalty: From 1, which is off, to 2: makes words less likely that the answer already has.
+        sampling_seed: Of sampled answers, which repeat with it.
     """
 
     def __init__(
@@ -78,12 +81,17 @@ class DialogueLM(AdaptedModule):
         temperature: float = 0.0,
         top_p: float = 0.9,
         no_repeat_ngram_size: int = 6,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        sampling_seed: int = 0,
     ) -> None:
         adaptation = Adaptation.read(
             {"lora": lora, "freeze": freeze, "base_dtype": base_dtype, "from_scratch": from_scratch}
             | {"gradient_checkpointing": gradient_checkpointing}
         )
-        super().__init__(Decoding(max_new_tokens, temperature, top_p, no_repeat_ngram_size), adaptation)
+        decoding = (max_new_tokens, temperature, top_p, no_repeat_ngram_size, min_p, repetition_penalty, sampling_seed)
+        decoding = (max_new_tokens, temperature, top_p, no_repeat_ngram_size, min_p, repetition_penalty, sampling_seed)
+        super().__init__(Decoding(*decoding), adaptation)
         if not base and not from_scratch:
             raise InputError("No model is named.", "Give --model.base NAME or --model.from_scratch '{n_layer: 2, …}'.")
         self.save_hyperparameters(logger=False)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.inference.generation import Decoding, generate_answers
+from lightning_med.inference.generation import Decoding, generate_answers, generate_with_ends
 from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
@@ -81,8 +81,9 @@ def test_the_same_question_gets_the_same_answer(network: Any, encoder: Encoder) 
 
 
 def test_a_temperature_samples(network: Any, encoder: Encoder) -> None:
-    decoding = Decoding(max_new_tokens=24, temperature=1.5, top_p=1.0)
-    assert len({generate_answers(network, encoder, ["Why?"], decoding)[0] for _ in range(4)}) > 1
+    settings = {"max_new_tokens": 24, "temperature": 1.5, "top_p": 1.0}
+    answers = {generate_answers(network, encoder, ["Why?"], Decoding(**settings, sampling_seed=n))[0] for n in range(4)}
+    assert len(answers) > 1
 
 
 def test_an_answer_is_over_at_the_end_token(network: Any, encoder: Encoder) -> None:
@@ -104,6 +105,15 @@ def test_generation_stops_when_it_would_speak_for_the_patient(network: Any, enco
     answers = generate_answers(network, encoder, ["Why?"], Decoding(max_new_tokens=100, no_repeat_ngram_size=0))
     assert answers == ["Rest."]
     assert steps[0] < 40
+
+
+def test_an_answer_says_whether_it_ended_by_itself(network: Any, encoder: Encoder) -> None:
+    texts = [" Rest.", " Rest.\n\nPatient: Thank you", " Rest, and then rest again, and rest on and on and on."]
+    force_tokens(network, make_script(encoder, texts))
+    decoding = Decoding(max_new_tokens=18, no_repeat_ngram_size=0)
+    answers = generate_with_ends(network, encoder, ["Why?", "How?", "When?"], decoding)
+    assert [answer.ended for answer in answers] == [True, False, False]
+    assert answers[0].tokens == len(encoder.tokenizer(texts[0], add_special_tokens=False)["input_ids"])
 
 
 @pytest.mark.parametrize(
@@ -191,7 +201,10 @@ def test_typed_control_tokens_stay_text(network: Any, encoder: Encoder) -> None:
     assert "<|endoftext|>" in encoder.tokenizer.decode(prompts[0][0])
 
 
-def test_generating_leaves_the_random_numbers_of_training_alone(network: Any, encoder: Encoder) -> None:
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_generating_leaves_the_random_numbers_of_training_alone(
+    network: Any, encoder: Encoder, temperature: float
+) -> None:
     state = torch.random.get_rng_state()
-    generate_answers(network, encoder, QUESTIONS, Decoding(max_new_tokens=8))
+    generate_answers(network, encoder, QUESTIONS, Decoding(max_new_tokens=8, temperature=temperature))
     assert torch.equal(torch.random.get_rng_state(), state)

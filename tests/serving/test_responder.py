@@ -192,6 +192,16 @@ def test_a_folder_exported_anew_is_read_anew(exported: Path, tmp_path: Path, mon
     assert len(generate_response(QUESTION, folder)) < len(before)
 
 
+def test_an_export_from_before_a_setting_is_read_with_its_default(exported: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exported, tmp_path / "model")
+    settings = json.loads((folder / SETTINGS).read_text())
+    for name in ("min_p", "repetition_penalty", "sampling_seed"):
+        del settings["decoding"][name]
+    (folder / SETTINGS).write_text(json.dumps(settings))
+    decoding = Responder.from_pretrained(folder).decoding
+    assert (decoding.min_p, decoding.repetition_penalty) == (0, 1)
+
+
 # ------------------------------------------------------------------ triage
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -11,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.markup import escape
 from rich.table import Table
 
-from lightning_med.inference.generation import Decoding, GenerationSpeed, generate_answers
+from lightning_med.inference.generation import GenerationSpeed, generate_answers
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.messages.advice import resolve_file_region
@@ -22,6 +23,8 @@ from lightning_med.utils.errors import check_range
 
 class SampleAnswers(L.Callback):
     """Answers a fixed set of validation questions, to TensorBoard as text and to the console as a table.
+
+    They are decoded with the run's settings, but for their length.
 
     Args:
         questions: How many; 0 for none.
@@ -49,7 +52,7 @@ class SampleAnswers(L.Callback):
         training = pl_module.network.training
         pl_module.network.eval()
         with torch.inference_mode(), trainer.precision_plugin.forward_context():
-            decoding = Decoding(self.max_new_tokens, no_repeat_ngram_size=pl_module.decoding.no_repeat_ngram_size)
+            decoding = replace(pl_module.decoding, max_new_tokens=self.max_new_tokens)
             questions, speed = [str(text["question"]) for text in texts], GenerationSpeed()
             answers = speed.measure(
                 data.encoder.tokenizer,

@@ -1,0 +1,1 @@
+"""Parts of scripts/compare_answers.py: models, questions, measures of text, and blind judging."""
