@@ -90,7 +90,6 @@ class DialogueLM(AdaptedModule):
             | {"gradient_checkpointing": gradient_checkpointing}
         )
         decoding = (max_new_tokens, temperature, top_p, no_repeat_ngram_size, min_p, repetition_penalty, sampling_seed)
-        decoding = (max_new_tokens, temperature, top_p, no_repeat_ngram_size, min_p, repetition_penalty, sampling_seed)
         super().__init__(Decoding(*decoding), adaptation)
         if not base and not from_scratch:
             raise InputError("No model is named.", "Give --model.base NAME or --model.from_scratch '{n_layer: 2, …}'.")
