@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lightning_med.export.card_usage import describe_use
+from lightning_med.export.export_kind import ExportKind
 from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.version import __version__
 
 _PAGE = """---
-library_name: transformers
+library_name: {library}
 pipeline_tag: text-generation
 language: en
 tags: [lightning_med, medical, research]
@@ -24,14 +26,7 @@ number.
 
 ## Use
 
-```python
-from lightning_med import Responder
-print(Responder.from_pretrained("THIS_FOLDER").respond("My tongue is sore, what can I do?").answer)
-```
-
-With transformers alone: `pipeline("text-generation", "THIS_FOLDER")([{{"role": "user", "content": "…"}}])`; the chat
-template renders exactly what training saw. A bare pipeline checks neither question nor answer, and does not protect
-against text that spells a special token (such as `{end}`) or a role: `Responder` does.
+{use}
 
 ## Data
 
@@ -74,14 +69,16 @@ _SHOWN = {
 }
 
 
-def make_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
+def make_model_card(card: dict[str, Any], steps: int, checkpoint: str, kind: ExportKind | None = None) -> str:
     """Returns the card of a checkpoint, in Markdown.
 
     Args:
         card: Of `lightning_med.checkpoints.reading.read_card`.
         steps: Optimizer steps of the checkpoint.
         checkpoint: The name of its file.
+        kind: Of the export; default: a Hugging Face folder in float32.
     """
+    kind = kind or ExportKind()
     data, settings, prompt = card["data"], card["settings"], read_prompt(card)
     model = settings.get("model", {})
     weight = model.get("question_weight", 0)
@@ -90,7 +87,8 @@ def make_model_card(card: dict[str, Any], steps: int, checkpoint: str) -> str:
     return _PAGE.format(
         title=f"lightning_med {json.loads(card['network'])['model_type']} on {', '.join(data['files'])[:60]}",
         version=__version__,
-        end=prompt.end_token or json.loads(card["tokenizer"])["special"]["eos_token"],
+        library="gguf" if kind.format == "gguf" else "transformers",
+        use=describe_use(kind, prompt.end_token or json.loads(card["tokenizer"])["special"]["eos_token"]),
         source=", ".join(data["files"]),
         synthetic=" (those of `sample` are synthetic, written by a program)" if sampled else "",
         rows_in=data["rows_in"],

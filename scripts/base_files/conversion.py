@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from transformers.utils import logging
 
 from base_files.gguf_header import Header, check_header, read_header
 from base_files.gguf_tokenizer import repair_tokenizer
+from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError, describe_error
 from lightning_med.utils.files import make_temporary_folder, sync_files
@@ -84,16 +84,7 @@ def _write_model(folder: Path, network: PreTrainedModel, tokenizer: PreTrainedTo
     network.generation_config = GenerationConfig(**special)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    # Names of transformers 4, which does not know those that transformers 5 writes, and would take other values.
-    _add_to_json(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
-    rope = getattr(network.config, "rope_parameters", None) or {}
-    if "rope_theta" in rope:
-        _add_to_json(folder / "config.json", rope_theta=rope["rope_theta"])
-
-
-def _add_to_json(path: Path, **entries: Any) -> None:
-    content = {**json.loads(path.read_text(encoding="utf-8")), **entries}
-    path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    add_transformers4_names(folder, network.config)
 
 
 def _load_network(path: Path) -> PreTrainedModel:

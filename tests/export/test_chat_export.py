@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from lightning_med.checkpoints.reading import KEY, read_card, read_checkpoint
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.export.hf_folder import SETTINGS, export_checkpoint
+from lightning_med.export.checkpoint_export import export_checkpoint
+from lightning_med.export.hf_folder import SETTINGS
 from lightning_med.export.model_card import make_model_card
 from lightning_med.inference.generation import Decoding, generate_answers
 from lightning_med.model.causal_lm import compute_nll

@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, pipeline
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.export.hf_folder import SETTINGS, export_checkpoint
+from lightning_med.export.checkpoint_export import export_checkpoint
+from lightning_med.export.hf_folder import SETTINGS
 from lightning_med.inference.generation import Decoding, generate_answers
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError

@@ -1,21 +1,33 @@
-"""`lightning-med export`: a checkpoint as a Hugging Face folder."""
+"""`lightning-med export`: a checkpoint as a Hugging Face folder, or as a GGUF file for llama.cpp and Ollama."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from lightning_med.cli.arguments import Parser
-from lightning_med.export.hf_folder import export_checkpoint
+from lightning_med.export.checkpoint_export import export_checkpoint
+from lightning_med.export.export_kind import DTYPES, FORMATS, QUANTIZATIONS, ExportKind
 
 
 def main(argv: list[str]) -> int:
     """`lightning-med export`; returns the exit status."""
-    parser = Parser(prog="lightning-med export", description="Turn a checkpoint into a Hugging Face folder.")
+    parser = Parser(prog="lightning-med export", description="Turn a checkpoint into a folder that other programs run.")
     parser.add_argument("--checkpoint", required=True, help="a checkpoint, for instance RUN/checkpoints/last.ckpt")
     parser.add_argument("--output", required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
+    formats = (
+        "hf: safetensors and tokenizer for transformers; gguf: model.gguf for llama.cpp, and a Modelfile for Ollama"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="hf", help=f"{formats} (default: hf)")
+    parser.add_argument("--dtype", choices=DTYPES, help="type of the weights (default: float32)")
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="8 bits a weight, for --format gguf")
     given: argparse.Namespace = parser.parse_args(argv[1:])
-    output = export_checkpoint(given.checkpoint, given.output, overwrite=given.overwrite)
+    kind = ExportKind(given.format, given.dtype, given.quantize)
+    output = export_checkpoint(given.checkpoint, given.output, overwrite=given.overwrite, kind=kind)
     print(f"export: {output}")
-    print(f'next: lightning-med respond --model {output} "My tongue is sore, what can I do?"')
+    if kind.format == "gguf":
+        print(f"next: ollama create lightning-med -f {shlex.quote(str(output / 'Modelfile'))}")
+    else:
+        print(f'next: lightning-med respond --model {output} "My tongue is sore, what can I do?"')
     return 0

@@ -1,0 +1,122 @@
+"""Export of a checkpoint's model to a folder, complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_med.checkpoints.export_folder import SETTINGS
+from lightning_med.export.export_kind import ExportKind
+from lightning_med.export.gguf.modelfile import MARK, MODELFILE
+from lightning_med.utils.console import Progress, show_progress
+from lightning_med.utils.errors import InputError, RunError
+from lightning_med.utils.files import make_temporary_folder
+
+if TYPE_CHECKING:
+    from lightning_med.export.trained_model import TrainedModel
+
+_SPARE = 2**25  # bytes of all files but the weights
+
+
+def export_checkpoint(
+    checkpoint: str | Path, output: str | Path, overwrite: bool = False, kind: ExportKind | None = None
+) -> Path:
+    """Writes a checkpoint's model as a folder, atomically.
+
+    Args:
+        checkpoint: The file; it carries tokenizer, prompt and settings.
+        output: The folder to make.
+        overwrite: Replace an earlier export; otherwise that is an error.
+        kind: Format and type of the weights; default: a Hugging Face folder in float32.
+
+    Returns:
+        `output`.
+
+    Raises:
+        InputError: The checkpoint is none of ours, `output` exists, or the model does not fit the format.
+        RunError: The disk has too little room.
+    """
+    from lightning_med.checkpoints.reading import read_checkpoint
+    from lightning_med.export.trained_model import restore_model
+
+    kind = kind or ExportKind()
+    output = Path(output)
+    output = output.resolve() if output.is_symlink() else output  # of a link the target is replaced
+    _check_output(output, overwrite)
+    content = read_checkpoint(checkpoint)
+    with show_progress("Exporting") as progress:
+        progress("model", 0, 0)
+        model = restore_model(content)
+        kind.check(model)
+        _check_space(output, kind.count_bytes(model.network.num_parameters()))
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            temporary = make_temporary_folder(output)
+        except OSError as error:
+            raise InputError(
+                f"{output.parent} cannot be written: {error.strerror}.", "Name another --output."
+            ) from error
+        try:
+            _write_folder(model, temporary, Path(checkpoint).name, kind, progress)
+            for file in temporary.iterdir():  # safetensors makes its own private
+                file.chmod(0o666 & temporary.stat().st_mode)
+            _move_into_place(temporary, output)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return output
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists.", "Name another --output, or add --overwrite to replace it.")
+    if output.is_file():
+        raise InputError(f"{output} is a file, so it is not replaced.", "Name another --output.")
+    if output.exists() and any(output.iterdir()) and not _is_export(output):
+        raise InputError(f"{output} is not an export of ours, so it is not replaced.", "Name another --output.")
+
+
+def _is_export(folder: Path) -> bool:
+    modelfile = folder / MODELFILE
+    if (folder / SETTINGS).is_file():
+        return True
+    return modelfile.is_file() and modelfile.read_bytes().startswith(MARK.encode())
+
+
+def _check_space(output: Path, need: int) -> None:
+    parent = next(folder for folder in output.absolute().parents if folder.is_dir())
+    need, free = need + _SPARE, shutil.disk_usage(parent).free
+    if free < need:
+        raise RunError(
+            f"{output} cannot be written: it needs {need / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free.",
+            "Free that much, or name another --output.",
+        )
+
+
+def _write_folder(model: TrainedModel, folder: Path, name: str, kind: ExportKind, progress: Progress) -> None:
+    from lightning_med.export.model_card import make_model_card
+
+    if kind.format == "gguf":
+        from lightning_med.export.gguf.folder import write_gguf_folder as write
+    else:
+        from lightning_med.export.hf_folder import write_hf_folder as write
+    write(model, folder, kind.weight_type, progress)
+    card = make_model_card(model.card, model.steps, name, kind)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _move_into_place(temporary: Path, output: Path) -> None:
+    """Renames the new folder; an older one is set aside first and removed only when the new one is in place."""
+    if not output.exists():
+        os.replace(temporary, output)
+        return
+    aside = make_temporary_folder(output)
+    aside.rmdir()  # its name is free: Windows renames to no folder that exists
+    os.replace(output, aside)
+    try:
+        os.replace(temporary, output)
+    except BaseException:
+        os.replace(aside, output)
+        raise
+    shutil.rmtree(aside)
