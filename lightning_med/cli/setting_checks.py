@@ -10,12 +10,13 @@ from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.cli.results import find_output
 from lightning_med.cli.trainer_options import find_optimizer
 from lightning_med.data.batching.tokens_per_step import check_accumulation
-from lightning_med.training.base_checks import check_base, check_training
+from lightning_med.model.adaptation import Adaptation
+from lightning_med.training.base_checks import check_base, check_trainer, check_training
 from lightning_med.training.module import DialogueLM
 from lightning_med.training.optimization.other_optimizers import check_automatic
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
-from lightning_med.utils.precision import runs_on_cpu
+from lightning_med.utils.precision import find_precision, runs_on_cpu
 
 _OWN = ("model.lr", "model.weight_decay", "model.warmup_fraction")  # what only our own optimizer has
 _OPTIMIZER = ("optimizer", "lr_scheduler", "lr_scheduler_interval")
@@ -73,6 +74,8 @@ def _check_fit(settings: Any) -> None:
     if trainer.enable_checkpointing is False:
         raise InputError("--trainer.enable_checkpointing false: a fit always keeps its last step.", "Leave it out.")
     check_model(settings)
+    precision = str(find_precision(trainer.precision or "32-true", trainer.accelerator))
+    check_trainer(Adaptation.read(settings.model.as_dict()), trainer.strategy == "sharded", precision)
     check_accumulation(settings.data.tokens_per_step, trainer.accumulate_grad_batches)
 
 

@@ -12,6 +12,13 @@ print(Responder.from_pretrained("THIS_FOLDER").respond("My tongue is sore, what 
 With transformers alone, 4.57 or 5: `pipeline("text-generation", "THIS_FOLDER")([{"role": "user", "content": "…"}])`;
 the chat template renders exactly what training saw. """
 
+_ADAPTER = """```python
+from peft import AutoPeftModelForCausalLM
+network = AutoPeftModelForCausalLM.from_pretrained("THIS_FOLDER")   # needs the base {base}
+```
+
+The folder has the tokenizer with the prompt of the training, as its chat template. """
+
 _GGUF = """```sh
 ollama create lightning-med -f Modelfile && ollama run lightning-med "My tongue is sore, what can I do?"
 llama-server -m model.gguf --jinja   # llama.cpp: a chat at http://localhost:8080
@@ -24,14 +31,17 @@ _UNCHECKED = """A bare {program} checks neither question nor answer, and does no
 that spells a special token (such as `{end}`) or a role: `Responder` does."""
 
 
-def describe_use(kind: ExportKind, end: str) -> str:
+def describe_use(kind: ExportKind, end: str, base: str) -> str:
     """Returns how to run an export, in Markdown.
 
     Args:
         kind: Of the export.
         end: The token that ends an answer.
+        base: Name or folder of the base.
     """
     weights = f"\n\nFormat `{kind.format}`, weights in {kind.weight_type}."
     if kind.format == "gguf":
         return _GGUF + _UNCHECKED.format(program="model in Ollama or llama.cpp", end=end) + weights
+    if kind.adapter:
+        return _ADAPTER.format(base=base) + _UNCHECKED.format(program="model", end=end) + weights
     return _HF + _UNCHECKED.format(program="pipeline", end=end) + weights

@@ -21,7 +21,11 @@ _SPARE = 2**25  # bytes of all files but the weights
 
 
 def export_checkpoint(
-    checkpoint: str | Path, output: str | Path, overwrite: bool = False, kind: ExportKind | None = None
+    checkpoint: str | Path,
+    output: str | Path,
+    overwrite: bool = False,
+    kind: ExportKind | None = None,
+    base: str | None = None,
 ) -> Path:
     """Writes a checkpoint's model as a folder, atomically.
 
@@ -30,6 +34,7 @@ def export_checkpoint(
         output: The folder to make.
         overwrite: Replace an earlier export; otherwise that is an error.
         kind: Format and type of the weights; default: a Hugging Face folder in float32.
+        base: Where the base of an adapter is now; default: where it was when the adapter was trained.
 
     Returns:
         `output`.
@@ -48,9 +53,9 @@ def export_checkpoint(
     content = read_checkpoint(checkpoint)
     with show_progress("Exporting") as progress:
         progress("model", 0, 0)
-        model = restore_model(content)
+        model = restore_model(content, base, merge=not kind.adapter)
         kind.check(model)
-        _check_space(output, kind.count_bytes(model.network.num_parameters()))
+        _check_space(output, kind.count_bytes(model.network.num_parameters(only_trainable=kind.adapter)))
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             temporary = make_temporary_folder(output)
@@ -99,6 +104,8 @@ def _write_folder(model: TrainedModel, folder: Path, name: str, kind: ExportKind
 
     if kind.format == "gguf":
         from lightning_med.export.gguf.folder import write_gguf_folder as write
+    elif kind.adapter:
+        from lightning_med.export.adapter_folder import write_adapter_folder as write
     else:
         from lightning_med.export.hf_folder import write_hf_folder as write
     write(model, folder, kind.weight_type, progress)

@@ -24,6 +24,7 @@ class ExportKind:
         format: `hf` for a Hugging Face folder, `gguf` for one file and a Modelfile.
         dtype: One of `DTYPES`; default: `float32`.
         quantize: One of `QUANTIZATIONS` in the place of a dtype; for `gguf` alone.
+        adapter: The adapter alone, as a folder of peft.
 
     Raises:
         InputError: One is unknown, or they exclude each other.
@@ -32,6 +33,7 @@ class ExportKind:
     format: str = "hf"
     dtype: str | None = None
     quantize: str | None = None
+    adapter: bool = False
 
     def __post_init__(self) -> None:
         known = {"format": FORMATS, "dtype": (*DTYPES, None), "quantize": (*QUANTIZATIONS, None)}
@@ -42,6 +44,10 @@ class ExportKind:
         if self.quantize and self.format != "gguf":
             raise InputError(
                 f"--quantize {self.quantize} is for --format gguf alone.", "Add it, or leave --quantize out."
+            )
+        if self.adapter and self.format != "hf":
+            raise InputError(
+                "--adapter is a folder of peft, not a GGUF file.", "Leave one out: without --adapter it is merged."
             )
         if self.quantize and self.dtype:
             raise InputError(
@@ -67,6 +73,11 @@ class ExportKind:
         from lightning_med.export.weight_types import check_overflow
 
         check_overflow(model.network, self.weight_type)
+        if self.adapter and (model.card["settings"].get("data", {}).get("add_tokens")):
+            raise InputError(
+                "--adapter: tokens were added, and peft loads an adapter only on a base of its own size.",
+                "Leave --adapter out: the merged model has them.",
+            )
         if self.format == "gguf":
             from lightning_med.export.gguf.folder import check_gguf
 

@@ -28,13 +28,18 @@ def write_hf_folder(model: TrainedModel, folder: Path, weight_type: str, progres
     logging.disable_progress_bar()
     progress("weights", 0, 0)
     network: Any = model.network
-    tokenizer, prompt = model.tokenizer, model.prompt
+    tokenizer = model.tokenizer
     network.to(TORCH_TYPES[weight_type])
     network.generation_config = model.decoding.make_generation_config(tokenizer, model.stops)
     network.save_pretrained(folder)
     progress("tokenizer", 0, 0)
     tokenizer.save_pretrained(folder)
     add_transformers4_names(folder, network.config)
-    own = {"format": FORMAT, "system_prompt": prompt.system, "prompt": json.loads(prompt.to_json())}
-    own |= {"max_length": model.card["max_length"], "decoding": vars(model.decoding)}
+    write_settings(model, folder)
+
+
+def write_settings(model: TrainedModel, folder: Path, **more: Any) -> None:
+    """Writes the file of ours: prompt and decoding of the training, and `more`."""
+    own = {"format": FORMAT, "system_prompt": model.prompt.system, "prompt": json.loads(model.prompt.to_json())}
+    own |= {"max_length": model.card["max_length"], "decoding": vars(model.decoding), **more}
     (folder / SETTINGS).write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

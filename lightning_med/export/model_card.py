@@ -63,7 +63,10 @@ English. One turn. Trained on answers from public forums or synthetic ones, with
 reviewed it. Perplexity says how well it predicts such answers, not whether they are right.
 """
 _SHOWN = {
-    "model": ("base", "from_scratch", "lr", "weight_decay", "warmup_fraction", "question_weight", "attention_dropout"),
+    "model": (
+        *("base", "from_scratch", "lora", "freeze", "base_dtype", "lr", "weight_decay", "warmup_fraction"),
+        *("question_weight", "attention_dropout"),
+    ),
     "data": ("max_length", "add_tokens", "batch_tokens", "seed"),
     "trainer": ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"),
 }
@@ -87,8 +90,10 @@ def make_model_card(card: dict[str, Any], steps: int, checkpoint: str, kind: Exp
     return _PAGE.format(
         title=f"lightning_med {json.loads(card['network'])['model_type']} on {', '.join(data['files'])[:60]}",
         version=__version__,
-        library="gguf" if kind.format == "gguf" else "transformers",
-        use=describe_use(kind, prompt.end_token or json.loads(card["tokenizer"])["special"]["eos_token"]),
+        library="peft" if kind.adapter else "gguf" if kind.format == "gguf" else "transformers",
+        use=describe_use(
+            kind, prompt.end_token or json.loads(card["tokenizer"])["special"]["eos_token"], str(model.get("base"))
+        ),
         source=", ".join(data["files"]),
         synthetic=" (those of `sample` are synthetic, written by a program)" if sampled else "",
         rows_in=data["rows_in"],

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from lightning_med.checkpoints.reading import read_card
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
 from lightning_med.inference.generation import Decoding
+from lightning_med.model.adaptation import AdapterOrigin
 from lightning_med.model.causal_lm import build_from_text
 from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt, read_prompt
+from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from lightning_med.model.adapter import Adapter
 
 
 @dataclass(frozen=True)
@@ -40,35 +44,61 @@ class TrainedModel:
     context: int
     card: dict[str, Any]
     steps: int
+    adapter: Adapter | None = None
+
+    @property
+    def base(self) -> str:
+        """Name or folder of the base that the training named."""
+        return str(self.card["settings"].get("model", {}).get("base"))
 
 
-def build_network(content: dict[str, Any], card: dict[str, Any]) -> PreTrainedModel:
-    """Builds the network of a checkpoint, with its weights.
+def build_network(
+    content: dict[str, Any], card: dict[str, Any], base: str | None = None
+) -> tuple[PreTrainedModel, Adapter | None]:
+    """Builds the network of a checkpoint, with its weights, and returns it and its adapter, if it has one.
 
     Args:
         content: The checkpoint, as by `lightning_med.checkpoints.reading.read_checkpoint`.
         card: Our entry of it.
+        base: Where an adapter's base is now; default: where it was.
+
+    Raises:
+        InputError: An adapter's base cannot be reached, or is another one.
     """
+    state = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
+    if "adapter" in card:
+        adapter = AdapterOrigin.from_json(card["adapter"]).restore(card["network"], state, base)
+        return adapter.network, adapter
+    if base is not None:
+        raise InputError("--base is for the checkpoint of an adapter; this one holds all weights.", "Leave it out.")
     network = build_from_text(card["network"])
-    network.load_state_dict({key.removeprefix("model."): value for key, value in content["state_dict"].items()})
-    return network
+    network.load_state_dict(state)
+    return network, None
 
 
-def restore_model(content: dict[str, Any]) -> TrainedModel:
+def restore_model(content: dict[str, Any], base: str | None = None, merge: bool = True) -> TrainedModel:
     """Restores the model of a checkpoint.
 
     Args:
         content: The checkpoint, as by `lightning_med.checkpoints.reading.read_checkpoint`.
+        base: Where an adapter's base is now; default: where it was.
+        merge: Add an adapter to its base's weights.
 
     Raises:
-        InputError: Its prompt cannot be read.
+        InputError: Its prompt cannot be read, or an adapter's base.
     """
     card = read_card(content)
     prompt = read_prompt(card)
-    network = build_network(content, card)
+    network, adapter = build_network(content, card, base)
+    if adapter is None and not merge:
+        raise InputError("--adapter: this checkpoint holds no adapter but all weights.", "Leave --adapter out.")
+    if adapter is not None and merge:
+        network, adapter = adapter.merge(), None
     settings = card["settings"].get("model", {})
     decoding = Decoding(**{key: settings[key] for key in Decoding.__annotations__ if key in settings})
     tokenizer = make_exported_tokenizer(card["tokenizer"], prompt)
     tokenizer.model_max_length = context = get_context_length(network)
     stops = Encoder(tokenizer, prompt, card["max_length"]).stops
-    return TrainedModel(network, tokenizer, prompt, decoding, stops, context, card, int(content["global_step"]))
+    return TrainedModel(
+        network, tokenizer, prompt, decoding, stops, context, card, int(content["global_step"]), adapter
+    )

@@ -64,6 +64,8 @@ class Responder:
         hint = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
         if not (folder / SETTINGS).is_file():
             raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", hint)
+        if (folder / "adapter_config.json").is_file():
+            raise InputError(f"{folder} is an adapter without its base.", "Export the run again without --adapter.")
         with pause_collection():
             import torch
             from safetensors import SafetensorError

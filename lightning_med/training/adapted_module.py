@@ -11,7 +11,8 @@ from lightning_med.checkpoints.reading import OWN_SETTINGS
 from lightning_med.inference.generation import Decoding
 from lightning_med.model.adaptation import Adaptation, AdapterOrigin
 from lightning_med.model.adapter import Adapter
-from lightning_med.training.network_setup import check_trainer
+from lightning_med.training.base_checks import check_trainer
+from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.training.trained_module import TrainedModule
 from lightning_med.utils.errors import InputError
 
@@ -50,7 +51,8 @@ class AdaptedModule(TrainedModule):
 
     def adapt_network(self) -> None:
         """Freezes weights and adds an adapter, as the settings say."""
-        check_trainer(self.adaptation, self.trainer)
+        sharded = isinstance(self.trainer.strategy, ShardedStrategy)
+        check_trainer(self.adaptation, sharded, str(self.trainer.precision))
         self.adaptation.check(self.network)
         self.adapter = self.adaptation.apply(self.network, self.seed)
         if self.adapter is not None:

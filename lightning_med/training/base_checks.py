@@ -60,6 +60,30 @@ def compare_tokens(base: str, theirs: dict[str, int], ours: dict[str, int]) -> N
         raise InputError(what, name_own_tokenizer(base))
 
 
+def check_trainer(adaptation: Adaptation, sharded: bool, precision: str) -> None:
+    """Checks that a trainer can train what the settings say.
+
+    Args:
+        adaptation: What is trained, and how.
+        sharded: Whether ranks share the weights.
+        precision: Of the trainer, as it is on this machine.
+
+    Raises:
+        InputError: Its strategy or its precision cannot.
+    """
+    partly = adaptation.lora or adaptation.freeze
+    if partly and sharded:
+        raise InputError(
+            "--trainer.strategy sharded: all weights are trained, without lora and freeze.",
+            "Use --trainer.strategy ddp: an adapter's gradients are small.",
+        )
+    if adaptation.base_dtype and not precision.endswith("-mixed"):
+        raise InputError(
+            f"--model.base_dtype {adaptation.base_dtype} needs mixed precision, and this is {precision}.",
+            "Give --trainer.precision bf16-mixed, or leave --model.base_dtype out.",
+        )
+
+
 def check_training(model: Any, on_cpu: bool) -> None:
     """Checks what is to be trained of a base in a folder, and says so if its weights will not fit into memory.
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lightning import Trainer
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
-from lightning_med.model.adaptation import Adaptation
 from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, build_from_text, load_base
 from lightning_med.model.execution import Execution, choose_execution, get_context_length
 from lightning_med.tokenization.tokenizer import load_tokenizer
 from lightning_med.training.base_checks import compare_tokens, name_own_tokenizer
-from lightning_med.training.sharding import ShardedStrategy, shard_weights
+from lightning_med.training.sharding import shard_weights
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
@@ -65,25 +63,6 @@ def _check_tokens(
         say(f"{base} has no tokenizer, so it is not checked whether the data's tokenizer is the base's.")
         return
     compare_tokens(base, theirs, ours)
-
-
-def check_trainer(adaptation: Adaptation, trainer: Trainer) -> None:
-    """Checks that a trainer can train what the settings say.
-
-    Raises:
-        InputError: Its strategy or its precision cannot.
-    """
-    partly = adaptation.lora or adaptation.freeze
-    if partly and isinstance(trainer.strategy, ShardedStrategy):
-        raise InputError(
-            "--trainer.strategy sharded: all weights are trained, without lora and freeze.",
-            "Use --trainer.strategy ddp: an adapter's gradients are small.",
-        )
-    if adaptation.base_dtype and not str(trainer.precision).endswith("-mixed"):
-        raise InputError(
-            f"--model.base_dtype {adaptation.base_dtype} needs mixed precision, and this is {trainer.precision}.",
-            "Give --trainer.precision bf16-mixed, or leave --model.base_dtype out.",
-        )
 
 
 def restore_network(checkpoint: str) -> PreTrainedModel:

@@ -16,11 +16,17 @@ def choose_precision(wanted: Any, accelerator: str) -> Any:
         wanted: The precision given to the trainer.
         accelerator: The accelerator given to the trainer; `auto` takes a GPU if there is one.
     """
+    best = find_precision(wanted, accelerator)
+    if best != wanted:
+        say(f"precision: {wanted} needs a GPU; this processor runs in {best}.")
+    return best
+
+
+def find_precision(wanted: Any, accelerator: str) -> Any:
+    """Does the same as `choose_precision`, and says nothing."""
     if str(wanted) not in ("16-mixed", "16") or not runs_on_cpu(accelerator):
         return wanted
-    best = "bf16-mixed" if has_cpu_bf16() else "32-true"
-    say(f"precision: {wanted} needs a GPU; this processor runs in {best}.")
-    return best
+    return "bf16-mixed" if has_cpu_bf16() else "32-true"
 
 
 def runs_on_cpu(accelerator: str) -> bool:

@@ -22,12 +22,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--format", choices=FORMATS, default="hf", help=f"{formats} (default: hf)")
     parser.add_argument("--dtype", choices=DTYPES, help="type of the weights (default: float32)")
     parser.add_argument("--quantize", choices=QUANTIZATIONS, help="8 bits a weight, for --format gguf")
+    parser.add_argument("--adapter", action="store_true", help="the adapter of a LoRA run alone, for peft, not merged")
+    parser.add_argument("--base", metavar="DIR", help="where the base of a LoRA run is now, if it was moved")
     given: argparse.Namespace = parser.parse_args(argv[1:])
-    kind = ExportKind(given.format, given.dtype, given.quantize)
-    output = export_checkpoint(given.checkpoint, given.output, overwrite=given.overwrite, kind=kind)
+    kind = ExportKind(given.format, given.dtype, given.quantize, given.adapter)
+    output = export_checkpoint(given.checkpoint, given.output, given.overwrite, kind, given.base)
     print(f"export: {output}")
     if kind.format == "gguf":
         print(f"next: ollama create lightning-med -f {shlex.quote(str(output / 'Modelfile'))}")
+    elif kind.adapter:
+        print(f"next: peft.AutoPeftModelForCausalLM.from_pretrained({str(output)!r}) in Python loads it on its base")
     else:
         print(f'next: lightning-med respond --model {output} "My tongue is sore, what can I do?"')
     return 0
