@@ -56,10 +56,11 @@ def find_word_starts(tokenizer: PreTrainedTokenizerFast, stops: list[int]) -> Te
     Returns:
         `[vocabulary]`, bool.
     """
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    found = [token.startswith(_WORD_STARTS) and sum(map(str.isalpha, token[1:])) >= 4 for token in tokens]
-    for stop in stops:
-        found[stop] = False
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))  # `None` where the ids have a gap
+    found = [
+        bool(token) and token.startswith(_WORD_STARTS) and sum(map(str.isalpha, token[1:])) >= 4 and number not in stops
+        for number, token in enumerate(tokens)
+    ]
     return torch.tensor(found)
 
 

@@ -73,6 +73,16 @@ def test_an_end_token_that_is_a_word_is_not_punished(encoder: Encoder) -> None: 
     assert not find_word_starts(encoder.tokenizer, [word])[word]
 
 
+def test_a_gap_in_the_ids_of_a_tokenizer_is_no_word(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    tokenizer, beyond = encoder.tokenizer, len(encoder.tokenizer) + 5
+    whole, convert = find_word_starts(tokenizer, [beyond]), tokenizer.convert_ids_to_tokens
+    gap = int(whole.nonzero()[0])
+    monkeypatch.setattr(
+        tokenizer, "convert_ids_to_tokens", lambda ids: [None if i == gap else convert(i) for i in ids], raising=False
+    )
+    assert (find_word_starts(tokenizer, [beyond]) != whole).nonzero().flatten().tolist() == [gap]
+
+
 def test_a_repetition_penalty_chooses_another_word(
     network: Any,  # noqa: F811
     encoder: Encoder,  # noqa: F811

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_med.inference.decoding import Decoding
+from lightning_med.training.callbacks import sample_answers
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
 from tests import tiny
@@ -34,6 +37,17 @@ def test_sample_answers_do_not_change_the_training(folder: Path, tmp_path: Path,
     with_answers = fit(folder, tmp_path, [SampleAnswers(questions, max_new_tokens=4)], **settings)
     ours, theirs = (tiny.weights(trainer.lightning_module) for trainer in (with_answers, without))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_sample_answers_are_decoded_as_the_runs_answers_are(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Decoding] = []
+    monkeypatch.setattr(sample_answers, "generate_answers", lambda *args: seen.append(args[3]) or ["Rest."])
+    model = tiny.language_model(temperature=0.7, repetition_penalty=1.2)
+    tiny.trainer(tmp_path, callbacks=[SampleAnswers(1, max_new_tokens=4)]).fit(model, tiny.data_module(folder))
+    assert seen
+    assert seen[0] == replace(model.decoding, max_new_tokens=4)
 
 
 def test_sample_answers_are_not_generated_outside_a_fit(
