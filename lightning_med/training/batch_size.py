@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +17,7 @@ from lightning_med.model.adaptation import enable_checkpointing
 from lightning_med.model.causal_lm import compute_nll
 from lightning_med.model.execution import get_context_length
 from lightning_med.model.loss import CHUNK
+from lightning_med.utils.free_memory import measure_host_memory
 
 CPU, CUDA = "cpu", "cuda"
 SHARE = {CPU: 0.25, CUDA: 0.8}  # of the free memory; a CPU's is shared with everything else that runs there
@@ -110,44 +109,11 @@ def measure_budget(
 
 
 def measure_free_memory(device: torch.device) -> int:
-    """Returns the bytes that this process may still take: of the GPU, or of the machine or its container."""
+    """Returns the bytes that this process may still take: of the GPU, or of the machine, see `measure_host_memory`."""
     if device.type == CUDA:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + kept)
-    return int(min(_read_available(), _read_container_room()))
-
-
-def _read_available() -> int:
-    try:  # sysconf's SC_AVPHYS_PAGES leaves out the page cache, which the kernel gives back
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 4 << 30
-
-
-def _read_container_room(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Returns the bytes that the control group's limit leaves; infinity where it sets none.
-
-    The file cache counts as free, because the kernel gives it back.
-    """
-    for limit, usage, statistics, cache in _CONTROL_GROUPS:
-        try:
-            room = int((root / limit).read_text()) - int((root / usage).read_text())
-            fields = dict(line.split() for line in (root / statistics).read_text().splitlines())
-            return max(room + int(fields.get(cache, 0)), 0)
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return math.inf
-
-
-_CONTROL_GROUPS = (  # versions 2 and 1: limit, usage, statistics, and the statistic that the kernel gives back
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
-)
+    return measure_host_memory()
 
 
 def measure_step(

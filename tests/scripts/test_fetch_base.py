@@ -181,7 +181,7 @@ def test_the_folder_is_a_base_of_ours_and_complete(base: Path) -> None:
     names = {path.name for path in base.iterdir()}
     assert names == {
         *("config.json", "generation_config.json", "model.safetensors", "README.md"),
-        *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+        *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "manifest.json"),
     }
     card = (base / "README.md").read_text()
     assert "# tiny" in card

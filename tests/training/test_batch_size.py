@@ -147,36 +147,6 @@ def test_a_probe_changes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not probed.training
 
 
-def test_free_memory_is_that_of_the_machine_or_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert batch_size.measure_free_memory(torch.device("cpu")) > 1 << 20
-    monkeypatch.setattr(batch_size, "_read_container_room", lambda: 12345)
-    assert batch_size.measure_free_memory(torch.device("cpu")) == 12345
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_memory_used_in_the_container_is_not_free(tmp_path: Path, version: int) -> None:
-    """The usage counts against the limit, except for the file cache, which the kernel can reclaim."""
-    names = {
-        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-        2: ("memory.max", "memory.current", "inactive_file"),
-    }
-    limit, usage, cache = names[version]
-    folder = tmp_path / "memory" if version == 1 else tmp_path
-    folder.mkdir(exist_ok=True)
-    (folder / limit).write_text("1000\n")
-    (folder / usage).write_text("700\n")
-    (folder / "memory.stat").write_text(f"anon 600\n{cache} 100\n")
-    assert batch_size._read_container_room(tmp_path) == 400
-    (folder / usage).write_text("1200\n")  # the limit was lowered
-    assert batch_size._read_container_room(tmp_path) == 0
-
-
-def test_a_container_without_a_limit_sets_no_bound(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    assert batch_size._read_container_room(tmp_path) == float("inf")
-
-
 # ------------------------------------------------------------------ auto
 
 
