@@ -74,9 +74,8 @@ def list_plans() -> tuple[Plan, ...]:
     """Returns the ways to train that memory and the base allow, the best first; fetches the base for them."""
     plans, free = choose_plans()
     if plans[0] is not PLANS[0]:
-        say(
-            f"{free}, and {PLANS[0].memory:.1f} GiB are wanted for {PLANS[0].title}: {plans[0].title} is trained instead."
-        )
+        wanted, taken = PLANS[0], plans[0]
+        say(f"{free}, too little for {wanted.title} ({wanted.memory:.1f} GiB): {taken.title} is trained instead.")
     if plans[0] is not PLANS[-1]:
         try:
             provide_base("smollm2", BASE)

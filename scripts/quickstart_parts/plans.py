@@ -8,6 +8,7 @@ from lightning_med.utils.free_memory import measure_address_room, measure_host_m
 
 CONFIG, SMALL_CONFIG = "configs/quickstart.yaml", "configs/quickstart_small.yaml"
 _GIB = 2**30
+_SMALL_BATCHES = ("--data.batch_tokens", "512", "--trainer.val_check_interval", "180")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Plan:
 
 PLANS = (  # the best first; the last one is tried however little memory there is
     Plan("SmolLM2", CONFIG, (), 6.5, 9.5),
-    Plan("SmolLM2 in smaller batches", CONFIG, ("--data.batch_tokens", "512"), 6.0, 9.0),
+    Plan("SmolLM2 in smaller batches", CONFIG, _SMALL_BATCHES, 6.0, 9.0),
     Plan("a small model from scratch", SMALL_CONFIG, (), 1.0, 3.5),
 )
 

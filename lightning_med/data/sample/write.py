@@ -49,8 +49,19 @@ def fill_template(text: str, words: dict[str, str]) -> str:
 
 def list_items(items: list[str], count: int, conjunction: str, templates: list[str], rng: random.Random) -> str:
     """Lists some of the items, in their order, in one of the templates with a ``<list>``."""
+    count = min(count, len(items))
     chosen = [items[i] for i in sorted(rng.sample(range(len(items)), count))]
-    return rng.choice(templates).replace("<list>", f"{', '.join(chosen[:-1])}, {conjunction} {chosen[-1]}")
+    pair = count == 2 and not any(re.search(r" (and|or) ", item) for item in chosen)
+    start = ", ".join(chosen[:-1]) + ("" if pair else ",") if count > 1 else ""
+    return rng.choice(templates).replace("<list>", f"{start} {conjunction} {chosen[-1]}" if start else chosen[-1])
+
+
+def list_fitting(items: list[str], patient: Patient) -> list[str]:
+    """Returns the items that fit the patient's sex and age; all of them where none does."""
+    years = patient.age if patient.unit == "year" else 0
+    unfit = [r"testic"] if patient.sex == "female" else [r"\bperiods?\b|pregnan"]
+    unfit += [r"smoking|alcohol|driving|pregnan|coffee|caffeine"] * (years < 16) + [r"pregnan"] * (years > 52)
+    return [item for item in items if not any(re.search(words, item) for words in unfit)] or items
 
 
 def choose_patient(entry: Entry, phrases: Entry, rng: random.Random) -> Patient:
@@ -69,7 +80,26 @@ def choose_patient(entry: Entry, phrases: Entry, rng: random.Random) -> Patient:
     return Patient(role, rng.randint(low, high), "month" if is_baby else "year", sex)
 
 
-def write_question(entry: Entry, patient: Patient, phrases: Entry, rng: random.Random) -> str:
+@dataclass(frozen=True)
+class Told:
+    """What a question says that its answer takes up.
+
+    Args:
+        kind: Of what is asked: a key of `asks` in complaints.yaml.
+        words: The words that the question was written with.
+        text: The question.
+    """
+
+    kind: str
+    words: dict[str, str]
+    text: str
+
+    def mentions(self, text: str) -> bool:
+        """Returns whether the question says a text, be it typed in haste."""
+        return text.lower() in self.text.lower()
+
+
+def write_question(entry: Entry, patient: Patient, phrases: Entry, rng: random.Random) -> Told:
     """Writes the question of the patient or a relative: terse, in one sentence, plain or long."""
     brief, asker = entry["lasts"] == "hours", "other" if patient.role else "self"
     words = patient.choose_words(phrases, "asking") | {"topic": entry["topic"], "tried": rng.choice(entry["tried"])}
@@ -78,17 +108,21 @@ def write_question(entry: Entry, patient: Patient, phrases: Entry, rng: random.R
     symptoms = rng.sample(entry["symptoms"], 2) + rng.sample(entry["says"], 2)
     words |= zip(("a", "b", "says", "more"), symptoms, strict=True)
     intro = rng.choice([text for text in phrases[f"intro_{asker}"] if not (brief and "<says>" in text)])
-    request = rng.choice(phrases["asks"])
+    kind = rng.choice(list(phrases["asks"]))
+    request = rng.choice(phrases["asks"][kind])
     style = rng.choice(("terse", "single", "plain", "plain", "plain", "plain", "long"))
     if style == "terse":
         intro, more = rng.choice(phrases[f"terse_{asker}"]), rng.choice(phrases["terse_more"])
-        return type_hastily(fill_template(f"{intro}, {more}, {request}", words), phrases)
+        return Told(kind, words, type_hastily(fill_template(f"{intro}, {more}, {request}", words), phrases))
     if style == "single":
         texts = [intro.replace(". I ", ", I ")[:-1] + f", {rng.choice(phrases['links'])}."]
     else:
         texts = [intro, *_choose_details(patient, phrases, style == "long", brief, rng)]
-    text = fill_template(" ".join([rng.choice(phrases["greetings"]), *texts, request]).strip(), words)
-    return type_hastily(text, phrases) if rng.random() < 0.12 else text
+    greeting = rng.choice(phrases["greetings"])
+    if greeting.endswith(",") and not re.match(r"(I|I'm|I've|<I>)\b", texts[0]):
+        texts[0] = texts[0][0].lower() + texts[0][1:]
+    text = fill_template(" ".join([greeting, *texts, request]).strip(), words)
+    return Told(kind, words, type_hastily(text, phrases) if rng.random() < 0.12 else text)
 
 
 def _choose_details(patient: Patient, phrases: Entry, long: bool, brief: bool, rng: random.Random) -> list[str]:
@@ -110,24 +144,57 @@ def type_hastily(text: str, phrases: Entry) -> str:
     return text.lower()
 
 
-def write_answer(entry: Entry, patient: Patient, phrases: Entry, rng: random.Random) -> str:
-    """Writes the doctor's answer, which names the complaint and says when to seek care at once."""
+def write_answer(entry: Entry, patient: Patient, told: Told, phrases: Entry, rng: random.Random) -> str:
+    """Writes the doctor's answer: it takes up what is asked and told, and says when to seek care at once."""
     urgent = "_urgent" if entry.get("emergency") else ""
     soon = urgent or ("_soon" if "urgent" in entry else "")
     asker = urgent or ("_other" if patient.role and entry["who"] not in ("baby", "child") else "_self")
     words = patient.choose_words(phrases, "answering")
     words |= {"topic": entry["topic"], "care": entry.get("care", "a doctor")}
+    words["the_care"] = re.sub("^an? ", "the ", words["care"])
+    words |= {word: told.words[word] for word in ("trigger", "tried")}
+    fitting = {key: list_fitting(entry[key], patient) for key in ("explanations", "advice", "checks", "red_flags")}
     parts = {
-        "explain": rng.choice(entry["explanations"]),
-        "advise": list_items(entry["advice"], 3, "and", phrases[f"advise{asker}"], rng),
-        "check": list_items(entry["checks"], 2, "and", phrases[f"check{soon}"], rng),
-        "flag": list_items(entry["red_flags"], rng.choice((2, 3, 3)), "or", phrases[f"flag{urgent}"], rng),
+        "explain": rng.choice(fitting["explanations"]),
+        "advise": list_items(fitting["advice"], rng.choice((2, 3, 3)), "and", phrases[f"advise{asker}"], rng),
+        "check": list_items(fitting["checks"], 2, "and", phrases[f"check{soon}"], rng),
+        "flag": list_items(fitting["red_flags"], rng.choice((2, 3, 3)), "or", phrases[f"flag{urgent}"], rng),
     }
-    empathy = rng.choice(rng.choice((phrases[f"sorry{urgent}"], entry["empathy"])))
     # In an emergency, what to do until help arrives comes before what the hospital does.
-    order = rng.choice(phrases["orders"][: 2 if urgent else None])
-    texts = [rng.choice(phrases["hello"]), entry.get("urgent", ""), empathy, *(parts[part] for part in order)]
-    return fill_template(" ".join(text for text in [*texts, rng.choice(phrases[f"bye{urgent}"])] if text), words)
+    texts = [parts[part] for part in rng.choice(phrases["orders"]["urgent" if urgent else told.kind])]
+    if not soon:
+        kind = "see_wait" if told.kind == "see" and entry.get("wait") else told.kind
+        texts.insert(0, rng.choice(phrases["replies"][kind]))
+        texts.insert(rng.choice((3, 4, 5)), _choose_note(entry, told, phrases, rng))
+    months = "_months" if entry["lasts"] == "months" else ""
+    bye = rng.choice(phrases[f"bye{urgent or months}"])
+    empathy = _choose_empathy(entry, told, phrases, rng)
+    texts = [rng.choice(phrases["hello"]), entry.get("urgent", ""), empathy, *texts, bye]
+    return fill_template(" ".join(text for text in texts if text), words)
+
+
+def _choose_empathy(entry: Entry, told: Told, phrases: Entry, rng: random.Random) -> str:
+    """Chooses a sentence of sympathy, with the fear or the long time that the question tells of."""
+    if entry.get("emergency"):
+        return rng.choice(rng.choice((phrases["sorry_urgent"], entry["empathy"])))
+    choices = [phrases["sorry"], entry["empathy"], entry["empathy"]]
+    if any(told.mentions(word) for word in ("worried", "scared", "serious?", "dangerous?")):
+        choices += [phrases["sorry_worried"]] * 2
+    if entry["lasts"] == "months":
+        choices.append(phrases["sorry_months"])
+    return rng.choice(rng.choice(choices))
+
+
+def _choose_note(entry: Entry, told: Told, phrases: Entry, rng: random.Random) -> str:
+    """Chooses a sentence on something that the question tells, or none."""
+    notes = phrases["notes"]
+    found = [
+        note for fact, note in notes["history"].items() if told.mentions(fact) and fact[-14:] not in entry["topic"]
+    ]
+    for word in ("trigger", "tried"):
+        if told.mentions(fill_template(told.words[word], told.words)):
+            found.append(rng.choice(notes[word]))
+    return rng.choice(found) if found and rng.random() < 0.75 else ""
 
 
 def write_consultations(rows: int, seed: int) -> list[tuple[str, str]]:
@@ -141,10 +208,10 @@ def write_consultations(rows: int, seed: int) -> list[tuple[str, str]]:
         weight += entry.get("weight", 1)
         while len(answers) < round(rows * weight / total_weight):
             patient = choose_patient(entry, phrases, rng)
-            question = write_question(entry, patient, phrases, rng)
-            answer = write_answer(entry, patient, phrases, rng)
-            if 20 <= len(question.split()) <= 120 and 60 <= len(answer.split()) <= 130:
-                answers.setdefault(question, answer)
+            told = write_question(entry, patient, phrases, rng)
+            answer = write_answer(entry, patient, told, phrases, rng)
+            if 20 <= len(told.text.split()) <= 120 and 50 <= len(answer.split()) <= 130:
+                answers.setdefault(told.text, answer)
     consultations = list(answers.items())
     rng.shuffle(consultations)
     return consultations
