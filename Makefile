@@ -1,4 +1,4 @@
-# make quickstart   fine-tune on the embedded consultations and answer a question
+# make quickstart   tune SmolLM2 on the embedded consultations and compare it with the base
 # make test         install what the tests need, then run the tests, but for the slow ones
 # make test-slow    the tests that are slow by nature, minutes each
 # make check        lint, types, imports, sizes

@@ -2,10 +2,10 @@
 
     python scripts/benchmark_reliability.py [--pairs 10] [--steps 24]
 
-Fits with and without the features alternate. The network is that of the quickstart: it is so small that work beside
-its arithmetic shows; with a larger one the cost is lower. With the features, a fit writes checkpoints in the
-background, one of them while it is timed, handles signals, reseeds the random stream for every batch, and checks every
-loss and gradient. Without them, it is a fit of Lightning's trainer that does none of this.
+Fits with and without the features alternate. The network is that of configs/quickstart_small.yaml: it is so small that
+work beside its arithmetic shows; with a larger one the cost is lower. With the features, a fit writes checkpoints in
+the background, one of them while it is timed, handles signals, reseeds the random stream for every batch, and checks
+every loss and gradient. Without them, it is a fit of Lightning's trainer that does none of this.
 """
 
 from __future__ import annotations

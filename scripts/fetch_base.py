@@ -23,7 +23,6 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from base_files.conversion import convert_gguf
 from base_files.download import BASES, download_gguf
 
 from lightning_med.cli.arguments import Parser
@@ -48,6 +47,8 @@ def fetch_base(options: argparse.Namespace) -> int:
     """Makes the folder and returns its number of weights."""
     base = BASES.get(options.base)
     if base is None:
+        from base_files.conversion import convert_gguf  # loads torch and transformers
+
         card = CARD.format(origin="A model from a GGUF file.", licence="{license}")
         with show_progress("Converting") as progress:
             return convert_gguf(Path(options.base), options.output, card, progress)
@@ -55,6 +56,8 @@ def fetch_base(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder, show_progress(f"Fetching {base.title}") as progress:
         progress("download", 0, 0)
         path = download_gguf(base, Path(folder))
+        from base_files.conversion import convert_gguf
+
         return convert_gguf(path, options.output, card, progress, path.with_name("LICENSE"), base.origin)
 
 
