@@ -36,7 +36,7 @@ QUESTIONS = (  # the embedded consultations have complaints like the first one a
     "Im constantly plagued with mouth ulcers and tongue ulcers and feel as if my tongue is swollen, when I lay down my"
     " mouth constantly fills with saliva and I constantly have to swallow its most annoying and I have to try to sleep"
     " with my neck up in the air. My ears are painful too, this is ongoing condition",
-    "I bite my nails until they bleed and I can't stop, the skin around two of them is red now. What can I do?",
+    "The skin under my watch goes red and itchy every summer, and now there are tiny blisters. What can I do about it?",
     "After a long flight my feet and ankles were puffy for a day. I'm 35. Is that normal and can I avoid it next time?",
 )
 QUESTION_FILE = Path(__file__).with_name("quickstart_questions.yaml")
@@ -55,7 +55,7 @@ def run_quickstart() -> int:
     if status:
         return status if status > 0 else 128 - status
     run = list_versions(find_runs(plan))[-1]
-    best = next((run / "checkpoints").glob("best*.ckpt"))
+    best = next((run / "checkpoints").glob("best*.ckpt"), run / "checkpoints" / "last.ckpt")
     for argv in (
         ["test", "--ckpt_path", str(best)],
         ["export", "--checkpoint", str(best), "--output", str(run / "export")],
@@ -95,10 +95,10 @@ def print_comparison(plan: Plan, run: Path) -> None:
     results = json.loads((run / "test.json").read_text(encoding="utf-8"))
     has_base = plan.config == CONFIG
     responder = load_responder(run / "export")
-    columns = {"answer": answer_all(responder, list(QUESTIONS))}
+    columns = {"answer": answer_all(responder, list(QUESTIONS), ordinary=True)}
     if has_base:
         restore_base(responder, BASE)
-        columns = {"untuned base": answer_all(responder, list(QUESTIONS)), "tuned": columns["answer"]}
+        columns = {"untuned base": answer_all(responder, list(QUESTIONS), ordinary=True), "tuned": columns["answer"]}
     before = "SmolLM2 as it is, same prompt" if has_base else "random weights"
     say("\nembedded test split (synthetic consultations, written by a program):")
     say(f"perplexity before: {results['test/base_perplexity']:.2f} ({before})")
@@ -129,7 +129,8 @@ def answer_questions(options: argparse.Namespace) -> int:
     responder = load_responder(export)
     if options.untuned:
         restore_base(responder, BASE)
-    write_sheet(sheet, questions, answer_all(responder, questions))
+    answers = answer_all(responder, questions, ordinary=options.questions == QUESTION_FILE)
+    write_sheet(sheet, questions, answers)
     say(f"{len(questions)} answers of {BASE if options.untuned else export}: {sheet}")
     return 0
 

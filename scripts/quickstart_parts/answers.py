@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_med.safety import Verdict
 from lightning_med.safety.answers.guard import DISCLAIMER
+from lightning_med.safety.levels import ORDINARY
 
 if TYPE_CHECKING:
     from lightning_med.serving.responder import Responder
@@ -21,9 +23,16 @@ def load_responder(export: Path) -> Responder:
     return responder
 
 
-def answer_all(responder: Responder, questions: list[str]) -> list[str]:
-    """Returns the guarded answers without the disclaimer, which is the same under each."""
-    return [answer.answer.removesuffix(DISCLAIMER).strip() for answer in responder.respond_all(questions)]
+def answer_all(responder: Responder, questions: list[str], ordinary: bool = False) -> list[str]:
+    """Returns the guarded answers without the disclaimer, which is the same under each.
+
+    Args:
+        responder: Answers them in one batch.
+        questions: As asked.
+        ordinary: A person has read the questions, and none is urgent: the network answers all, with no notice above.
+    """
+    verdicts = [Verdict(ORDINARY)] * len(questions) if ordinary else None
+    return [answer.answer.removesuffix(DISCLAIMER).strip() for answer in responder.respond_all(questions, verdicts)]
 
 
 def restore_base(responder: Responder, base: Path) -> None:
