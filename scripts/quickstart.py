@@ -27,7 +27,7 @@ from lightning_med.checkpoints.run_folder import list_versions
 from lightning_med.cli.arguments import Parser
 from lightning_med.cli.command import main
 from lightning_med.safety.answers.guard import DISCLAIMER
-from lightning_med.utils.console import say
+from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, UnavailableError
 from lightning_med.utils.signals import Interrupted
 
@@ -94,11 +94,15 @@ def print_comparison(plan: Plan, run: Path) -> None:
     """Prints perplexities, and answers beside those of the untuned base where there is one."""
     results = json.loads((run / "test.json").read_text(encoding="utf-8"))
     has_base = plan.config == CONFIG
-    responder = load_responder(run / "export")
-    columns = {"answer": answer_all(responder, list(QUESTIONS), ordinary=True)}
-    if has_base:
-        restore_base(responder, BASE)
-        columns = {"untuned base": answer_all(responder, list(QUESTIONS), ordinary=True), "tuned": columns["answer"]}
+    with show_progress("Three answers") as progress:
+        progress("tuned", 0, 0)
+        responder = load_responder(run / "export")
+        columns = {"answer": answer_all(responder, list(QUESTIONS), ordinary=True)}
+        if has_base:
+            progress("the untuned base", 0, 0)
+            restore_base(responder, BASE)
+            untuned = answer_all(responder, list(QUESTIONS), ordinary=True)
+            columns = {"untuned base": untuned, "tuned": columns["answer"]}
     before = "SmolLM2 as it is, same prompt" if has_base else "random weights"
     say("\nembedded test split (synthetic consultations, written by a program):")
     say(f"perplexity before: {results['test/base_perplexity']:.2f} ({before})")
@@ -126,10 +130,14 @@ def answer_questions(options: argparse.Namespace) -> int:
     check_sheet(sheet)
     if options.untuned and export.parents[1].name != Path(CONFIG).stem:
         raise InputError(f"{export} was trained from scratch: it has no untuned base.", "Leave --untuned out.")
-    responder = load_responder(export)
-    if options.untuned:
-        restore_base(responder, BASE)
-    answers = answer_all(responder, questions, ordinary=options.questions == QUESTION_FILE)
+    if options.untuned and not (BASE / "model.safetensors").is_file():
+        raise InputError(f"{BASE} has no model.safetensors.", "Make it: make quickstart")
+    with show_progress("Answers") as progress:
+        progress(f"{len(questions)} questions", 0, 0)
+        responder = load_responder(export)
+        if options.untuned:
+            restore_base(responder, BASE)
+        answers = answer_all(responder, questions, ordinary=options.questions == QUESTION_FILE)
     write_sheet(sheet, questions, answers)
     say(f"{len(questions)} answers of {BASE if options.untuned else export}: {sheet}")
     return 0

@@ -37,7 +37,9 @@ def provide_base(name: str, folder: Path) -> None:
                 raise InputError(
                     f"{folder} has no {MANIFEST}: it is not known to be whole.", "Move it away; it is then made."
                 )
-            damage = find_damage(folder, BASES[name].origin)
+            with show_progress("Checking the base") as progress:
+                progress(str(folder), 0, 0)
+                damage = find_damage(folder, BASES[name].origin)
             if not damage:
                 return
             say(f"{folder}: {damage}; it is made anew.")
