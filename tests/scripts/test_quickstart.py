@@ -58,11 +58,7 @@ def make_base(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.save_pretrained(folder)
 
 
-@pytest.mark.parametrize(
-    "plan",
-    [0, pytest.param(1, marks=pytest.mark.xfail(reason="adapters cannot be exported yet"))],
-    ids=["whole", "adapter"],
-)
+@pytest.mark.parametrize("plan", [0, 1], ids=["whole", "adapter"])
 def test_a_base_is_tuned_and_its_answers_stand_beside_those_from_before(
     quickstart: ModuleType,
     plan: int,
