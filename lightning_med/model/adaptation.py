@@ -107,9 +107,21 @@ class Adaptation:
         return adapter
 
 
+def is_checkpointing(network: PreTrainedModel) -> bool:
+    """Returns whether a network computes blocks again in the backward pass."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in network.modules())
+
+
+def disable_checkpointing(network: PreTrainedModel) -> None:
+    """Undoes `enable_checkpointing`."""
+    disable: Any = getattr(network, "activation_checkpointing_disable", network.gradient_checkpointing_disable)
+    disable()
+
+
 def enable_checkpointing(network: PreTrainedModel) -> None:
     """Keeps each block's input only, and computes the block again in the backward pass, with the same dropout."""
-    network.gradient_checkpointing_enable({"use_reentrant": False})
+    enable: Any = getattr(network, "activation_checkpointing_enable", network.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})  # older releases have the older name alone
 
 
 @dataclass(frozen=True)

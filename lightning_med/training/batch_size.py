@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lightning_med.model.adaptation import enable_checkpointing
+from lightning_med.model.adaptation import disable_checkpointing, enable_checkpointing, is_checkpointing
 from lightning_med.model.causal_lm import compute_nll
 from lightning_med.model.execution import get_context_length
 from lightning_med.model.loss import CHUNK
@@ -180,9 +180,9 @@ def _probe_cpu(
 @contextmanager
 def _keep_activations(network: PreTrainedModel) -> Iterator[bool]:
     """Switches gradient checkpointing off, which hides what it keeps; yields whether it was on."""
-    checkpointed = network.is_gradient_checkpointing
+    checkpointed = is_checkpointing(network)
     if checkpointed:
-        network.gradient_checkpointing_disable()
+        disable_checkpointing(network)
     try:
         yield checkpointed
     finally:
@@ -220,7 +220,7 @@ def _count_kept(
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would keep its own graph alive, for ever
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), context():
         total = compute_nll(network, batch)[0]  # kept alive, so that no storage is reused and counted only once

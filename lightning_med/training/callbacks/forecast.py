@@ -45,6 +45,7 @@ class Forecast(L.Callback):
             f" {2 * (4 * saved + MOMENTS * trained) / 2**30:.2f} GiB of disk for two checkpoints.",
             trainer,
         )
+        release_freed_memory()  # of the passes that measured it
         free = measure_free_memory(trainer.strategy.root_device)
         if more > free:
             say(
