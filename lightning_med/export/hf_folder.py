@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.checkpoints.reading import FORMAT
@@ -12,6 +12,12 @@ from lightning_med.export.trained_model import TrainedModel
 from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.export.weight_types import TORCH_TYPES
 from lightning_med.utils.console import Progress
+from lightning_med.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_PROBE = "It's 12345 days,\n\nI AM'LL  e\u0301 \u2026 \u4e2d\u6587?\n- a\tb"  # what tokenizers split in different ways
 
 
 def write_hf_folder(model: TrainedModel, folder: Path, weight_type: str, progress: Progress) -> None:
@@ -22,6 +28,9 @@ def write_hf_folder(model: TrainedModel, folder: Path, weight_type: str, progres
         folder: Empty.
         weight_type: `float32`, `float16` or `bfloat16`.
         progress: Is told what is being done.
+
+    Raises:
+        InputError: transformers would load another tokenizer.
     """
     from transformers.utils import logging
 
@@ -35,6 +44,7 @@ def write_hf_folder(model: TrainedModel, folder: Path, weight_type: str, progres
     progress("tokenizer", 0, 0)
     tokenizer.save_pretrained(folder)
     add_transformers4_names(folder, network.config)
+    _check_reloading(folder, tokenizer)
     write_settings(model, folder)
 
 
@@ -43,3 +53,16 @@ def write_settings(model: TrainedModel, folder: Path, **more: Any) -> None:
     own = {"format": FORMAT, "system_prompt": model.prompt.system, "prompt": json.loads(model.prompt.to_json())}
     own |= {"max_length": model.card["max_length"], "decoding": vars(model.decoding), **more}
     (folder / SETTINGS).write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _check_reloading(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """transformers 5 replaces the tokenizer of some families (Qwen2) by its own, whatever the folder holds."""
+    from transformers import AutoTokenizer
+
+    loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if loaded(_PROBE)["input_ids"] != tokenizer(_PROBE)["input_ids"]:
+        kind = type(loaded).__name__
+        raise InputError(
+            f"transformers would load its own {kind} for this network, not the tokenizer of the training.",
+            "Train the network with a tokenizer of its family, or export it as --format gguf.",
+        )

@@ -19,6 +19,7 @@ from lightning_med.utils.errors import RunError
 
 BOUNDS = {"gguf": 1e-3, "llama.cpp": 1e-2, "transformers 4": 1e-5}  # greatest difference, by the greatest logit
 TOKENS = 64  # of an answer
+TIE = 1e-4  # logits that differ by less, relative to the greatest, are equally likely
 _ODD = (
     "1 é (or \N{PILL})...\n- a\n2. b!",
     "'s \"quoted\" IT'S 12345 days,  two spaces\ttab",
@@ -95,6 +96,9 @@ class Comparison:
         Args:
             gguf: The file, in float32.
         """
+        if reason := _find_unread_setting(self._network.config):
+            self.findings.figures["gguf: logits"] = f"not compared: transformers does not read {reason}"
+            return
         read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32).eval()
         self._network, exported = read, self._network
         logits = np.stack([self._compute_logits(prompt)[-1] for prompt in self._job["prompts"]])
@@ -108,9 +112,12 @@ class Comparison:
             gguf: The file, in float32.
             python: An interpreter that has llama-cpp-python.
         """
-        result, logits = self._run("llama_worker.py", gguf, python)
+        normalizer = self._tokenizer.backend_tokenizer.normalizer  # llama.cpp leaves it out
+        texts = [normalizer.normalize_str(text) if normalizer else text for text in self._job["texts"]]
+        result, logits = self._run("llama_worker.py", gguf, python, texts=texts)
         name = f"llama-cpp-python {result['version']}"
-        self.findings.count(f"{name}: ids of texts", self._ids, result["ids"])
+        ids = [self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in self._job["texts"]]
+        self.findings.count(f"{name}: ids of texts", ids, result["ids"])
         self.findings.count(f"{name}: rendered prompts", self._rendered, result["prompts"])
         ends = [self._job["stops"][0], *self._job["stops"]]
         self.findings.count(
@@ -146,11 +153,11 @@ class Comparison:
         self.findings.count(f"{name}: settings of generation", [ours[key] for key in names], theirs)
         self.findings.measure(f"{name}: logits", BOUNDS["transformers 4"], self._logits, logits)
 
-    def _run(self, worker: str, model: Path, python: str) -> tuple[dict[str, Any], np.ndarray]:
+    def _run(self, worker: str, model: Path, python: str, **changes: Any) -> tuple[dict[str, Any], np.ndarray]:
         """Runs a worker and returns its result and its logits."""
         with tempfile.TemporaryDirectory() as folder:
             job, result = Path(folder) / "job.json", Path(folder) / "result.json"
-            job.write_text(json.dumps(self._job), encoding="utf-8")
+            job.write_text(json.dumps({**self._job, **changes}), encoding="utf-8")
             argv = [python, str(Path(__file__).with_name(worker)), str(model), str(job), str(result)]
             done = subprocess.run(argv, capture_output=True, text=True)
             if done.returncode or not result.is_file():
@@ -168,6 +175,23 @@ class Comparison:
         return logits
 
     def _choose_likeliest(self, prompt: list[int], answer: list[int]) -> list[int]:
-        """Returns the most likely token at each place of an answer, given the tokens before it."""
-        likeliest: list[int] = self._compute_logits([*prompt, *answer[:-1]])[len(prompt) - 1 :].argmax(-1).tolist()
+        """Returns the most likely token at each place of an answer; at a tie, the answer's."""
+        logits = self._compute_logits([*prompt, *answer[:-1]])[len(prompt) - 1 :]
+        best, given = logits.max(-1), logits[np.arange(len(answer)), answer]
+        tied = best - given <= TIE * np.abs(logits).max()
+        likeliest: list[int] = np.where(tied, answer, logits.argmax(-1)).tolist()
         return likeliest
+
+
+def _find_unread_setting(config: Any) -> str:
+    """Returns what of a network transformers does not read from GGUF, and llama.cpp does; empty for nothing."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if config.model_type == "gpt2" and config.n_positions != 1024:
+        return "another context than 1,024 tokens"
+    if rope.get("rope_type", "default") != "default":
+        return "scaled positions"
+    if getattr(config, "attention_bias", False):
+        return "the order of biases"
+    if config.model_type == "qwen3" and config.head_dim != 128:
+        return "another width of heads than 128"
+    return ""
