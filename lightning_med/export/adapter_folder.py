@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning_med.export.hf_folder import write_settings
 from lightning_med.export.trained_model import TrainedModel
+from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.export.weight_types import TORCH_TYPES
 from lightning_med.utils.console import Progress
 
@@ -27,5 +28,6 @@ def write_adapter_folder(model: TrainedModel, folder: Path, weight_type: str, pr
     model.adapter.save(str(folder), model.base)
     progress("tokenizer", 0, 0)
     model.tokenizer.save_pretrained(folder)
+    add_transformers4_names(folder)
     model.decoding.make_generation_config(model.tokenizer, model.stops).save_pretrained(folder)
     write_settings(model, folder, adapter_base=model.base)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.export.export_kind import ExportKind
-from lightning_med.export.gguf.modelfile import MARK, MODELFILE
+from lightning_med.export.gguf.modelfile import GGUF_FILE, MARK, MODELFILE
 from lightning_med.utils.console import Progress, show_progress
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_temporary_folder
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from lightning_med.export.trained_model import TrainedModel
 
 _SPARE = 2**25  # bytes of all files but the weights
+_OWN_FILES = (  # that an export writes; what else lies in a folder that is replaced is kept
+    *("model*.safetensors", "model.safetensors.index.json", "adapter_model.safetensors", "adapter_config.json"),
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+    *("special_tokens_map.json", GGUF_FILE, MODELFILE, SETTINGS, "README.md"),
+)
 
 
 def export_checkpoint(
@@ -126,4 +131,7 @@ def _move_into_place(temporary: Path, output: Path) -> None:
     except BaseException:
         os.replace(aside, output)
         raise
+    for path in aside.iterdir():
+        if not any(path.match(name) for name in _OWN_FILES):
+            os.replace(path, output / path.name)
     shutil.rmtree(aside)

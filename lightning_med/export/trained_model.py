@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_med.checkpoints.reading import read_card
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
-from lightning_med.inference.generation import Decoding
+from lightning_med.inference.decoding import Decoding
 from lightning_med.model.adaptation import AdapterOrigin
 from lightning_med.model.causal_lm import build_from_text
 from lightning_med.model.execution import get_context_length

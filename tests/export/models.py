@@ -15,7 +15,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
 from lightning_med.export.trained_model import TrainedModel
-from lightning_med.inference.generation import Decoding
+from lightning_med.inference.decoding import Decoding
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.tokenizer import add_tokens, store_tokenizer

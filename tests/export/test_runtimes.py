@@ -124,6 +124,17 @@ def test_a_gguf_folder_is_made_and_replaced_as_any_export(checkpoint: Path, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["my export"]
 
 
+def test_files_of_others_in_a_replaced_folder_are_kept(checkpoint: Path, tmp_path: Path) -> None:
+    assert export("--format", "gguf", checkpoint=checkpoint, output=tmp_path / "x")[0] == 0
+    (tmp_path / "x" / "notes.txt").write_text("mine")
+    (tmp_path / "x" / "photos").mkdir()
+    assert export("--overwrite", checkpoint=checkpoint, output=tmp_path / "x")[0] == 0
+    assert (tmp_path / "x" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "x" / "photos").is_dir()
+    assert not (tmp_path / "x" / "model.gguf").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_someone_elses_modelfile_is_never_replaced(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "Modelfile").write_text("FROM llama3\n")
     status, _, err = export("--format", "gguf", "--overwrite", checkpoint=checkpoint, output=tmp_path)

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_med.export.gguf.modelfile import MODELFILE, make_modelfile
+from lightning_med.export.gguf.modelfile import GGUF_FILE, MODELFILE, make_modelfile
 from lightning_med.export.gguf.network import add_network_settings, choose_architecture, list_tensors
 from lightning_med.export.gguf.tokenizer import add_tokenizer, check_tokenizer
 from lightning_med.export.trained_model import TrainedModel
 from lightning_med.utils.console import Progress
 
-GGUF_FILE = "model.gguf"
 _TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8_0": "Q8_0"}
 _FILE_TYPES = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "BF16": "MOSTLY_BF16", "Q8_0": "MOSTLY_Q8_0"}
 _EXACT = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from lightning_med.inference.generation import Decoding
+from lightning_med.inference.decoding import Decoding
 from lightning_med.tokenization.prompts import DOCTOR, PATIENT, Prompt
 from lightning_med.version import __version__
 
-MODELFILE = "Modelfile"
+GGUF_FILE, MODELFILE = "model.gguf", "Modelfile"
 MARK = "# Written by lightning-med"  # its first line begins with it
 
 
@@ -31,9 +31,9 @@ def make_modelfile(file: str, prompt: Prompt, stops: list[str], decoding: Decodi
         ("num_predict", decoding.max_new_tokens),
         ("temperature", decoding.temperature),
     ]
-    parameters += [("top_p", decoding.top_p), ("top_k", 0), ("min_p", getattr(decoding, "min_p", 0.0))]
-    # Ollama's own penalty of 1.1 over the last 64 tokens would hold otherwise; ours is over prompt and answer.
-    parameters += [("repeat_penalty", getattr(decoding, "repetition_penalty", 1.0)), ("repeat_last_n", -1)]
+    parameters += [("top_p", decoding.top_p), ("top_k", 0), ("min_p", decoding.min_p)]
+    # Its own penalty of 1.1 would hold otherwise. It counts the last tokens, those of the prompt among them.
+    parameters += [("repeat_penalty", decoding.repetition_penalty), ("repeat_last_n", 64)]
     lines = [
         f"{MARK} {__version__}. For research and education only. Not a medical device.",
         "#   ollama create NAME -f Modelfile",

@@ -9,7 +9,7 @@ import pytest
 
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
 from lightning_med.export.gguf.modelfile import make_modelfile
-from lightning_med.inference.generation import Decoding
+from lightning_med.inference.decoding import Decoding
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer
@@ -71,7 +71,7 @@ def test_answers_stop_where_ours_do() -> None:
 
 
 def test_the_decoding_settings_are_ours_not_ollamas() -> None:
-    commands = read(Prompt(), max_new_tokens=77, temperature=0.5, top_p=0.8)
+    commands = read(Prompt(), max_new_tokens=77, temperature=0.5, top_p=0.8, min_p=0.05, repetition_penalty=1.2)
     values = {name: values[0] for name, values in commands.items() if name.islower() and name != "stop"}
     assert values == {
         "num_ctx": "160",
@@ -79,8 +79,8 @@ def test_the_decoding_settings_are_ours_not_ollamas() -> None:
         "temperature": "0.5",
         "top_p": "0.8",
         "top_k": "0",
-        "min_p": str(getattr(Decoding(), "min_p", 0.0)),
-        "repeat_penalty": str(getattr(Decoding(), "repetition_penalty", 1.0)),
-        "repeat_last_n": "-1",
+        "min_p": "0.05",
+        "repeat_penalty": "1.2",
+        "repeat_last_n": "64",
     }
     assert commands["FROM"] == ["./model.gguf"]
