@@ -49,6 +49,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {  # family, fields, tokeni
         {**LLAMA, "rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}},
         "smollm2",
     ),
+    "llama, whole words": ("llama", LLAMA, "llama3 whole"),  # as Llama 3's own: a word that is a token is not merged
     "mistral": ("mistral", {**LLAMA, "sliding_window": None}, "smollm2"),
     "qwen2": ("qwen2", LLAMA, "qwen2"),
     "qwen3": ("qwen3", {**LLAMA, "head_dim": 32}, "qwen3"),
@@ -63,11 +64,16 @@ def make_model(
     Args:
         family: `model_type` of its configuration.
         fields: Of its configuration.
-        tokenizer: One of `scripts.bases.tokenizers.BASES`.
+        tokenizer: One of `scripts.bases.tokenizers.BASES`; with ` whole`, words that are tokens are taken whole.
         padding: Rows of the embeddings that no token has.
         words: Tokens that are added.
     """
-    stored = add_tokens(store_tokenizer(load_base(tokenizer)), words)
+    name, _, whole = tokenizer.partition(" ")
+    stored = add_tokens(store_tokenizer(load_base(name)), words)
+    if whole:
+        backend = json.loads(json.loads(stored)["tokenizer"])
+        backend["model"]["ignore_merges"] = True
+        stored = json.dumps({**json.loads(stored), "tokenizer": json.dumps(backend)})
     prompt = choose_prompt(None, tiny.SYSTEM, stored, words)
     exported = make_exported_tokenizer(stored, prompt)
     rows = max(exported.get_vocab().values()) + 1 + padding

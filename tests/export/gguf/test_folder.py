@@ -109,8 +109,8 @@ def test_the_tokenizer_ends_answers_as_ours_does(tmp_path: Path) -> None:
     tokens = ["<|eot_id|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_of_text|>", "<|begin_of_text|>"]
     assert [model.tokenizer.convert_ids_to_tokens(number) for number in ids] == tokens
     assert set(ids[:3]) == set(model.stops)
-    assert not read_field(path, "tokenizer.ggml.add_bos_token")
-    assert not read_field(path, "tokenizer.ggml.add_eos_token")
+    assert read_field(path, "tokenizer.ggml.add_bos_token") is False
+    assert read_field(path, "tokenizer.ggml.add_eos_token") is False
     assert read_field(path, "tokenizer.ggml.pre") == "dbrx"  # Llama 3's rule without its habit to take words whole
     assert "generation %" not in read_field(path, "tokenizer.chat_template")
 
