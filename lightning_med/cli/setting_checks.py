@@ -91,7 +91,8 @@ def check_model(settings: Any) -> None:
     model = settings.model
     if model.base and not model.from_scratch:
         check_base(model.base, settings.data.tokenizer)
-        check_training(model.as_dict(), runs_on_cpu(settings.trainer.accelerator))
+        added = settings.data.add_tokens or ()
+        check_training(model.as_dict(), runs_on_cpu(settings.trainer.accelerator), added)
 
 
 def _check_optimizer(settings: Any, options: Sequence[str]) -> None:

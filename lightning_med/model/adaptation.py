@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,11 +65,12 @@ class Adaptation:
         """Whether all weights are trained, without gradient checkpointing."""
         return self == Adaptation()
 
-    def check(self, network: PreTrainedModel) -> None:
+    def check(self, network: PreTrainedModel, added: Sequence[str] = ()) -> None:
         """Checks that a network can be trained so, without computing anything.
 
         Args:
-            network: It may be on the device `meta`; it is changed and to be thrown away.
+            network: It may be on the device `meta`; weights are marked as frozen.
+            added: Tokens that were added to the base's.
 
         Raises:
             InputError: A name matches nothing, or the network or this machine lacks something.
@@ -77,8 +79,17 @@ class Adaptation:
             check_dtype(self.base_dtype)
         if self.lora:
             find_targets(network, self.lora.targets)
+            network.requires_grad_(False)
+            for layer in find_whole_layers(network, self.lora):
+                layer.requires_grad_(True)
         if self.freeze:
             freeze_weights(network, list(self.freeze))
+        layers: list[Any] = [network.get_input_embeddings(), network.get_output_embeddings()]
+        if added and not all(layer.weight.requires_grad for layer in layers if layer is not None):
+            raise InputError(
+                f"{len(added)} added tokens would keep the embeddings that they begin with, which are not trained.",
+                "--model.lora '{embeddings: true, head: true}' trains them; or freeze other weights.",
+            )
         if self.gradient_checkpointing and not network.supports_gradient_checkpointing:
             raise InputError(
                 f"transformers has no gradient checkpointing for a {network.config.model_type}.",

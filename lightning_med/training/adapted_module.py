@@ -53,7 +53,7 @@ class AdaptedModule(TrainedModule):
         """Freezes weights and adds an adapter, as the settings say."""
         sharded = isinstance(self.trainer.strategy, ShardedStrategy)
         check_trainer(self.adaptation, sharded, str(self.trainer.precision))
-        self.adaptation.check(self.network)
+        self.adaptation.check(self.network, self._data.hparams.get("add_tokens") or ())
         self.adapter = self.adaptation.apply(self.network, self.seed)
         if self.adapter is not None:
             self.adapter_origin = AdapterOrigin.make(self.hparams["base"], self.adaptation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,13 @@ def check_trainer(adaptation: Adaptation, sharded: bool, precision: str) -> None
         )
 
 
-def check_training(model: Any, on_cpu: bool) -> None:
+def check_training(model: Any, on_cpu: bool, added: Sequence[str] = ()) -> None:
     """Checks what is to be trained of a base in a folder, and says so if its weights will not fit into memory.
 
     Args:
         model: The settings of `DialogueLM`.
         on_cpu: Whether the training is on a CPU.
+        added: Tokens that are added to the base's.
 
     Raises:
         InputError: A name of the settings matches nothing in the base, or the base or this machine lacks something.
@@ -100,7 +102,7 @@ def check_training(model: Any, on_cpu: bool) -> None:
     network = _outline(model["base"])
     if network is None:
         return
-    adaptation.check(network)
+    adaptation.check(network, added)
     if on_cpu or torch.cuda.is_available():
         _say_memory(model["base"], network, adaptation, torch.device("cpu" if on_cpu else "cuda"))
 
@@ -118,7 +120,7 @@ def _outline(base: str) -> PreTrainedModel | None:
 
 def _say_memory(base: str, network: PreTrainedModel, adaptation: Adaptation, device: torch.device) -> None:
     weights = {weight: weight.numel() for weight in network.parameters()}
-    trained = sum(count for weight, count in weights.items() if weight.requires_grad and not adaptation.lora)
+    trained = sum(count for weight, count in weights.items() if weight.requires_grad)
     frozen = sum(weights.values()) - trained
     needed, free = _TRAINED * trained + _BYTES[adaptation.base_dtype] * frozen, measure_free_memory(device)
     if needed <= free:

@@ -100,3 +100,22 @@ def test_contradictions_are_refused(settings: dict[str, Any], what: str, hint: s
 def test_nf4_without_a_gpu_is_refused() -> None:
     with pytest.raises(InputError, match="needs a GPU"):
         apply(build("llama"), lora={"r": 4}, base_dtype="nf4")
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_refused"),
+    [
+        ({}, False),
+        ({"lora": {"r": 4}}, True),
+        ({"lora": {"r": 4, "embeddings": True}}, False),  # the output layer is tied to them
+        ({"freeze": ["*embed*"]}, True),
+        ({"freeze": ["*.mlp.*"]}, False),
+    ],
+)
+def test_added_tokens_need_embeddings_that_are_trained(settings: dict[str, Any], is_refused: bool) -> None:
+    network = build_from_scratch({**NETWORKS["llama"], "tie_word_embeddings": True}, 120, 0, 0.0, seed=3)
+    if not is_refused:
+        Adaptation.read(settings).check(network, ["<reply>"])
+        return
+    with pytest.raises(InputError, match="1 added tokens"):
+        Adaptation.read(settings).check(network, ["<reply>"])
