@@ -25,7 +25,7 @@ MOST = {CPU: 16_384, CUDA: 65_536}  # tokens; beyond them a batch gets no faster
 MULTIPLE = 512
 MOMENTS = 8  # bytes per weight of AdamW's two averages, which do not exist yet when this is measured
 _FLOAT32 = 4  # bytes
-_SCATTER = 1.5  # on a CPU: memory that a pass touches, over what is alive at its peak; measured
+_SCATTER = 1.2  # on a CPU: memory that a pass touches, over what is alive at its peak; measured
 _PROBED = 128  # tokens of a consultation in the probe on a CPU, where what a step keeps follows from its shape
 
 
