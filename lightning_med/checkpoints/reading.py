@@ -14,7 +14,7 @@ from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
 KEY = "lightning_med"  # of our entry in a checkpoint
-FORMAT = 1
+FORMAT, ADAPTER_FORMAT = 1, 2  # of a checkpoint with all weights, and of one that needs its base
 OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"
 _warned: set[Path] = set()  # unverified files, each reported once
 
@@ -42,10 +42,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
         raise InputError(f"{path} is a file of torch, but not a checkpoint of lightning-med.", "Give RUN/checkpoints/…")
-    if content[KEY].get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {content[KEY].get('format')}; this version reads {FORMAT}.", "Update the package."
-        )
+    if content[KEY].get("format") not in (FORMAT, ADAPTER_FORMAT):
+        read = f"this version reads {FORMAT} and {ADAPTER_FORMAT}"
+        raise InputError(f"{path} has format {content[KEY].get('format')}; {read}.", "Update the package.")
     return content
 
 

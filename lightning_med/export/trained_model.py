@@ -48,8 +48,9 @@ class TrainedModel:
 
     @property
     def base(self) -> str:
-        """Name or folder of the base that the training named."""
-        return str(self.card["settings"].get("model", {}).get("base"))
+        """Name of the adapter's base on the Hub, or its folder, so that it is found from anywhere."""
+        assert self.adapter is not None
+        return self.adapter.base
 
 
 def build_network(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lightning_med.model.adapter import Adapter, LoraSettings, find_targets, find_whole_layers
 from lightning_med.model.causal_lm import load_base, open_base
-from lightning_med.model.frozen_weights import check_dtype, freeze_weights, round_frozen, store_frozen
+from lightning_med.model.frozen_weights import DTYPES, check_machine, freeze_weights, round_frozen, store_frozen
 from lightning_med.model.weight_files import compute_digest
-from lightning_med.utils.console import show_progress
+from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, UnavailableError
 
 _NAME_BASE = "Name the folder that holds it: --model.base DIR; for export --base DIR"
@@ -51,6 +53,9 @@ class Adaptation:
         if lora and freeze:
             raise InputError("lora freezes the whole base, so freeze has no effect.", "Leave one of both out.")
         if dtype is not None:
+            if dtype not in DTYPES:
+                hint = f"It is {', or '.join(DTYPES)} with CUDA; leave it out for float32."
+                raise InputError(f"base_dtype is {dtype!r}.", hint)
             if not (lora or freeze):
                 raise InputError(
                     f"base_dtype {dtype} is that of weights that are not trained, and all are.",
@@ -60,11 +65,6 @@ class Adaptation:
                 raise InputError("base_dtype nf4 needs an adapter.", "Give --model.lora '{r: 16, alpha: 32}' too.")
         return cls(lora, tuple(freeze or ()), dtype, bool(settings.get("gradient_checkpointing")))
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether all weights are trained, without gradient checkpointing."""
-        return self == Adaptation()
-
     def check(self, network: PreTrainedModel, added: Sequence[str] = ()) -> None:
         """Checks that a network can be trained so, without computing anything.
 
@@ -73,19 +73,13 @@ class Adaptation:
             added: Tokens that were added to the base's.
 
         Raises:
-            InputError: A name matches nothing, or the network or this machine lacks something.
+            InputError: A name matches nothing, or the network lacks something.
         """
-        if self.base_dtype:
-            check_dtype(self.base_dtype)
         if self.lora:
             find_targets(network, self.lora.targets)
-            network.requires_grad_(False)
-            for layer in find_whole_layers(network, self.lora):
-                layer.requires_grad_(True)
         if self.freeze:
             freeze_weights(network, list(self.freeze))
-        layers: list[Any] = [network.get_input_embeddings(), network.get_output_embeddings()]
-        if added and not all(layer.weight.requires_grad for layer in layers if layer is not None):
+        if added and not self._trains_embeddings(network):
             raise InputError(
                 f"{len(added)} added tokens would keep the embeddings that they begin with, which are not trained.",
                 "--model.lora '{embeddings: true, head: true}' trains them; or freeze other weights.",
@@ -96,23 +90,39 @@ class Adaptation:
                 "Leave --model.gradient_checkpointing out; a smaller --data.batch_tokens needs less memory.",
             )
 
-    def apply(self, network: PreTrainedModel, seed: int) -> Adapter | None:
+    def _trains_embeddings(self, network: PreTrainedModel) -> bool:
+        layers: list[Any] = [network.get_input_embeddings(), network.get_output_embeddings()]
+        weights = {id(layer.weight): layer.weight for layer in layers if layer is not None}
+        if self.lora:
+            whole: list[Any] = find_whole_layers(network, self.lora)
+            return weights.keys() <= {id(layer.weight) for layer in whole}
+        return all(weight.requires_grad for weight in weights.values())
+
+    def apply(
+        self, network: PreTrainedModel, seed: int, device: torch.device | None = None, adapter: Adapter | None = None
+    ) -> Adapter | None:
         """Changes a network in place and returns its adapter, if it has one.
 
         Args:
             network: In float32.
             seed: Of the adapter's first weights.
+            device: Of the training; default: the network's.
+            adapter: That the network has already.
+
+        Raises:
+            InputError: The network or this machine cannot be trained so.
         """
-        if self.lora:
+        if self.lora and adapter is None:
             network.requires_grad_(False)
             for layer in find_whole_layers(network, self.lora):  # they are to stay in float32
                 layer.requires_grad_(True)
         elif self.freeze:
             freeze_weights(network, list(self.freeze))
         if self.base_dtype:
-            check_dtype(self.base_dtype)
-            store_frozen(network, self.base_dtype)
-        adapter = Adapter(network, self.lora, seed) if self.lora else None
+            check_machine(self.base_dtype)
+            store_frozen(network, self.base_dtype, device or network.device)
+        if self.lora and adapter is None:
+            adapter = Adapter(network, self.lora, seed)
         if self.gradient_checkpointing:
             enable_checkpointing(network)
         return adapter
@@ -159,12 +169,36 @@ class AdapterOrigin:
 
     @classmethod
     def from_json(cls, text: str) -> AdapterOrigin:
-        """Reads what `to_json` wrote."""
-        return cls(**json.loads(text))
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InputError: It is of another version.
+        """
+        try:
+            origin = cls(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise InputError("The checkpoint's adapter is described in another form.", "Update the package.") from error
+        return origin
 
     def to_json(self) -> str:
         """Returns the fields as JSON."""
         return json.dumps(asdict(self))
+
+    def check_adaptation(self, adaptation: Adaptation) -> None:
+        """Checks that settings describe this adapter; the same weights under others would be another network.
+
+        Raises:
+            InputError: They do not.
+        """
+        assert adaptation.lora is not None
+        there = {**asdict(LoraSettings.read(self.lora)), "base_dtype": self.base_dtype}
+        here = {**asdict(adaptation.lora), "base_dtype": adaptation.base_dtype}
+        for name, value in there.items():
+            if name != "dropout" and here[name] != value:
+                raise InputError(
+                    f"The checkpoint's adapter was trained with {name} {value}, and the settings say {here[name]}.",
+                    "Give the run's own settings: --config RUN/config.yaml",
+                )
 
     def check_base(self, base: str, digest: str | None = None) -> None:
         """Checks that a base has the weights that the adapter was made on.
@@ -199,6 +233,7 @@ class AdapterOrigin:
             InputError: The base cannot be reached or is another one, or the weights do not fit it.
         """
         name = base or self.base
+        say(f"The adapter's base: {name}")
         self.check_base(name)
         network = load_base(name, attention_dropout=0.0)
         embeddings: Any = network.get_input_embeddings()
@@ -208,6 +243,7 @@ class AdapterOrigin:
         adapter = Adapter(network, LoraSettings.read(self.lora), seed=0)
         round_frozen(network, self.base_dtype)
         adapter.load_state(state)
+        adapter.base = str(Path(name).resolve()) if Path(name).exists() else name
         return adapter
 
 

@@ -6,7 +6,7 @@ import difflib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ class LoraSettings:
         targets: Ends of the names of the layers that are adapted, for instance `[q_proj, v_proj]`; default: every
             linear layer but the output layer.
         embeddings: Also trains the embeddings in full, and with them a tied output layer.
-        head: Also trains the output layer in full.
+        head: Also trains the output layer in full, and with it embeddings that are tied to it.
     """
 
     r: int = 16
@@ -71,6 +71,8 @@ class LoraSettings:
         check_range("lora: dropout", settings.dropout, 0, 0.99)
         if settings.alpha is not None and settings.alpha <= 0:
             raise InputError(f"lora: alpha is {settings.alpha}.", "It must be above 0: it scales the update.")
+        if settings.alpha is None:
+            settings = replace(settings, alpha=2.0 * settings.r)
         if settings.targets == [] or not all(isinstance(name, str) for name in settings.targets or ()):
             raise InputError(f"lora: targets is {settings.targets}.", "A list of names, for instance [q_proj, v_proj].")
         return settings
@@ -85,7 +87,7 @@ class LoraSettings:
         return LoraConfig(
             task_type="CAUSAL_LM",
             r=self.r,
-            lora_alpha=2 * self.r if self.alpha is None else self.alpha,  # type: ignore[arg-type]
+            lora_alpha=2.0 * self.r if self.alpha is None else self.alpha,  # type: ignore[arg-type]
             lora_dropout=self.dropout,
             use_rslora=self.rslora,
             use_dora=self.dora,
@@ -129,6 +131,15 @@ def find_targets(network: PreTrainedModel, wanted: list[str] | None) -> list[nn.
     return [module for name, module in layers.items() if any(_ends_with(name, end) for end in wanted)]
 
 
+def _name_targets(network: PreTrainedModel, targets: list[nn.Module]) -> list[str]:
+    """Returns the ends of the layers' names, or their full names where other layers have the same ends."""
+    chosen = {id(module) for module in targets}
+    names = [name for name, module in network.named_modules() if id(module) in chosen]
+    ends = sorted({name.rpartition(".")[2] for name in names})
+    reached = [name for name, _ in network.named_modules() if any(_ends_with(name, end) for end in ends)]
+    return ends if reached == names else names
+
+
 def find_whole_layers(network: PreTrainedModel, settings: LoraSettings) -> list[nn.Module]:
     """Returns the layers that are trained in full beside an adapter: embeddings and output layer, where asked for."""
     chosen: list[Any] = [network.get_input_embeddings()] if settings.embeddings else []
@@ -143,24 +154,26 @@ class Adapter:
     """A low-rank adapter in a network, whose other weights are frozen; the network keeps its class and its names.
 
     Args:
-        network: Changed in place; on its final device where its weights are quantized.
+        network: Changed in place; on the GPU if its weights are quantized.
         settings: Of the adapter.
         seed: Of the adapter's first weights; the global random state is not changed.
 
     Raises:
         InputError: A target matches nothing, or an adapter would take no part in the computation.
+
+    Attributes:
+        base: Name on the Hub or absolute folder of the base, where the adapter was restored.
     """
 
     def __init__(self, network: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
         targets = find_targets(network, settings.targets)
-        names = {id(module): name for name, module in network.named_modules()}
-        ends = settings.targets or sorted({names[id(module)].rpartition(".")[2] for module in targets})
+        names = _name_targets(network, targets)
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of transposed layers, which are meant
             torch.manual_seed(seed)
-            config = settings.make_config(ends, any(isinstance(module, Conv1D) for module in targets))
+            config = settings.make_config(names, any(isinstance(module, Conv1D) for module in targets))
             self._peft: PeftModel = get_peft_model(network, config)  # type: ignore[assignment]
-        self.network, self.settings = network, settings
+        self.network, self.settings, self.base = network, settings, ""
         self._layers = {name: m for name, m in network.named_modules() if isinstance(m, LoraLayer)}
         for layer in self._layers.values():
             # peft casts inputs to float32, and autocast would cast them back: a copy for each layer, kept for backward.

@@ -7,8 +7,10 @@ optimizer. The model FLOP utilisation is that of Chowdhery et al., PaLM, 2022 (a
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,13 +37,13 @@ class FlopCount:
     @classmethod
     def from_network(cls, network: PreTrainedModel) -> FlopCount:
         """Counts those of any causal model of transformers with plain matrices."""
-        matrices = [m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))]
-        output = network.get_output_embeddings().weight
+        layers = [layer for layer in network.base_model.modules() if isinstance(layer, (nn.Linear, Conv1D))]
+        output: Any = network.get_output_embeddings()
         config = network.config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         # Two products of 2 FLOPs per element over half of the square, and twice as much backward.
         attention = 6 * config.num_hidden_layers * config.num_attention_heads * width
-        return cls(sum(map(_count_product, matrices)), attention, _count_product(output))
+        return cls(sum(map(_count_product, layers)), attention, _count_product(output))
 
     def count_step(self, tokens: int, squares: int, answers: int) -> int:
         """Returns the FLOPs of a batch.
@@ -54,9 +56,17 @@ class FlopCount:
         return self.body * tokens + self.attention * squares + self.head * answers
 
 
-def _count_product(weight: torch.Tensor) -> int:
-    """Returns the FLOPs per token of a product with a weight: forward, and backward for the input and the weight."""
-    return (6 if weight.requires_grad else 4) * weight.numel()
+def _count_product(layer: nn.Module) -> int:
+    """Returns the FLOPs per token of a linear layer: forward, and backward for the input and the weight if trained."""
+    inputs, outputs = _get_shape(layer)
+    return (6 if layer.weight.requires_grad else 4) * inputs * outputs
+
+
+def _get_shape(layer: Any) -> tuple[int, int]:
+    """Returns the inputs and outputs of a linear layer; a quantized weight has another shape."""
+    if isinstance(layer, Conv1D):
+        return layer.weight.shape[0], layer.weight.shape[1]
+    return layer.in_features, layer.out_features
 
 
 def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> float:
@@ -66,14 +76,10 @@ def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: tor
         network: Gives the shapes: 2,048 tokens through the widest matrix of the body and through the output layer.
         device, dtype: Of the product.
     """
-    output = network.get_output_embeddings().weight
-    wide = max(
-        (m.weight for m in network.base_model.modules() if isinstance(m, (nn.Linear, Conv1D))), key=torch.Tensor.numel
-    )
-    body = (wide.shape[0], wide.shape[1]) if wide.shape[0] < wide.shape[1] else (wide.shape[1], wide.shape[0])
-    return max(
-        _time_product(2048, inner, outer, device, dtype) for inner, outer in (body, (output.shape[1], output.shape[0]))
-    )
+    layers = [_get_shape(layer) for layer in network.base_model.modules() if isinstance(layer, (nn.Linear, Conv1D))]
+    widest = max(layers, key=math.prod)
+    shapes = ((min(widest), max(widest)), _get_shape(network.get_output_embeddings()))
+    return max(_time_product(2048, inner, outer, device, dtype) for inner, outer in shapes)
 
 
 def _time_product(rows: int, inner: int, outer: int, device: torch.device, dtype: torch.dtype) -> float:

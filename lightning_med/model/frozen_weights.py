@@ -57,14 +57,12 @@ def _list_patterns(names: list[str]) -> list[str]:
 _PATTERNS = "A pattern is a whole name, with * for any part, for instance '*.layers.0.*'."
 
 
-def check_dtype(name: str) -> None:
+def check_machine(name: str | None) -> None:
     """Checks that frozen weights can be kept in a dtype on this machine.
 
     Raises:
-        InputError: The dtype is unknown, or its kernels are missing.
+        InputError: Its kernels are missing.
     """
-    if name not in DTYPES:
-        raise InputError(f"base_dtype is {name!r}.", f"It is {BFLOAT16}, or {NF4} with CUDA; leave it out for float32.")
     if name != NF4:
         return
     if not torch.cuda.is_available():
@@ -76,22 +74,23 @@ def check_dtype(name: str) -> None:
         raise InputError("base_dtype nf4 (QLoRA) needs bitsandbytes.", "pip install 'lightning-med[qlora]'")
 
 
-def store_frozen(network: PreTrainedModel, name: str) -> None:
+def store_frozen(network: PreTrainedModel, name: str, device: torch.device) -> None:
     """Keeps the frozen matrices of a network in a smaller dtype, in place.
 
     Norms and biases stay in float32, and so does what the embeddings give, which every layer adds to.
 
     Args:
-        network: In float32.
-        name: `bf16`; `nf4` quantizes the linear layers of the body (Dettmers et al., 2023, arXiv:2305.14314) and keeps
-            other matrices in bfloat16. It quantizes when the network is moved to the GPU.
+        network: In float32, in the host's memory.
+        name: `bf16`; `nf4` quantizes the linear layers of the body (Dettmers et al., 2023, arXiv:2305.14314), keeps
+            other matrices in bfloat16, and moves the network to `device`.
+        device: Of the training.
 
     Raises:
         InputError: The network cannot compute with such weights.
     """
     exact, mixed = (None, None) if name == NF4 else (_run_probe(network, mixed=False), _run_probe(network))
     if name == NF4:
-        _quantize(network)
+        _quantize(network, device)
     for weight in network.parameters():
         if not weight.requires_grad and weight.dim() >= 2 and weight.dtype == torch.float32:
             weight.data = weight.data.to(torch.bfloat16)
@@ -100,6 +99,7 @@ def store_frozen(network: PreTrainedModel, name: str) -> None:
     embeddings: Any = network.get_input_embeddings()
     embeddings.register_forward_hook(_to_float32)
     if exact is None or mixed is None:
+        network.to(device)  # type: ignore[arg-type]
         return
     try:
         found = _run_probe(network)
@@ -130,7 +130,8 @@ def _run_probe(network: PreTrainedModel, mixed: bool = True) -> Tensor:
     return hidden.float()
 
 
-def _quantize(network: PreTrainedModel) -> None:
+def _quantize(network: PreTrainedModel, device: torch.device) -> None:
+    """Replaces the frozen linear layers of the body, one after another, so that the GPU never holds them in float32."""
     import bitsandbytes
 
     layers = [
@@ -147,7 +148,7 @@ def _quantize(network: PreTrainedModel) -> None:
         )
         small.weight = bitsandbytes.nn.Params4bit(child.weight.data, requires_grad=False, quant_type=NF4)
         small.bias = child.bias
-        setattr(parent, name, small)
+        setattr(parent, name, small.to(device))  # quantizes
 
 
 def round_frozen(network: PreTrainedModel, name: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from lightning_med.utils.errors import InputError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+_WEIGHTS = "model.safetensors"
 _BLOCK = 1 << 24  # bytes read at once
 _SHOWN = 3  # names of weights in a message
 _DECODER = "Use a decoder, for instance distilgpt2 or HuggingFaceTB/SmolLM2-135M."
@@ -55,13 +57,13 @@ def check_config(config: PretrainedConfig, name: str) -> None:
 
 
 def compute_digest(folder: Path, progress: Progress) -> str:
-    """Returns the SHA-256 of a folder's safetensors, in the order of their names, in hexadecimal.
+    """Returns the SHA-256 of a model's safetensors, in the order of their names, in hexadecimal.
 
     Args:
         folder: Of a model.
         progress: Called with the bytes that have been read.
     """
-    digest, files = hashlib.sha256(), sorted(folder.glob("*.safetensors"))
+    digest, files = hashlib.sha256(), _list_weight_files(folder)
     total, done = sum(file.stat().st_size for file in files), 0
     for path in files:
         with path.open("rb") as file:
@@ -70,6 +72,14 @@ def compute_digest(folder: Path, progress: Progress) -> str:
                 done += len(block)
                 progress("weights", done, total)
     return digest.hexdigest()
+
+
+def _list_weight_files(folder: Path) -> list[Path]:
+    """Returns the files that transformers loads: one, or those that an index names."""
+    if (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    index = json.loads((folder / f"{_WEIGHTS}.index.json").read_text(encoding="utf-8"))
+    return [folder / name for name in sorted(set(index["weight_map"].values()))]
 
 
 def load_weights(folder: Path, name: str, **options: Any) -> PreTrainedModel:

@@ -28,6 +28,7 @@ class AdaptedModule(TrainedModule):
         model: The network, once it is built.
         adapter: In the network, if it has one.
         adapter_origin: The base that the adapter was made on.
+        is_prepared: The network is adapted as the settings say.
     """
 
     def __init__(self, decoding: Decoding, adaptation: Adaptation) -> None:
@@ -36,6 +37,7 @@ class AdaptedModule(TrainedModule):
         self.adaptation = adaptation
         self.adapter: Adapter | None = None
         self.adapter_origin: AdapterOrigin | None = None
+        self.is_prepared = False
         self.strict_loading = adaptation.lora is None  # checkpoints of an adapter run lack the base
 
     @property
@@ -54,16 +56,17 @@ class AdaptedModule(TrainedModule):
         sharded = isinstance(self.trainer.strategy, ShardedStrategy)
         check_trainer(self.adaptation, sharded, str(self.trainer.precision))
         self.adaptation.check(self.network, self._data.hparams.get("add_tokens") or ())
-        self.adapter = self.adaptation.apply(self.network, self.seed)
-        if self.adapter is not None:
+        self.adapter = self.adaptation.apply(self.network, self.seed, self.trainer.strategy.root_device, self.adapter)
+        self.is_prepared = True
+        if self.adapter is not None and self.adapter_origin is None:
             self.adapter_origin = AdapterOrigin.make(self.hparams["base"], self.adaptation)
 
     def select_saved(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Returns the part of a state that checkpoints hold: of an adapter run, what is trained."""
+        """Returns the part of a state that checkpoints hold: of an adapter run, all but the base."""
         if self.adapter is None:
             return state
         names = {f"model.{name}" for name in self.adapter.names}
-        return {name: value for name, value in state.items() if name in names}
+        return {name: value for name, value in state.items() if name in names or not name.startswith("model.")}
 
     def check_kind(self, origin: str | None) -> None:
         """Refuses an adapter where the settings name none, whole weights where they name one, and another base."""
@@ -72,15 +75,20 @@ class AdaptedModule(TrainedModule):
                 "whole weights, and the settings name lora" if origin is None else "an adapter, and they name no lora"
             )
             raise InputError(f"The checkpoint holds {held}.", OWN_SETTINGS)
-        if origin is not None and self.adapter_origin is not None:
-            AdapterOrigin.from_json(origin).check_base(self.hparams["base"], self.adapter_origin.digest)
+        if origin is None:
+            return
+        there = AdapterOrigin.from_json(origin)
+        there.check_adaptation(self.adaptation)
+        if self.adapter_origin is not None:
+            there.check_base(self.hparams["base"], self.adapter_origin.digest)
 
     def restore_adapter(self, contents: dict[str, Any], state: dict[str, Any]) -> None:
         """Loads the base of a checkpoint that is read without a trainer, and puts its adapter on it."""
         self.adapter_origin = AdapterOrigin.from_json(contents["adapter"])
-        trained = {name.removeprefix("model."): value for name, value in state.items()}
+        trained = {name[len("model.") :]: value for name, value in state.items() if name.startswith("model.")}
         self.adapter = self.adapter_origin.restore(contents["network"], trained, self.hparams["base"])
         self.model = self.adapter.network
+        state |= {name: value for name, value in self.state_dict().items() if name not in state}
 
     def keep_untuned(self) -> None:
         """Keeps the network as it is before any weights are loaded; of an adapter run without a copy of it."""

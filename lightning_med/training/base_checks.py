@@ -10,7 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lightning_med.model.adaptation import Adaptation
+from lightning_med.model.adapter import find_whole_layers
 from lightning_med.model.causal_lm import BUILD_ERRORS, open_base
+from lightning_med.model.frozen_weights import check_machine
 from lightning_med.tokenization.tokenizer import has_tokenizer, load_tokenizer
 from lightning_med.training.batch_size import MOMENTS, measure_free_memory
 from lightning_med.utils.console import say
@@ -78,6 +80,7 @@ def check_trainer(adaptation: Adaptation, sharded: bool, precision: str) -> None
             "--trainer.strategy sharded: all weights are trained, without lora and freeze.",
             "Use --trainer.strategy ddp: an adapter's gradients are small.",
         )
+    check_machine(adaptation.base_dtype)
     if adaptation.base_dtype and not precision.endswith("-mixed"):
         raise InputError(
             f"--model.base_dtype {adaptation.base_dtype} needs mixed precision, and this is {precision}.",
@@ -120,7 +123,9 @@ def _outline(base: str) -> PreTrainedModel | None:
 
 def _say_memory(base: str, network: PreTrainedModel, adaptation: Adaptation, device: torch.device) -> None:
     weights = {weight: weight.numel() for weight in network.parameters()}
-    trained = sum(count for weight, count in weights.items() if weight.requires_grad)
+    whole = find_whole_layers(network, adaptation.lora) if adaptation.lora else [network]
+    learned = {weight for layer in whole for weight in layer.parameters() if weight.requires_grad}
+    trained = sum(weights[weight] for weight in learned)
     frozen = sum(weights.values()) - trained
     needed, free = _TRAINED * trained + _BYTES[adaptation.base_dtype] * frozen, measure_free_memory(device)
     if needed <= free:

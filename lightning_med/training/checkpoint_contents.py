@@ -15,7 +15,7 @@ import torch
 from lightning import Trainer
 from transformers import PreTrainedModel
 
-from lightning_med.checkpoints.reading import FORMAT, KEY, check_identity, check_same
+from lightning_med.checkpoints.reading import ADAPTER_FORMAT, FORMAT, KEY, check_identity, check_same
 from lightning_med.model.adaptation import AdapterOrigin
 from lightning_med.model.causal_lm import describe_network
 from lightning_med.model.perplexity import AnswerLikelihood
@@ -53,7 +53,7 @@ def make_contents(module: Trained) -> dict[str, Any]:
     """Returns the checkpoint's entry `KEY`: what later commands and a resumed fit need. Every rank must call it."""
     data: Any = module.trainer.datamodule
     return {
-        "format": FORMAT,
+        "format": FORMAT if module.adapter_origin is None else ADAPTER_FORMAT,
         "network": describe_network(module.network),
         "tokenizer": store_tokenizer(data.prepared.tokenizer),
         "system_prompt": data.prompt.system,
@@ -77,7 +77,9 @@ def make_identity(module: Trained) -> dict[str, str]:
     data: Any = module.trainer.datamodule
     fields, origin = module.hparams["from_scratch"], module.adapter_origin
     base = json.dumps(fields, sort_keys=True) if fields else str(module.hparams["base"])
-    trained = {name: module.hparams[name] for name in ("lora", "freeze", "base_dtype") if module.hparams[name]}
+    trained = {name: module.hparams[name] for name in ("freeze", "base_dtype") if module.hparams[name]}
+    if origin:
+        trained["lora"] = origin.lora
     return {
         "seed": str(module.seed),
         "tokenizer": sha256(store_tokenizer(data.prepared.tokenizer).encode()).hexdigest()[:16],
@@ -87,7 +89,7 @@ def make_identity(module: Trained) -> dict[str, str]:
         "data": str(data.prepared.fingerprint),
         "tokens of an optimizer step": str(data.step_tokens),
         "base": origin.digest if origin else base,  # an adapter's may lie elsewhere now
-        **({"trained weights": json.dumps(trained, sort_keys=True)} if trained else {}),
+        "trained weights": json.dumps(trained, sort_keys=True),
     }
 
 
@@ -100,7 +102,8 @@ def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
     data: Any = module.trainer.datamodule
     contents = checkpoint[KEY]
     data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # settles `auto` before it is compared
-    check_identity(contents.get("identity", {}), make_identity(module), module.resume_anyway)
+    there = {"trained weights": "{}", **contents.get("identity", {})}  # earlier releases trained all
+    check_identity(there, make_identity(module), module.resume_anyway)
     if module.trainer.is_global_zero and "train" in contents:
         module.get_likelihood("train").restore_sums(contents["train"])
     if "numbers" in contents:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightning_med.checkpoints.reading import KEY, check_shapes
@@ -99,7 +101,6 @@ class DialogueLM(AdaptedModule):
         self.resume_anyway = False
         self._settings: dict[str, Any] = {}
         self._checkpoint: str | None = None
-        self._is_untuned = False  # the network is as it was before any fine-tuning
         self.own_optimizer: optim.OwnOptimizer | None = None  # where `configure_optimizers` is not overridden
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -129,20 +130,29 @@ class DialogueLM(AdaptedModule):
             return  # a checkpoint's own description builds the network
         if step_size := getattr(self._data, "step_size", None):  # other data modules and plain loaders have none
             step_size.use_measurement(self._measure_batch_tokens)
-        if self.model is not None:
+        if self.is_prepared:
             return
+        if self.model is None:
+            self._build_network()
+        strategy = self.trainer.strategy
+        mesh = strategy.device_mesh["data_parallel"] if isinstance(strategy, ShardedStrategy) else None
+        finish_network(self.network, mesh, self._data.longest, self._data.padded is not None)
+        self.adapt_network()
+        if self.hparams["compile"]:  # for all lengths of batches; the names of the weights stay
+            self.network.base_model.compile(dynamic=True)
+
+    def _build_network(self) -> None:
+        # What is to be kept in a smaller dtype is loaded into the host's memory: a GPU would have to hold it all.
+        place = torch.device("cpu") if self.adaptation.base_dtype else nullcontext()
         try:
             added = self._data.hparams.get("add_tokens") or ()
-            self.model = start_network(dict(self.hparams), self._data.prepared.tokenizer, self.seed, added)
+            with place:
+                self.model = start_network(dict(self.hparams), self._data.prepared.tokenizer, self.seed, added)
             self._is_untuned = True
         except UnavailableError:  # any other error of the base is the user's to fix
             if self._checkpoint is None or self.adaptation.lora:
                 raise
             self.model = restore_network(self._checkpoint)
-        strategy = self.trainer.strategy
-        mesh = strategy.device_mesh["data_parallel"] if isinstance(strategy, ShardedStrategy) else None
-        finish_network(self.model, mesh, self.hparams["compile"], self._data.longest, self._data.padded is not None)
-        self.adapt_network()
 
     def _measure_batch_tokens(self) -> int:
         """Returns the tokens of a training batch that fit here, in the trainer's precision; the same on every rank."""

@@ -71,15 +71,12 @@ def restore_network(checkpoint: str) -> PreTrainedModel:
     return build_from_text(read_card(read_checkpoint(checkpoint))["network"])
 
 
-def finish_network(
-    network: PreTrainedModel, mesh: DeviceMesh | None, compiled: bool, longest: int, padded: bool = False
-) -> None:
-    """Finds how a network runs exactly, then shards and compiles it in place, as asked for.
+def finish_network(network: PreTrainedModel, mesh: DeviceMesh | None, longest: int, padded: bool = False) -> None:
+    """Finds how a network runs exactly, then shards it in place, as asked for.
 
     Args:
         network: With all weights on every rank.
         mesh: The ranks that share the weights; `None` where each has all.
-        compiled: Whether to compile it, for all lengths of batches; the names of its weights stay.
         longest: Tokens of the longest consultation.
         padded: Whether the data comes in padded batches.
 
@@ -98,8 +95,6 @@ def finish_network(
     if mesh is not None:
         _check_sharding(network, execution, padded)
         shard_weights(network, mesh)
-    if compiled:
-        network.base_model.compile(dynamic=True)
 
 
 def _check_sharding(network: PreTrainedModel, execution: Execution, padded: bool) -> None:

@@ -30,6 +30,7 @@ class TrainedModule(EvaluatedModule):
         super().__init__(decoding)
         self.loss_monitor = LossMonitor(self._describe_rows)
         self._gradient_norm: Tensor | None = None
+        self._is_untuned = False  # the network is as it was before any fine-tuning
 
     def _describe_rows(self, rows: list[int]) -> str:
         return describe_rows(self._data.store("train"), rows)
@@ -46,6 +47,7 @@ class TrainedModule(EvaluatedModule):
         return optim.count_steps(self.trainer, batches, self._data.window)
 
     def on_train_start(self) -> None:
+        self._is_untuned = False
         optim.align_validation(self.trainer)  # an epoch that is resumed in its middle has no start
 
     def on_train_epoch_start(self) -> None:

@@ -132,6 +132,27 @@ def test_an_adapters_checkpoint_needs_its_own_settings(run: Path, folder: Path, 
     )
 
 
+@pytest.mark.parametrize("changes", [["--model.lora.alpha", 1], ["--model.lora.rslora", "true"]])
+def test_evaluation_with_another_scale_is_refused(run: Path, tmp_path: Path, changes: list[Any]) -> None:
+    words = ["validate", "--ckpt_path", get_last(run), "--output", tmp_path / "results", *changes]
+    assert "was trained with" in run_refused(*words, cwd=tmp_path)
+
+
+def test_a_resumed_fit_with_another_scale_is_refused(run: Path, folder: Path, tmp_path: Path) -> None:
+    config, place = write_small_config(folder, tmp_path), run.parents[2]
+    words = ["fit", "--config", config, *options(place), "--model.lora", "{r: 4, alpha: 2}", "--ckpt_path"]
+    assert "was trained with alpha" in run_refused(*words, get_last(run), "--trainer.max_steps", 6, cwd=tmp_path)
+
+
+def test_the_folder_of_an_adapter_names_the_base_where_it_is(run: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(run.parents[2] / "llama", moved)
+    words = ["export", "--checkpoint", get_last(run), "--output", "adapter", "--adapter", "--base", "moved"]
+    status, _, err = tiny.command(*words, cwd=tmp_path)
+    assert status == 0, err
+    assert read_json(tmp_path / "adapter" / "adapter_config.json")["base_model_name_or_path"] == str(moved)
+
+
 def fit_whole(folder: Path, tmp_path: Path) -> Path:
     config = write_small_config(folder, tmp_path)
     status, _, err = tiny.command("fit", "--config", config, cwd=tmp_path)

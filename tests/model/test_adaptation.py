@@ -78,8 +78,8 @@ def test_checkpointing_keeps_less() -> None:
 @pytest.mark.parametrize(
     ("settings", "what", "hint"),
     [
-        ({"lora": {}, "from_scratch": {"n_layer": 1}}, "lora needs a base", ""),
-        ({"lora": {}, "freeze": ["*"]}, "freeze has no effect", ""),
+        ({"lora": {}, "from_scratch": {"n_layer": 1}}, "lora needs a base", "Leave one"),
+        ({"lora": {}, "freeze": ["*"]}, "freeze has no effect", "Leave one"),
         ({"base_dtype": "bf16"}, "all are", "--model.lora"),
         ({"base_dtype": "bf16", "freeze": []}, "all are", "--model.lora"),
         ({"base_dtype": "nf4", "freeze": ["*embed*"]}, "needs an adapter", "--model.lora"),

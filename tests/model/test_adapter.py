@@ -138,15 +138,15 @@ def test_first_weights_depend_on_the_seed_and_leave_the_random_state_alone() -> 
     [
         ({"targets": ["q_prj"]}, "called q_prj", "Did you mean q_proj"),
         ({"targets": ["lm_head"]}, "lm_head is the output layer", "--model.lora.head true"),
-        ({"rank": 4}, "no setting rank", "r"),
+        ({"rank": 4}, "no setting rank", "It has: r, alpha"),
         ({"r": 0}, "r is 0", "at least 1"),
         ({"r": 4.5}, "r is 4.5", "{r: 16"),
         ({"r": True}, "r is True", "{r: 16"),
         ({"alpha": 0}, "alpha is 0", "above 0"),
         ({"dropout": 1.0}, "dropout is 1.0", "0.99"),
-        ({"dora": "yes"}, "dora is 'yes'", ""),
+        ({"dora": "yes"}, "dora is 'yes'", "{r: 16"),
         ({"targets": []}, "targets is []", "q_proj"),
-        ({"targets": "q_proj"}, "targets is 'q_proj'", ""),
+        ({"targets": "q_proj"}, "targets is 'q_proj'", "{r: 16"),
     ],
 )
 def test_wrong_settings_are_refused(given: dict[str, Any], what: str, hint: str) -> None:
@@ -223,3 +223,17 @@ def test_peft_loads_the_saved_adapter_on_its_base(tmp_path: Path, name: str) -> 
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     found = PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()(ids).logits
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_layers_without_a_name_of_their_own_are_adapted_alone() -> None:
+    network = build("llama")
+    for layer in network.base_model.layers:
+        layer.mlp = torch.nn.Sequential(layer.mlp, torch.nn.Linear(32, 32))  # named `1`, as the second block is
+    adapter = Adapter(network, LoraSettings.read({}), seed=1)
+    assert sum(".mlp.1.lora_A" in name for name in adapter.names) == 2
+    assert not any(name.startswith("model.layers.1.lora") for name in adapter.names)
+
+
+def test_an_entry_of_another_version_is_refused() -> None:
+    with pytest.raises(InputError, match="another form"):
+        AdapterOrigin.from_json('{"base": "x", "rank": 4}')

@@ -42,7 +42,13 @@ class Steps(L.Callback):
         self.rows.append(self._seen)
         self._seen = []
         self.weights.append(tiny.weights(pl_module.network))
-        self.gradients.append({name: p.grad.clone() for name, p in pl_module.network.named_parameters()})
+        self.gradients.append(
+            {
+                name: weight.grad.clone()
+                for name, weight in pl_module.network.named_parameters()
+                if weight.grad is not None
+            }
+        )
         self.rates.append(optimizer.param_groups[0]["lr"])
 
 
