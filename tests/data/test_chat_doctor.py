@@ -16,6 +16,8 @@ REPAIRED = [
     # greetings
     ("Hi, welcome to Chat Doctor. I read your query.", "Hi, welcome. I read your query."),
     ("Welcome to the Chat Doctor family. We care.", "Welcome. We care."),
+    ("Hello, Welcome to ChatDoctorRead your query.", "Hello, Welcome. Read your query."),
+    ("Hope it helps. Regards, ChatDoctor.", "Hope it helps. Regards."),
     ("Welcome to Chat DoctorI have read it", "Welcome. I have read it"),
     ("Hello! Welcome to Chat Doctor!", "Hello! Welcome!"),
     ("hi welcome to Chat Doctor, i read it", "hi welcome, i read it"),
@@ -126,7 +128,7 @@ def test_other_text_is_untouched(text: str) -> None:
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.replace(CHAT_DOCTOR, " Chat Doctor ").lower())
+    return re.findall(r"\w+", re.sub(CHAT_DOCTOR, " Chat Doctor ", text).lower())
 
 
 PIECES = [*(text for text, _ in REPAIRED), *LOST, "pain 500mg", "140/90", ". ", ", ", " ", "I", "and", "Rest", "\n"]

@@ -122,6 +122,7 @@ def test_each_rule_counts_its_rows() -> None:
     [
         ("cut_answer", "Please rest well and drink the"),
         ("lost_words", "Take an anti-inflammatory Chat Doctor. Then rest."),
+        ("lost_words", "Take an anti-inflammChatDoctor. Then rest well."),
     ],
 )
 def test_rules_that_are_off_count_and_drop_nothing(name: str, answer: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-CHAT_DOCTOR = "Chat Doctor"
+CHAT_DOCTOR = "Chat ?Doctor"  # a pattern: where it replaced a full stop too, it has no spaces
+_PLACEHOLDER = re.compile(CHAT_DOCTOR)
 _MAX_PHRASE = 110  # characters of a phrase before the placeholder
 _TOWARDS = (
     r"(?:to|on|in|at|from|with|by|through|using|calling|contacting"
@@ -41,10 +42,9 @@ _NOTHING_FOLLOWS = re.compile(r"\s*[.,!]*\s*$")
 def repair_chat_doctor(text: str) -> str:
     """Removes the placeholder where only a name was lost."""
     repaired, rest = "", text
-    while CHAT_DOCTOR in rest:
-        head, _, after = rest.partition(CHAT_DOCTOR)
-        before = repaired + head
-        repaired, rest = _repair(before, after) or (before + CHAT_DOCTOR, after)
+    while found := _PLACEHOLDER.search(rest):
+        before, after = repaired + rest[: found.start()], rest[found.end() :]
+        repaired, rest = _repair(before, after) or (before + found.group(), after)
     return repaired + rest
 
 
