@@ -35,6 +35,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): (int(size), str(digest)) for name, (size, digest) in stored["files"].items()}
+        if any(Path(name).name != name for name in files):
+            return None
         return Manifest(str(stored["origin"]), files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -45,6 +45,8 @@ def provide_base(name: str, folder: Path) -> None:
         try:
             _fetch(name, new / folder.name, folder)
             if os.path.lexists(folder):
+                if not _check_folder(folder, BASES[name]):  # another process has made it meanwhile
+                    return
                 os.rename(folder, old)
             os.rename(new / folder.name, folder)
         finally:
@@ -76,12 +78,15 @@ def _finish_replacement(folder: Path, old: Path) -> None:
         old.unlink()
         return
     manifest = read_manifest(old)
-    own = {MANIFEST, *manifest.files} if manifest else {MANIFEST}
-    for path in old.iterdir():
-        if path.name not in own:
-            target = folder / path.name
-            os.rename(path, target.with_name(f"{path.name}.old") if os.path.lexists(target) else target)
-    shutil.rmtree(old)
+    if manifest is None and any(old.iterdir()):
+        raise InputError(f"{old} has no {MANIFEST} of ours, so it is not removed.", "Move it away.")
+    own = [*manifest.files, MANIFEST] if manifest else []
+    for path in [path for path in old.iterdir() if path.name not in own]:
+        target = folder / path.name
+        os.rename(path, target.with_name(f"{path.name}.old") if os.path.lexists(target) else target)
+    for file in own:  # the manifest last: a process that is killed here is made up for at the next start
+        (old / file).unlink(missing_ok=True)
+    old.rmdir()
 
 
 def _fetch(name: str, output: Path, folder: Path) -> None:

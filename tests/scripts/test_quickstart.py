@@ -112,6 +112,10 @@ def test_without_the_base_a_small_model_is_trained_from_scratch(
     assert "untuned" not in printed
     assert quickstart.run(["--questions", "--sheet", "answers.jsonl"]) == 0
     assert Path("answers.jsonl").read_text(encoding="utf-8").count('"answer"') == 10
+    Path("answers.jsonl").write_text("judged")
+    assert quickstart.run(["--questions", "--sheet", "answers.jsonl"]) == 2
+    assert "answers.jsonl exists" in capsys.readouterr().err
+    assert Path("answers.jsonl").read_text(encoding="utf-8") == "judged"
 
 
 @pytest.mark.parametrize(
