@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from answers.judging import report_verdicts, write_sheets
+from answers.judging import locate_key, report_verdicts, write_sheets
 from answers.measures import format_measures, measure_texts
 from answers.models import Model, Settings, answer_questions, change_decoding, load_model
 from answers.questions import draw_questions
@@ -85,7 +86,25 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
         raise InputError("--verdicts needs --key.", "Name the file that --judge_sheets wrote.")
     if options.pair and not options.judge_sheets:
         raise InputError("--pair needs --judge_sheets.", "Name the folder of the sheets.")
+    check_results(options)
     return options
+
+
+def check_results(options: argparse.Namespace) -> None:
+    """Refuses to write over earlier results, or over anything else.
+
+    Raises:
+        InputError: A file of that name is there.
+    """
+    named: dict[str, list[Path]] = {}
+    if options.model:
+        named["--output"] = [options.output, options.output.with_suffix(".md")]
+    if options.judge_sheets:  # sheets of before have another key
+        named["--judge_sheets"] = [*options.judge_sheets.glob("sheet_*.md"), locate_key(options.judge_sheets)]
+    for option, paths in named.items():
+        for path in paths:
+            if os.path.lexists(path):
+                raise InputError(f"{option}: {path} exists.", f"Move it away, or name another {option}.")
 
 
 def list_settings(options: argparse.Namespace) -> list[Settings]:

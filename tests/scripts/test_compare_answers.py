@@ -137,6 +137,39 @@ def test_wrong_options_are_refused_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("options", "there"),
+    [
+        (["--model", "{export}", "--questions", "{table}", "--output", "README.jsonl"], "README.md"),
+        (["--model", "{export}", "--questions", "{table}", "--output", "a.jsonl"], "a.jsonl"),
+        (["--answers", "answers.jsonl", "--judge_sheets", "sheets"], "sheets_key.json"),
+        (["--answers", "answers.jsonl", "--judge_sheets", "sheets"], "sheets/sheet_3.md"),
+    ],
+)
+def test_earlier_results_are_never_overwritten(
+    script: ModuleType,
+    export: Path,
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    there: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = {"question": "Why?", "answers": {name: {"text": name} for name in ("new", "old")}}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert script.main([text.format(export=export, table=table) for text in options]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert f"{there} exists" in error[0]
+    assert len(error) == 2
+    assert (tmp_path / there).read_text() == "mine"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 # ------------------------------------------------------------------ measures
 
 
@@ -200,9 +233,29 @@ def test_verdicts_are_counted_for_the_first_model(tmp_path: Path) -> None:
         row.split(" | ")[0].strip("| "): row.split(" | ")[1:5] for row in report.splitlines() if " judge" in row[:8]
     }
     assert rows == {"judge 1": ["2", "1", "1", "0"], "judge 2": ["2", "0", "1", "1"]}
-    assert "| majority | 2 | 0 | 2 | 0 | 100% |" in report
+    assert "| majority | 1 | 0 | 2 | 1 | 100% |" in report  # a win and a tie, or a win and a loss, are a tie
+    assert "both, if there are two" in report
     assert "agree on 1 of 3" in report
     assert "new against old" in report
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "row"),
+    [
+        (["A", "A", "B"], "1 | 0 | 0 | 0"),
+        (["A", "tie", "B"], "0 | 0 | 1 | 0"),
+        (["B", "tie", "tie"], "0 | 0 | 1 | 0"),
+        (["B", "tie", "B"], "0 | 1 | 0 | 0"),
+        (["A", "A", ""], "0 | 0 | 0 | 1"),
+    ],
+)
+def test_a_majority_is_more_than_half_of_all_judges(tmp_path: Path, verdicts: list[str], row: str) -> None:
+    key = tmp_path / "key.json"
+    key.write_text(json.dumps({"names": ["new", "old"], "first_is_a": [[True]] * 3}))
+    paths = [tmp_path / f"verdicts_{judge}.txt" for judge in (1, 2, 3)]
+    for path, verdict in zip(paths, verdicts, strict=True):
+        path.write_text(f"1 {verdict}\n" if verdict else "")
+    assert f"| majority | {row} |" in report_verdicts(paths, key)
 
 
 @pytest.mark.parametrize("line", ["1 C", "A 1", "9 A", "0 tie", "1 A\n1 B", "1 Apple"])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -19,6 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from lightning_med.cli.command import main
 from lightning_med.data.sample import PATH as SAMPLE
 from lightning_med.safety.answers.guard import DISCLAIMER
+from lightning_med.utils import precision
 from lightning_med.utils.errors import UnavailableError
 from tests import tiny
 from tests.conftest import ROOT
@@ -58,7 +60,7 @@ def make_base(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.save_pretrained(folder)
 
 
-@pytest.mark.parametrize("plan", [0, 1], ids=["whole", "adapter"])
+@pytest.mark.parametrize("plan", [0, 1, 2], ids=["whole", "adapter", "lean adapter"])
 def test_a_base_is_tuned_and_its_answers_stand_beside_those_from_before(
     quickstart: ModuleType,
     plan: int,
@@ -66,13 +68,14 @@ def test_a_base_is_tuned_and_its_answers_stand_beside_those_from_before(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(precision, "has_cpu_bf16", lambda: plan == 0)  # otherwise the fit computes in float32
     monkeypatch.setattr(quickstart, "choose_plans", lambda: (quickstart.PLANS[plan:], "3.9 GiB of memory are free"))
     monkeypatch.setattr(quickstart, "provide_base", lambda name, folder: make_base(folder, tokenizer))
     assert quickstart.run([]) == 0
     printed = capsys.readouterr().out
     before, after = (float(re.search(rf"perplexity {word}: ([\d.]+)", printed)[1]) for word in ("before", "after"))  # type: ignore[index]
     assert after < before
-    assert ("3.9 GiB of memory are free, too little for SmolLM2" in printed) == (plan == 1)
+    assert ("3.9 GiB of memory are free, too little for SmolLM2" in printed) == (plan > 0)
     assert printed.count("\nquestion: ") == printed.count("\nuntuned base: ") == printed.count("\ntuned: ") == 3
     assert printed.count(DISCLAIMER) == 1
     assert re.search(r"[\d.]+ minutes in all; the largest process had [\d.]+ GiB", printed)
@@ -109,36 +112,63 @@ def test_without_the_base_a_small_model_is_trained_from_scratch(
     assert "untuned" not in printed
     assert quickstart.run(["--questions", "--sheet", "answers.jsonl"]) == 0
     assert Path("answers.jsonl").read_text(encoding="utf-8").count('"answer"') == 10
+    Path("answers.jsonl").write_text("judged")
+    assert quickstart.run(["--questions", "--sheet", "answers.jsonl"]) == 2
+    assert "answers.jsonl exists" in capsys.readouterr().err
+    assert Path("answers.jsonl").read_text(encoding="utf-8") == "judged"
 
 
-@pytest.mark.parametrize("status", [-signal.SIGKILL, 3])
-def test_a_fit_that_the_system_ends_is_tried_with_less_memory(
-    quickstart: ModuleType, monkeypatch: pytest.MonkeyPatch, status: int
+@pytest.mark.parametrize(
+    ("status", "code", "more"),
+    [
+        (-signal.SIGKILL, 137, True),
+        (1, 1, True),  # a MemoryError under `ulimit -v`
+        (3, 3, True),
+        (2, 2, False),
+        (128 + signal.SIGINT, 130, False),
+        (-signal.SIGTERM, 143, False),
+    ],
+)
+def test_a_fit_that_fails_is_tried_with_less_memory(
+    quickstart: ModuleType, monkeypatch: pytest.MonkeyPatch, status: int, code: int, more: bool
 ) -> None:
     fits: list[list[str]] = []
 
     def run(argv: list[str]) -> tuple[int, str]:
         fits.append(argv)
-        return (5 if len(fits) == 3 else status), ""
+        return status, ""
 
     monkeypatch.setattr(quickstart, "choose_plans", lambda: (quickstart.PLANS, "enough"))
     monkeypatch.setattr(quickstart, "provide_base", lambda name, folder: None)
     monkeypatch.setattr(quickstart, "run_child", run)
-    assert quickstart.run([]) == (5 if status < 0 else 3)
-    configs = [argv[argv.index("--config") + 1] for argv in fits]
-    assert configs == [plan.config for plan in quickstart.PLANS][: 3 if status < 0 else 1]
+    assert quickstart.run([]) == code
+    wanted = [[plan.config, *plan.options] for plan in quickstart.PLANS]
+    assert [argv[argv.index("--config") + 1 :] for argv in fits] == (wanted if more else wanted[:1])
+
+
+def test_each_plan_needs_less_than_the_one_before(script: Script) -> None:
+    plans = script("quickstart_parts.plans").PLANS
+    for before, after in pairwise(plans):
+        assert after.memory < before.memory
+        assert after.address_space < before.address_space
 
 
 @pytest.mark.parametrize(
     ("memory", "space", "count", "said"),
-    [(64, float("inf"), 3, ""), (5.9, float("inf"), 1, "5.9 GiB of memory"), (64, 3, 1, "3.0 GiB")],
-    ids=["enough", "little memory", "ulimit"],
+    [
+        (64, float("inf"), 4, ""),
+        (6.2, float("inf"), 3, "6.2 GiB of memory"),
+        (5.9, float("inf"), 1, "5.9 GiB of memory"),
+        (64, 9.2, 3, "9.2 GiB"),
+        (64, 3, 1, "3.0 GiB"),
+    ],
+    ids=["enough", "less memory", "little memory", "ulimit", "low ulimit"],
 )
 def test_the_plan_is_chosen_by_free_memory(
     script: Script, monkeypatch: pytest.MonkeyPatch, memory: float, space: float, count: int, said: str
 ) -> None:
     plans = script("quickstart_parts.plans")
-    needs = [(6.5, 9.5), (6.0, 9.0), (1.0, 3.5)]
+    needs = [(6.5, 9.5), (6.1, 9.1), (6.0, 9.0), (1.0, 3.5)]
     changed = tuple(
         plans.Plan(plan.title, plan.config, plan.options, *need) for plan, need in zip(plans.PLANS, needs, strict=True)
     )

