@@ -38,6 +38,13 @@ LLAMA = {  # a network of Llama's kind, by the names that most families share
     "num_key_value_heads": 2,
     "max_position_embeddings": 160,
 }
+GREEDY = {  # decoding that other code can repeat
+    "max_new_tokens": 12,
+    "temperature": 0.0,
+    "no_repeat_ngram_size": 6,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
 NETWORK = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 160, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
 
 
@@ -77,7 +84,7 @@ def data_module(folder: Path, **changes: Any) -> DialogueDataModule:
 
 
 def language_model(**changes: Any) -> DialogueLM:
-    return DialogueLM(**{"base": None, "from_scratch": NETWORK, "lr": 3e-3, "max_new_tokens": 12, **changes})
+    return DialogueLM(**{"base": None, "from_scratch": NETWORK, "lr": 3e-3, **GREEDY, **changes})
 
 
 def trainer(folder: Path, **changes: Any) -> L.Trainer:
@@ -157,7 +164,7 @@ def settings(folder: Path, **trainer_changes: Any) -> dict[str, Any]:
             **trainer_changes,
         },
         "data": data_settings(folder),
-        "model": {"base": None, "from_scratch": NETWORK, "lr": 3e-3, "max_new_tokens": 12},
+        "model": {"base": None, "from_scratch": NETWORK, "lr": 3e-3, **GREEDY},
         "samples": {"questions": 2, "max_new_tokens": 6},
     }
 

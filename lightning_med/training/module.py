@@ -79,12 +79,12 @@ class DialogueLM(AdaptedModule):
         base_dtype: str | None = None,
         gradient_checkpointing: bool = False,
         compile: bool = False,
-        max_new_tokens: int = 200,
-        temperature: float = 0.0,
-        top_p: float = 0.9,
-        no_repeat_ngram_size: int = 6,
-        min_p: float = 0.0,
-        repetition_penalty: float = 1.0,
+        max_new_tokens: int = 320,
+        temperature: float = 0.5,
+        top_p: float = 1.0,
+        no_repeat_ngram_size: int = 4,
+        min_p: float = 0.1,
+        repetition_penalty: float = 1.1,
         sampling_seed: int = 0,
     ) -> None:
         adaptation = Adaptation.read(

@@ -171,7 +171,7 @@ def _describe_agreement(judged: list[dict[int, int]]) -> str:
         return ""
     same = sum(len({found[number] for found in judged}) == 1 for number in both)
     return (
-        "\nThe majority is of the questions that all judges judged: won or lost where more than half of the judges say so"
+        "\nThe majority is of the questions that all judges judged: won or lost where more than half of them say so"
         f" (both, if there are two), otherwise tied.\nThe judges agree on {same} of {len(both)} questions.\n"
     )
 
