@@ -55,7 +55,7 @@ class AdaptedModule(TrainedModule):
         """Freezes weights and adds an adapter, as the settings say."""
         sharded = isinstance(self.trainer.strategy, ShardedStrategy)
         check_trainer(self.adaptation, sharded, str(self.trainer.precision))
-        self.adaptation.check(self.network, self._data.hparams.get("add_tokens") or ())
+        self.adaptation.check(self.network, getattr(self._data, "hparams", {}).get("add_tokens") or ())
         self.adapter = self.adaptation.apply(self.network, self.seed, self.trainer.strategy.root_device, self.adapter)
         self.is_prepared = True
         if self.adapter is not None and self.adapter_origin is None:

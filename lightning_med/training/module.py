@@ -128,15 +128,17 @@ class DialogueLM(AdaptedModule):
     def configure_model(self) -> None:
         if find_trainer(self) is None:
             return  # a checkpoint's own description builds the network
-        if step_size := getattr(self._data, "step_size", None):  # other data modules and plain loaders have none
+        step_size = getattr(self._data, "step_size", None)  # other data modules and plain loaders have none
+        if step_size is not None:
             step_size.use_measurement(self._measure_batch_tokens)
         if self.is_prepared:
             return
         if self.model is None:
             self._build_network()
-        strategy = self.trainer.strategy
-        mesh = strategy.device_mesh["data_parallel"] if isinstance(strategy, ShardedStrategy) else None
-        finish_network(self.network, mesh, self._data.longest, self._data.padded is not None)
+        if step_size is not None:
+            strategy = self.trainer.strategy
+            mesh = strategy.device_mesh["data_parallel"] if isinstance(strategy, ShardedStrategy) else None
+            finish_network(self.network, mesh, self._data.longest, self._data.padded is not None)
         self.adapt_network()
         if self.hparams["compile"]:  # for all lengths of batches; the names of the weights stay
             self.network.base_model.compile(dynamic=True)
