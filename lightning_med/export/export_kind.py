@@ -68,11 +68,12 @@ class ExportKind:
         """Checks, before anything is written, that a model can be exported so.
 
         Raises:
-            InputError: A weight is too large for the type, or llama.cpp has no such network or tokenizer.
+            InputError: A weight is too large for the type, transformers would load another tokenizer, or llama.cpp has
+                no such network or tokenizer.
         """
         from lightning_med.export.weight_types import check_overflow
 
-        check_overflow(model.network, self.weight_type)
+        check_overflow(model.network, self.weight_type, only_trainable=self.adapter)
         if self.adapter and (model.card["settings"].get("data", {}).get("add_tokens")):
             raise InputError(
                 "--adapter: tokens were added, and peft loads an adapter only on a base of its own size.",
@@ -82,3 +83,7 @@ class ExportKind:
             from lightning_med.export.gguf.folder import check_gguf
 
             check_gguf(model)
+        else:
+            from lightning_med.export.hf_folder import check_reloading
+
+            check_reloading(model.tokenizer, None if self.adapter else model.network.config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 _PROBE = "It's 12345 days,\n\nI AM'LL  e\u0301 \u2026 \u4e2d\u6587?\n- a\tb"  # what tokenizers split in different ways
 
@@ -24,13 +25,10 @@ def write_hf_folder(model: TrainedModel, folder: Path, weight_type: str, progres
     """Writes a model into an empty folder, for transformers 4 and 5 and for `lightning_med.Responder`.
 
     Args:
-        model: What to write; its network is cast in place.
+        model: What to write; `check_reloading` has accepted its tokenizer. Its network is cast in place.
         folder: Empty.
         weight_type: `float32`, `float16` or `bfloat16`.
         progress: Is told what is being done.
-
-    Raises:
-        InputError: transformers would load another tokenizer.
     """
     from transformers.utils import logging
 
@@ -44,7 +42,6 @@ def write_hf_folder(model: TrainedModel, folder: Path, weight_type: str, progres
     progress("tokenizer", 0, 0)
     tokenizer.save_pretrained(folder)
     add_transformers4_names(folder, network.config)
-    _check_reloading(folder, tokenizer)
     write_settings(model, folder)
 
 
@@ -55,11 +52,27 @@ def write_settings(model: TrainedModel, folder: Path, **more: Any) -> None:
     (folder / SETTINGS).write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _check_reloading(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    """transformers 5 replaces the tokenizer of some families (Qwen2) by its own, whatever the folder holds."""
+def check_reloading(tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig | None) -> None:
+    """Checks, before anything is written, that transformers loads the tokenizer of the training from an export.
+
+    transformers 5 replaces that of some families (Qwen2) by its own, whatever the folder holds.
+
+    Args:
+        tokenizer: Of the export.
+        config: Of the network in the folder; an adapter's folder has none.
+
+    Raises:
+        InputError: It would load another one.
+    """
     from transformers import AutoTokenizer
 
-    loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer.save_pretrained(folder)
+        if config is not None:
+            config.save_pretrained(folder)
+        add_transformers4_names(folder, config)
+        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if loaded(_PROBE)["input_ids"] != tokenizer(_PROBE)["input_ids"]:
         kind = type(loaded).__name__
         raise InputError(

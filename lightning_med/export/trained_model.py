@@ -26,7 +26,7 @@ class TrainedModel:
     """What an export is made of.
 
     Attributes:
-        network: With the trained weights, in float32.
+        network: With the trained weights, in float32; the frozen base of an adapter may be in another type.
         tokenizer: Of the export.
         prompt: Of the training.
         decoding: Settings of its answers.
@@ -34,6 +34,7 @@ class TrainedModel:
         context: Tokens that the network can read at once.
         card: Our entry of the checkpoint; see `lightning_med.checkpoints.reading.read_card`.
         steps: Optimizer steps of the checkpoint.
+        adapter: In the network, where it is exported alone; None if the network's weights are whole.
     """
 
     network: PreTrainedModel

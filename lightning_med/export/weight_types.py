@@ -10,18 +10,21 @@ from lightning_med.utils.errors import InputError
 TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def check_overflow(network: nn.Module, weight_type: str) -> None:
+def check_overflow(network: nn.Module, weight_type: str, only_trainable: bool = False) -> None:
     """Refuses a type in which a weight would become infinite: float16 ends at 65,504.
 
     Args:
-        network: In float32.
+        network: In float32, but for frozen weights that are left out.
         weight_type: `float32`, `float16`, `bfloat16`, or `q8_0`, whose blocks have a scale in float16 (the largest
             weight of a block by 127).
+        only_trainable: Leaves out frozen weights, which the export of an adapter does not hold.
 
     Raises:
         InputError: One would.
     """
     for name, weight in network.named_parameters():
+        if only_trainable and not weight.requires_grad:
+            continue
         if _overflows(weight.detach(), weight_type):
             largest = float(weight.detach().abs().max())
             raise InputError(

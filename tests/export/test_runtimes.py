@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,11 +217,35 @@ def test_networks_without_rotary_positions_get_no_names() -> None:
     assert describe_rope(CONFIG_MAPPING["gpt2"]()) == {}
 
 
-def test_a_tokenizer_that_transformers_would_replace_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_that_transformers_would_replace_is_refused() -> None:
     """transformers 5 loads its own tokenizer for a network of Qwen2's kind, whatever the folder names."""
     model = make_model("qwen2", LLAMA, "smollm2")
     with pytest.raises(InputError, match="Qwen2Tokenizer"):
-        write_hf_folder(model, tmp_path, "float32", lambda *_: None)
+        ExportKind().check(model)
+    ExportKind(format="gguf").check(model)  # llama.cpp takes what the file says
+    ExportKind(adapter=True).check(replace(model, card={"settings": {}}))  # so does transformers without a network
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_a_folder_whose_tokenizer_would_be_another_is_refused(monkeypatch: pytest.MonkeyPatch, adapter: bool) -> None:
+    model = replace(make_model("llama", LLAMA, "smollm2"), card={"settings": {}})
+    ExportKind(adapter=adapter).check(model)
+    other = make_model("llama", LLAMA, "llama3").tokenizer
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args, **options: other)
+    with pytest.raises(InputError, match="would load its own"):
+        ExportKind(adapter=adapter).check(model)
+
+
+def test_frozen_weights_of_an_adapters_base_need_not_fit_its_type() -> None:
+    model = replace(make_model("llama", LLAMA, "smollm2"), card={"settings": {}})
+    model.network.requires_grad_(False)
+    model.network.lm_head.weight.data[0, 0] = 7e4
+    ExportKind(dtype="float16", adapter=True).check(model)
+    with pytest.raises(InputError, match="a weight of 70000"):
+        ExportKind(dtype="float16").check(model)
+    model.network.lm_head.weight.requires_grad_(True)
+    with pytest.raises(InputError, match="a weight of 70000"):
+        ExportKind(dtype="float16", adapter=True).check(model)
 
 
 @pytest.mark.skipif(TRANSFORMERS4 is None, reason="LIGHTNING_MED_TRANSFORMERS4_PYTHON names no interpreter")

@@ -75,14 +75,14 @@ def test_several_settings_are_compared_and_a_seed_repeats_them(
     script: ModuleType, export: Path, table: Path, tmp_path: Path
 ) -> None:
     options = ["--model", f"m={export}", "--questions", str(table), "--count", "4", "--max_new_tokens", "8"]
-    options += ["--decoding", "{}", "--decoding", "{temperature: 1.5, min_p: 0.01, top_p: 1}"]
+    options += ["--decoding", "{}", "--decoding", "{temperature: 1.5, min_p: 0.01, top_p: 0.9}"]
     answers = []
     for number, seed in enumerate(("42", "42", "7")):
         output = tmp_path / f"{number}.jsonl"
         assert script.main([*options, "--seed", seed, "--output", str(output)]) == 0
         answers.append(read_lines(output))
     first = answers[0][0]["answers"]
-    assert list(first) == ["m, max_new_tokens 8", "m, max_new_tokens 8, temperature 1.5, top_p 1, min_p 0.01"]
+    assert list(first) == ["m, max_new_tokens 8", "m, max_new_tokens 8, temperature 1.5, top_p 0.9, min_p 0.01"]
     assert first[list(first)[1]]["decoding"]["sampling_seed"] == 42
     assert answers[0] == answers[1] != answers[2]
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_med.export.gguf.modelfile import GGUF_FILE, MODELFILE, make_modelfile
-from lightning_med.export.gguf.network import add_network_settings, choose_architecture, list_tensors
+from lightning_med.export.gguf.network import add_network_settings, choose_architecture, list_tensors, map_names
 from lightning_med.export.gguf.tokenizer import add_tokenizer, check_tokenizer
 from lightning_med.export.trained_model import TrainedModel
 from lightning_med.utils.console import Progress
@@ -29,6 +29,7 @@ def check_gguf(model: TrainedModel) -> None:
         InputError: llama.cpp has no such network, or no such tokenizer.
     """
     choose_architecture(model.network.config)
+    map_names(model.network)
     embeddings: Any = model.network.get_input_embeddings()
     check_tokenizer(model.tokenizer, len(embeddings.weight))
 
@@ -59,6 +60,9 @@ def write_gguf(model: TrainedModel, path: Path, weight_type: str, progress: Prog
         path: Of the file; it does not exist.
         weight_type: `float32`, `float16`, `bfloat16` or `q8_0`.
         progress: Is told how many tensors are written.
+
+    Raises:
+        InputError: As `check_gguf` does, before the file is opened.
     """
     from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 

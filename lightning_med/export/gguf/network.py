@@ -89,26 +89,44 @@ def add_network_settings(writer: GGUFWriter, config: PretrainedConfig, rows: int
         writer.add_rope_scaling_factor(rope["factor"])
 
 
-def list_tensors(network: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Yields the tensors of a network by their names in GGUF, in the layout of llama.cpp.
+def map_names(network: PreTrainedModel) -> dict[str, str]:
+    """Returns the names in GGUF of a network's weights by their own; a head tied to the embeddings is left out.
 
-    Matrices are `[out, in]`. Llama's rotary positions turn neighbouring dimensions of a head there, transformers' those
-    half a head apart, so rows of queries and keys are reordered (as `permute` in llama.cpp's converter). A head that
-    is tied to the embeddings has no tensor of its own.
+    Raises:
+        InputError: llama.cpp's network has no such weight.
     """
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
     config: Any = network.config
     kind = ARCHITECTURES[config.model_type]
     architecture = next(key for key, name in MODEL_ARCH_NAMES.items() if name == kind)
-    names = get_tensor_name_map(architecture, config.num_hidden_layers)
+    known = get_tensor_name_map(architecture, config.num_hidden_layers)
     embeddings: Any = network.get_input_embeddings()
+    names = {}
     for key, weight in network.state_dict().items():
         if key == "lm_head.weight" and weight.data_ptr() == embeddings.weight.data_ptr():
             continue
-        name = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        name = known.get_name(key, try_suffixes=(".weight", ".bias"))
         if name is None:
             raise InputError(f"--format gguf: llama.cpp's {kind} has no counterpart of {key}.", _HINT)
+        names[key] = name
+    return names
+
+
+def list_tensors(network: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Yields the tensors of a network by their names in GGUF, in the layout of llama.cpp.
+
+    Matrices are `[out, in]`. Llama's rotary positions turn neighbouring dimensions of a head there, transformers' those
+    half a head apart, so rows of queries and keys are reordered (as `permute` in llama.cpp's converter).
+
+    Raises:
+        InputError: See `map_names`.
+    """
+    config: Any = network.config
+    kind = ARCHITECTURES[config.model_type]
+    weights = network.state_dict()
+    for key, name in map_names(network).items():
+        weight = weights[key]
         if kind == "gpt2" and key.endswith(_TRANSPOSED):
             weight = weight.T
         if kind == "llama" and ".self_attn.q_proj." in key:

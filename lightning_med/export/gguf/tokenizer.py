@@ -39,6 +39,8 @@ def add_tokenizer(writer: GGUFWriter, tokenizer: PreTrainedTokenizerFast, stops:
         stops: Ids that an answer is over at. GGUF has a place for three.
         rows: Of the embeddings, which may be more than there are tokens.
 
+    Raises:
+        InputError: See `choose_rule`.
     """
     settings, text = split_backend(tokenizer.backend_tokenizer.to_str())
     model = json.loads(text)

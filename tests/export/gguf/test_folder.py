@@ -136,3 +136,10 @@ def test_a_network_that_llama_cpp_computes_otherwise_is_refused(
     with pytest.raises(InputError, match=named) as raised:
         check_gguf(make_model(family, fields, "smollm2"))
     assert "--format hf" in raised.value.hint
+
+
+def test_a_weight_that_llama_cpp_does_not_have_is_refused() -> None:
+    model = make_model("llama", LLAMA, "smollm2")
+    model.network.model.layers[1].extra = torch.nn.Linear(2, 2)
+    with pytest.raises(InputError, match=r"no counterpart of model\.layers\.1\.extra\.weight"):
+        check_gguf(model)
