@@ -99,7 +99,7 @@ def main(argv: list[str]) -> int:
     say(f"{options.output}: {weights / 1e6:.1f} million weights in float32.")
     quoted = shlex.quote(str(options.output))
     names = f"--model.base {quoted} --data.tokenizer {quoted}"
-    settings = "--trainer.precision bf16-mixed --data.batch_tokens 2048"
+    settings = "--trainer.precision bf16-mixed --data.batch_tokens 2048 --model.lr 1e-4"
     say(f"next: lightning-med fit --data.source FILE.csv {names} {settings}")
     return 0
 

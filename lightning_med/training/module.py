@@ -80,7 +80,7 @@ class DialogueLM(AdaptedModule):
         gradient_checkpointing: bool = False,
         compile: bool = False,
         max_new_tokens: int = 320,
-        temperature: float = 0.5,
+        temperature: float = 0.7,
         top_p: float = 1.0,
         no_repeat_ngram_size: int = 4,
         min_p: float = 0.1,
