@@ -8,8 +8,6 @@ from lightning_med.utils.free_memory import measure_address_room, measure_host_m
 
 CONFIG, SMALL_CONFIG = "configs/quickstart.yaml", "configs/quickstart_small.yaml"
 _GIB = 2**30
-_HALF_BATCHES = ("--data.batch_tokens", "1024", "--trainer.val_check_interval", "90")  # two batches are a step
-_LORA = ("--model.lora", "{r: 16, alpha: 32}", "--model.lr", "1e-3")
 
 
 @dataclass(frozen=True)
@@ -31,19 +29,13 @@ class Plan:
     address_space: float
 
 
-# Memory is measured on two cores; SmolLM2's address space is estimated as 2 GiB more.
-FULL = Plan("SmolLM2", CONFIG, _HALF_BATCHES, 4.3, 6.5)
-ADAPTER = Plan("an adapter of SmolLM2", CONFIG, _LORA, 3.5, 5.8)
-LEAN_ADAPTER = Plan(
-    "an adapter of SmolLM2 with gradient checkpointing",
-    CONFIG,
-    (*_LORA, "--model.gradient_checkpointing", "true"),
-    1.9,
-    4.1,
-)
+# An adapter, not all weights: full tuning answers as well and peaks at 5.8 GiB, with its first checkpoint.
+# Memory is measured on two cores; the address space is estimated as 2 GiB more.
+ADAPTER = Plan("SmolLM2", CONFIG, (), 3.8, 6.2)
+LEAN_ADAPTER = Plan("SmolLM2 with gradient checkpointing", CONFIG, ("--model.gradient_checkpointing", "true"), 1.9, 4.1)
 SMALL = Plan("a small model from scratch", SMALL_CONFIG, (), 1.0, 3.5)
 # The best first, each with less memory than the one before; the last one is tried however little there is.
-PLANS = (FULL, ADAPTER, LEAN_ADAPTER, SMALL)
+PLANS = (ADAPTER, LEAN_ADAPTER, SMALL)
 
 
 def choose_plans() -> tuple[tuple[Plan, ...], str]:
