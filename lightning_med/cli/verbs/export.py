@@ -15,9 +15,7 @@ def main(argv: list[str]) -> int:
     parser = Parser(prog="lightning-med export", description="Turn a checkpoint into a folder that other programs run.")
     parser.add_argument("--checkpoint", required=True, help="a checkpoint, for instance RUN/checkpoints/last.ckpt")
     parser.add_argument("--output", required=True, help="the folder to make")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an earlier export; files of others in its folder stay"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export; other files there stay")
     formats = (
         "hf: safetensors and tokenizer for transformers; gguf: model.gguf for llama.cpp, and a Modelfile for Ollama"
     )
