@@ -18,7 +18,7 @@ network = AutoPeftModelForCausalLM.from_pretrained("THIS_FOLDER")   # needs the 
 ```
 
 The folder has the tokenizer with the prompt of the training, as its chat template. Where the base lies elsewhere,
-change `base_model_name_or_path` in `adapter_config.json`. `Responder` takes the run exported without `--adapter`, merged. """
+change `base_model_name_or_path` in `adapter_config.json`. `Responder` takes the run exported without `--adapter`. """
 
 _GGUF = """```sh
 ollama create lightning-med -f Modelfile && ollama run lightning-med "My tongue is sore, what can I do?"
