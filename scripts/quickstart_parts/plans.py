@@ -29,7 +29,7 @@ class Plan:
     address_space: float
 
 
-# An adapter, not all weights: full tuning answers as well, and the whole quickstart then peaks at 5.8 GiB.
+# An adapter, not all weights: full tuning answers little better, and the whole quickstart then peaks at 5.8 GiB.
 # Memory is measured on two cores; the address space is estimated as 2 GiB more.
 ADAPTER = Plan("SmolLM2", CONFIG, (), 3.8, 6.2)
 LEAN_ADAPTER = Plan("SmolLM2 with gradient checkpointing", CONFIG, ("--model.gradient_checkpointing", "true"), 1.9, 4.1)
