@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 from answers.judging import locate_key, report_verdicts, write_sheets
 from answers.measures import format_measures, measure_texts
-from answers.models import Model, Settings, answer_questions, change_decoding, load_model
+from answers.models import Model, Settings, answer_questions, change_decoding, load_model, name_folders
 from answers.questions import draw_questions
 from transformers.utils import logging
 
@@ -130,15 +130,7 @@ def list_settings(options: argparse.Namespace) -> list[Settings]:
 
 def load_models(texts: list[str]) -> list[Model]:
     """Loads the models that `--model` names."""
-    folders = dict(_split_name(text) for text in texts)
-    if len(folders) < len(texts):
-        raise InputError("Two models have the same name.", "Name them: --model NAME=FOLDER")
-    return [load_model(name, folder) for name, folder in folders.items()]
-
-
-def _split_name(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    return (name, Path(folder)) if equals and not Path(text).exists() else (Path(text).resolve().name, Path(text))
+    return [load_model(name, folder) for name, folder in name_folders(texts).items()]
 
 
 def plan_answers(models: list[Model], settings: list[Settings]) -> dict[str, tuple[Model, Decoding]]:

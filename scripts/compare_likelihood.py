@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from answers.models import check_folder, name_folders
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -93,8 +94,7 @@ def load_network(folder: Path, data: DialogueDataModule) -> PreTrainedModel:
     Raises:
         InputError: It cannot be loaded, or has another tokenizer.
     """
-    if not (folder / "config.json").is_file():
-        raise InputError(f"--model {folder} is no folder of a model.", "Name an export, or a base's folder.")
+    check_folder(folder)
     if load_tokenizer(str(folder)).get_vocab() != data.prepared.tokenizer.get_vocab():
         raise InputError(f"--model {folder} has another tokenizer than the run.", "Compare models of one base.")
     return load_weights(folder, str(folder), dtype=torch.float32).eval()
@@ -157,9 +157,8 @@ def compare(options: argparse.Namespace) -> None:
     logging.disable_progress_bar()
     data, models = load_data(options.config), {}
     with show_progress("Measuring") as progress:
-        for given in options.model:
-            name, _, folder = given.rpartition("=")
-            models[name or folder] = measure_rows(load_network(Path(folder), data), data, progress, name or folder)
+        for name, folder in name_folders(options.model).items():
+            models[name] = measure_rows(load_network(folder, data), data, progress, name)
     table, figures = report(models, options.seed)
     say(f"{len(data.store('test'))} test rows\n\n{table}")
     if options.json:

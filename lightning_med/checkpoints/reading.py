@@ -14,6 +14,7 @@ from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
 KEY = "lightning_med"  # of our entry in a checkpoint
+NETWORK = "model."  # beginning of the names of the network's weights in a checkpoint
 FORMAT, ADAPTER_FORMAT = 1, 2  # of a checkpoint with all weights, and of one that needs its base
 OWN_SETTINGS = "Give the run's own settings: --config RUN/config.yaml"
 _warned: set[Path] = set()  # unverified files, each reported once
@@ -54,6 +55,11 @@ def read_card(content: dict[str, Any]) -> dict[str, Any]:
     for name in ("settings", "data", "metrics"):
         card[name] = json.loads(card[name])
     return card
+
+
+def select_network(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Returns the network's weights of a checkpoint's state, by their names in the network."""
+    return {name[len(NETWORK) :]: value for name, value in state.items() if name.startswith(NETWORK)}
 
 
 def check_same(name: str, same: bool, option: str = "") -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_med.checkpoints.reading import read_card
+from lightning_med.checkpoints.reading import read_card, select_network
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
 from lightning_med.inference.decoding import Decoding
 from lightning_med.model.adaptation import AdapterOrigin
@@ -35,6 +36,7 @@ class TrainedModel:
         card: Our entry of the checkpoint; see `lightning_med.checkpoints.reading.read_card`.
         steps: Optimizer steps of the checkpoint.
         adapter: In the network, where it is exported alone; None if the network's weights are whole.
+        base: Of the adapter: its name on the Hub, or its full path, so that it is found from anywhere.
     """
 
     network: PreTrainedModel
@@ -46,18 +48,13 @@ class TrainedModel:
     card: dict[str, Any]
     steps: int
     adapter: Adapter | None = None
-
-    @property
-    def base(self) -> str:
-        """Name of the adapter's base on the Hub, or its folder, so that it is found from anywhere."""
-        assert self.adapter is not None
-        return self.adapter.base
+    base: str = ""
 
 
 def build_network(
     content: dict[str, Any], card: dict[str, Any], base: str | None = None
-) -> tuple[PreTrainedModel, Adapter | None]:
-    """Builds the network of a checkpoint, with its weights, and returns it and its adapter, if it has one.
+) -> tuple[PreTrainedModel, Adapter | None, str]:
+    """Builds the network of a checkpoint, with its weights; returns it, its adapter and that one's base, if it has one.
 
     Args:
         content: The checkpoint, as by `lightning_med.checkpoints.reading.read_checkpoint`.
@@ -67,15 +64,16 @@ def build_network(
     Raises:
         InputError: An adapter's base cannot be reached, or is another one.
     """
-    state = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
+    state = select_network(content["state_dict"])
     if "adapter" in card:
-        adapter = AdapterOrigin.from_json(card["adapter"]).restore(card["network"], state, base)
-        return adapter.network, adapter
+        origin = AdapterOrigin.from_json(card["adapter"])
+        adapter, name = origin.restore(card["network"], state, base), base or origin.base
+        return adapter.network, adapter, str(Path(name).resolve()) if Path(name).exists() else name
     if base is not None:
         raise InputError("--base is for the checkpoint of an adapter; this one holds all weights.", "Leave it out.")
     network = build_from_text(card["network"])
     network.load_state_dict(state)
-    return network, None
+    return network, None, ""
 
 
 def restore_model(content: dict[str, Any], base: str | None = None, merge: bool = True) -> TrainedModel:
@@ -91,7 +89,7 @@ def restore_model(content: dict[str, Any], base: str | None = None, merge: bool 
     """
     card = read_card(content)
     prompt = read_prompt(card)
-    network, adapter = build_network(content, card, base)
+    network, adapter, base = build_network(content, card, base)
     if adapter is None and not merge:
         raise InputError("--adapter: this checkpoint holds no adapter but all weights.", "Leave --adapter out.")
     if adapter is not None and merge:
@@ -102,5 +100,5 @@ def restore_model(content: dict[str, Any], base: str | None = None, merge: bool 
     tokenizer.model_max_length = context = get_context_length(network)
     stops = Encoder(tokenizer, prompt, card["max_length"]).stops
     return TrainedModel(
-        network, tokenizer, prompt, decoding, stops, context, card, int(content["global_step"]), adapter
+        network, tokenizer, prompt, decoding, stops, context, card, int(content["global_step"]), adapter, base
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lightning_med.checkpoints.reading import OWN_SETTINGS
 from lightning_med.model.adapter import Adapter, LoraSettings, find_targets, find_whole_layers
 from lightning_med.model.causal_lm import load_base, open_base
 from lightning_med.model.frozen_weights import DTYPES, check_machine, freeze_weights, round_frozen, store_frozen
@@ -197,7 +197,7 @@ class AdapterOrigin:
             if name != "dropout" and here[name] != value:
                 raise InputError(
                     f"The checkpoint's adapter was trained with {name} {value}, and the settings say {here[name]}.",
-                    "Give the run's own settings: --config RUN/config.yaml",
+                    OWN_SETTINGS,
                 )
 
     def check_base(self, base: str, digest: str | None = None) -> None:
@@ -243,7 +243,6 @@ class AdapterOrigin:
         adapter = Adapter(network, LoraSettings.read(self.lora), seed=0)
         round_frozen(network, self.base_dtype)
         adapter.load_state(state)
-        adapter.base = str(Path(name).resolve()) if Path(name).exists() else name
         return adapter
 
 

@@ -26,7 +26,7 @@ _PROBED = 8  # tokens that show which adapters take part
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Settings of a low-rank adapter (Hu et al., 2021, arXiv:2106.09685).
+    """Settings of a low-rank adapter (Hu et al., 2021, arXiv:2106.09685), as `read` makes them.
 
     Attributes:
         r: Rank of the update of each matrix.
@@ -87,7 +87,7 @@ class LoraSettings:
         return LoraConfig(
             task_type="CAUSAL_LM",
             r=self.r,
-            lora_alpha=2.0 * self.r if self.alpha is None else self.alpha,  # type: ignore[arg-type]
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
             lora_dropout=self.dropout,
             use_rslora=self.rslora,
             use_dora=self.dora,
@@ -160,9 +160,6 @@ class Adapter:
 
     Raises:
         InputError: A target matches nothing, or an adapter would take no part in the computation.
-
-    Attributes:
-        base: Name on the Hub or absolute folder of the base, where the adapter was restored.
     """
 
     def __init__(self, network: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
@@ -173,7 +170,7 @@ class Adapter:
             torch.manual_seed(seed)
             config = settings.make_config(names, any(isinstance(module, Conv1D) for module in targets))
             self._peft: PeftModel = get_peft_model(network, config)  # type: ignore[assignment]
-        self.network, self.settings, self.base = network, settings, ""
+        self.network = network
         self._layers = {name: m for name, m in network.named_modules() if isinstance(m, LoraLayer)}
         for layer in self._layers.values():
             # peft casts inputs to float32, and autocast would cast them back: a copy for each layer, kept for backward.

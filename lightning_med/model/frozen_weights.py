@@ -88,19 +88,13 @@ def store_frozen(network: PreTrainedModel, name: str, device: torch.device) -> N
     Raises:
         InputError: The network cannot compute with such weights.
     """
-    exact, mixed = (None, None) if name == NF4 else (_run_probe(network, mixed=False), _run_probe(network))
     if name == NF4:
         _quantize(network, device)
-    for weight in network.parameters():
-        if not weight.requires_grad and weight.dim() >= 2 and weight.dtype == torch.float32:
-            weight.data = weight.data.to(torch.bfloat16)
-        elif name == BFLOAT16:
-            weight.data = weight.data.clone()  # of a file that is mapped into memory until its last tensor is gone
-    embeddings: Any = network.get_input_embeddings()
-    embeddings.register_forward_hook(_to_float32)
-    if exact is None or mixed is None:
+        _shorten(network)
         network.to(device)  # type: ignore[arg-type]
         return
+    exact, mixed = _run_probe(network, mixed=False), _run_probe(network)
+    _shorten(network)
     try:
         found = _run_probe(network)
     except _FAILURES as error:
@@ -111,6 +105,17 @@ def store_frozen(network: PreTrainedModel, name: str, device: torch.device) -> N
 
 
 _OUT = "Leave --model.base_dtype out."
+
+
+def _shorten(network: PreTrainedModel) -> None:
+    """Keeps the frozen matrices that are in float32 in bfloat16, and what the embeddings give in float32."""
+    for weight in network.parameters():
+        if not weight.requires_grad and weight.dim() >= 2 and weight.dtype == torch.float32:
+            weight.data = weight.data.to(torch.bfloat16)
+        elif weight.dtype == torch.float32:
+            weight.data = weight.data.clone()  # of a file that is mapped into memory until its last tensor is gone
+    embeddings: Any = network.get_input_embeddings()
+    embeddings.register_forward_hook(_to_float32)
 
 
 def _to_float32(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:

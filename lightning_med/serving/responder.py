@@ -20,7 +20,7 @@ from lightning_med.utils.garbage import pause_collection
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from lightning_med.inference.generation import Decoding
+    from lightning_med.inference.decoding import Decoding
     from lightning_med.tokenization.encoder import Encoder
 
 MODEL_VARIABLE = "LIGHTNING_MED_MODEL"
@@ -72,7 +72,7 @@ class Responder:
             from transformers import AutoTokenizer
             from transformers.utils import logging
 
-            from lightning_med.inference.generation import Decoding
+            from lightning_med.inference.decoding import Decoding
             from lightning_med.model.weight_files import load_weights
             from lightning_med.tokenization.encoder import Encoder
 

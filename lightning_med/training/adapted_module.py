@@ -7,11 +7,12 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from lightning_med.checkpoints.reading import OWN_SETTINGS
-from lightning_med.inference.generation import Decoding
+from lightning_med.checkpoints.reading import NETWORK, OWN_SETTINGS, select_network
+from lightning_med.inference.decoding import Decoding
 from lightning_med.model.adaptation import Adaptation, AdapterOrigin
 from lightning_med.model.adapter import Adapter
 from lightning_med.training.base_checks import check_trainer
+from lightning_med.training.batch_size import count_trained
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.training.trained_module import TrainedModule
 from lightning_med.utils.errors import InputError
@@ -65,8 +66,8 @@ class AdaptedModule(TrainedModule):
         """Returns the part of a state that checkpoints hold: of an adapter run, all but the base."""
         if self.adapter is None:
             return state
-        names = {f"model.{name}" for name in self.adapter.names}
-        return {name: value for name, value in state.items() if name in names or not name.startswith("model.")}
+        names = {NETWORK + name for name in self.adapter.names}
+        return {name: value for name, value in state.items() if name in names or not name.startswith(NETWORK)}
 
     def check_kind(self, origin: str | None) -> None:
         """Refuses an adapter where the settings name none, whole weights where they name one, and another base."""
@@ -85,7 +86,7 @@ class AdaptedModule(TrainedModule):
     def restore_adapter(self, contents: dict[str, Any], state: dict[str, Any]) -> None:
         """Loads the base of a checkpoint that is read without a trainer, and puts its adapter on it."""
         self.adapter_origin = AdapterOrigin.from_json(contents["adapter"])
-        trained = {name[len("model.") :]: value for name, value in state.items() if name.startswith("model.")}
+        trained = select_network(state)
         self.adapter = self.adapter_origin.restore(contents["network"], trained, self.hparams["base"])
         self.model = self.adapter.network
         state |= {name: value for name, value in self.state_dict().items() if name not in state}
@@ -100,5 +101,4 @@ class AdaptedModule(TrainedModule):
 
     def count_weights(self) -> tuple[int, int]:
         """Returns how many weights the network has, and how many of them are trained."""
-        counts = [(weight.numel(), weight.requires_grad) for weight in self.network.parameters()]
-        return sum(count for count, _ in counts), sum(count for count, trained in counts if trained)
+        return sum(weight.numel() for weight in self.network.parameters()), count_trained(self.network)

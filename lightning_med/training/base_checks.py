@@ -14,7 +14,7 @@ from lightning_med.model.adapter import find_whole_layers
 from lightning_med.model.causal_lm import BUILD_ERRORS, open_base
 from lightning_med.model.frozen_weights import check_machine
 from lightning_med.tokenization.tokenizer import has_tokenizer, load_tokenizer
-from lightning_med.training.batch_size import MOMENTS, measure_free_memory
+from lightning_med.training.batch_size import MOMENTS, count_trained, measure_free_memory
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
@@ -122,18 +122,19 @@ def _outline(base: str) -> PreTrainedModel | None:
 
 
 def _say_memory(base: str, network: PreTrainedModel, adaptation: Adaptation, device: torch.device) -> None:
-    weights = {weight: weight.numel() for weight in network.parameters()}
-    whole = find_whole_layers(network, adaptation.lora) if adaptation.lora else [network]
-    learned = {weight for layer in whole for weight in layer.parameters() if weight.requires_grad}
-    trained = sum(weights[weight] for weight in learned)
-    frozen = sum(weights.values()) - trained
-    needed, free = _TRAINED * trained + _BYTES[adaptation.base_dtype] * frozen, measure_free_memory(device)
+    if adaptation.lora:
+        network.requires_grad_(False)
+        for layer in find_whole_layers(network, adaptation.lora):
+            layer.requires_grad_(True)
+    weights, trained = network.num_parameters(), count_trained(network)
+    needed = _TRAINED * trained + _BYTES[adaptation.base_dtype] * (weights - trained)
+    free = measure_free_memory(device)
     if needed <= free:
         return
     less = ""
     if not adaptation.base_dtype:
         option = "--model.base_dtype bf16" if adaptation.lora else "--model.lora '{r: 16}' --model.base_dtype bf16"
-        less = f"; {option} needs {_BYTES['bf16'] * sum(weights.values()) / 2**30:.1f} GiB"
+        less = f"; {option} needs {_BYTES['bf16'] * weights / 2**30:.1f} GiB"
     say(
         f"{base} will not fit: its weights and what trains them need {needed / 2**30:.1f} GiB beside the batches, and"
         f" {free / 2**30:.1f} GiB are free{less}."

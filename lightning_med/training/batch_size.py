@@ -103,7 +103,7 @@ def measure_budget(
         fixed = step.fixed + step.per_position * CHUNK + (step.gradients if kind == CPU else 0)
     except torch.cuda.OutOfMemoryError:
         fixed, per_token = 0, math.inf
-    room = SHARE[kind] * (free - fixed - MOMENTS * _count_gradients(network) / _FLOAT32)
+    room = SHARE[kind] * (free - fixed - MOMENTS * count_trained(network))
     tokens = min(int(room / per_token), MOST[kind]) // MULTIPLE * MULTIPLE
     return BatchBudget(max(tokens, max_length), per_token, free)
 
@@ -143,7 +143,8 @@ def _probe_cuda(
     _measure_peak(network, few, context, device)  # the first call also allocates the libraries' workspaces
     less, more = (_measure_peak(network, batch, context, device) for batch in (few, many))
     per_token = max(more - less, 1) / (rows * length)
-    return StepMemory(max(less - rows * length * per_token, 0.0), per_token, 0.0, 0.0, _count_gradients(network))
+    fixed = max(less - rows * length * per_token, 0.0)
+    return StepMemory(fixed, per_token, 0.0, 0.0, _FLOAT32 * count_trained(network))
 
 
 def _probe_cpu(
@@ -173,7 +174,7 @@ def _probe_cpu(
         per_token=_SCATTER * per_token,
         per_square=_SCATTER * per_square,
         per_position=_SCATTER * head.shape[0] * size,
-        gradients=_count_gradients(network),
+        gradients=_FLOAT32 * count_trained(network),
     )
 
 
@@ -244,5 +245,6 @@ def _make_full_batch(rows: int, length: int, device: torch.device) -> dict[str, 
     }
 
 
-def _count_gradients(network: PreTrainedModel) -> float:
-    return _FLOAT32 * sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+def count_trained(network: PreTrainedModel) -> int:
+    """Returns how many weights of a network are trained."""
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)

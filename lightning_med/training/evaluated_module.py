@@ -11,7 +11,8 @@ import lightning as L
 from torch import nn
 from transformers import PreTrainedModel
 
-from lightning_med.inference.generation import Decoding, GenerationSpeed, generate_answers
+from lightning_med.inference.decoding import Decoding
+from lightning_med.inference.generation import GenerationSpeed, generate_answers
 from lightning_med.model.causal_lm import compute_nll
 from lightning_med.model.perplexity import AnswerLikelihood
 from lightning_med.training.callbacks.predictions import make_prediction

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightning_med.checkpoints.reading import KEY, check_shapes
-from lightning_med.inference.generation import Decoding
+from lightning_med.inference.decoding import Decoding
 from lightning_med.model.adaptation import Adaptation
 from lightning_med.model.causal_lm import build_from_text
 from lightning_med.training.adapted_module import AdaptedModule

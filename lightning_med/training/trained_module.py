@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_med.inference.generation import Decoding
+from lightning_med.inference.decoding import Decoding
 from lightning_med.model.causal_lm import compute_nll
 from lightning_med.training.evaluated_module import EvaluatedModule
 from lightning_med.training.loss_monitor import LossMonitor, describe_rows

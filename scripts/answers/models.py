@@ -35,6 +35,33 @@ class Model:
     decoding: Decoding
 
 
+def name_folders(texts: list[str]) -> dict[str, Path]:
+    """Returns the folders of `--model [NAME=]FOLDER`, repeated, by name; one without a name has that of its folder.
+
+    Raises:
+        InputError: Two have the same name.
+    """
+    folders = dict(_split_name(text) for text in texts)
+    if len(folders) < len(texts):
+        raise InputError("Two models have the same name.", "Name them: --model NAME=FOLDER")
+    return folders
+
+
+def _split_name(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    return (name, Path(folder)) if equals and not Path(text).exists() else (Path(text).resolve().name, Path(text))
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that a folder holds a model.
+
+    Raises:
+        InputError: It does not.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(f"--model {folder} is no folder of a model.", "Name an export, or a base's folder.")
+
+
 def load_model(name: str, folder: Path) -> Model:
     """Loads an export, or a base with its own chat template and our system prompt, on the GPU if there is one.
 
@@ -44,8 +71,7 @@ def load_model(name: str, folder: Path) -> Model:
     if (folder / SETTINGS).is_file():
         responder = Responder.from_pretrained(folder, safety=False)
         return Model(name, responder.network, responder.encoder, responder.decoding)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"--model {folder} is no folder of a model.", "Name an export, or a base's folder.")
+    check_folder(folder)
     tokenizer = load_tokenizer(str(folder))
     prompt = choose_prompt(None, SYSTEM_PROMPT, store_tokenizer(tokenizer))
     try:

@@ -17,6 +17,7 @@ from lightning_med.model.causal_lm import build_from_scratch, compute_nll, load_
 from lightning_med.model.execution import choose_execution
 from lightning_med.utils.errors import InputError
 from tests import tiny
+from tests.model.flat_batches import make_flat_batch
 
 GPT2 = {"n_layer": 2, "n_embd": 32, "n_head": 2, "resid_pdrop": 0.1, "embd_pdrop": 0.1}
 NETWORKS: dict[str, dict[str, Any]] = {"gpt2": GPT2, "llama": {"model_type": "llama", **tiny.LLAMA}}
@@ -31,18 +32,7 @@ def build(name: str) -> PreTrainedModel:
 
 def make_batch() -> dict[str, Any]:
     rows = [torch.arange(3, 20), torch.arange(40, 55)]
-    bounds = [0, 17, 32]
-    places = torch.tensor([*range(5, 16), *range(20, 31)])
-    ids = torch.cat(rows)
-    return {
-        "input_ids": ids[None],
-        "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None],
-        "boundaries": bounds,
-        "offsets": torch.tensor(bounds, dtype=torch.int32),
-        "predict_at": places,
-        "targets": ids[places + 1],
-        "answers": len(places),
-    }
+    return make_flat_batch(rows, torch.tensor([*range(6, 17), *range(21, 32)]))
 
 
 def compute_loss(network: PreTrainedModel) -> Tensor:
@@ -126,7 +116,7 @@ def test_first_weights_depend_on_the_seed_and_leave_the_random_state_alone() -> 
     states = []
     for seed in (1, 1, 2):
         torch.manual_seed(5)
-        states.append(Adapter(build("llama"), LoraSettings(), seed).get_state())
+        states.append(Adapter(build("llama"), LoraSettings.read({}), seed).get_state())
         assert torch.equal(torch.rand(3), expected)
     first = "model.layers.0.self_attn.q_proj.lora_A.default.weight"
     assert torch.equal(states[0][first], states[1][first])

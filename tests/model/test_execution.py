@@ -15,6 +15,7 @@ from lightning_med.model.causal_lm import add_embeddings, build_from_scratch, co
 from lightning_med.model.execution import choose_execution, get_context_length, get_execution, use_native_attention
 from lightning_med.utils.errors import InputError
 from tests import tiny
+from tests.model.flat_batches import make_flat_batch
 
 LLAMA = {"model_type": "llama", **tiny.LLAMA}
 SPARSE = {  # each token attends to the 8 that an index chooses
@@ -39,17 +40,7 @@ def make_batch() -> dict[str, Any]:
     rows = [torch.randint(100, (length,), generator=torch.Generator().manual_seed(length)) for length in LENGTHS]
     bounds = [0, 5, 45, 62]
     learned = torch.cat([torch.arange(a + 1, b) for a, b in pairwise(bounds)])
-    ids = torch.cat(rows)
-    return {
-        "input_ids": ids[None],
-        "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None],
-        "boundaries": bounds,
-        "offsets": torch.tensor(bounds, dtype=torch.int32),
-        "predict_at": learned - 1,
-        "targets": ids[learned],
-        "answers": len(learned),
-        "rows": rows,
-    }
+    return {**make_flat_batch(rows, learned), "rows": rows}
 
 
 def compute_expected(network: PreTrainedModel, rows: list[torch.Tensor]) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from lightning_med.data.batching.loaders import measure_rows
-from lightning_med.training.batch_size import MOMENTS, measure_free_memory, measure_step
+from lightning_med.training.batch_size import MOMENTS, count_trained, measure_free_memory, measure_step
 from lightning_med.utils.allocator import read_resident_memory, release_freed_memory
 from lightning_med.utils.console import say
 
@@ -81,7 +81,7 @@ def estimate_memory(trainer: L.Trainer, pl_module: Any) -> tuple[int, int]:
     step = measure_step(pl_module.network, device, context, data.recipe.max_length)
     lengths, accumulates = measure_rows(data.store("train"), data.padded).astype(np.int64), data.window > 1
     sizes = [(int(lengths[rows].sum()), int((lengths[rows] ** 2).sum())) for rows in data.plan_epoch(0)]
-    averages = MOMENTS * sum(weight.numel() for weight in pl_module.parameters() if weight.requires_grad)
+    averages = MOMENTS * count_trained(pl_module.network)
     for optimizer in trainer.optimizers:  # a resumed fit has them already
         for state in optimizer.state.values():
             averages -= sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
