@@ -32,6 +32,7 @@ from lightning_med.training.callbacks.progress import ProgressBar
 from lightning_med.training.callbacks.save_config import SaveConfig
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
+from lightning_med.training.fit_loop.fit_end import EARLY, find_end, is_out_of_time
 from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
@@ -117,7 +118,7 @@ class MedCLI(HookedCLI):
             self.card = read_card(content)
             if self.verb == "fit":
                 self.steps_done = int(content["global_step"]) if settings.resume else 0
-                self.is_finished = resume.is_finished(content, settings)
+                self.is_finished = resume.is_finished(content, yaml.safe_load(self.dump_settings()))
         setting_checks.check_settings(self.verb, settings, sys.argv[2:])
         if self.verb == "fit" and self.card:
             setting_checks.check_same_optimizer(self.card["settings"], yaml.safe_load(self.dump_settings()))
@@ -130,7 +131,7 @@ class MedCLI(HookedCLI):
         options = self._make_trainer_options()
         try:
             trainer = super().instantiate_trainer(**options, **kwargs)
-        except ValueError as error:
+        except (ValueError, TypeError, ModuleNotFoundError) as error:
             raise InputError(str(error), TRAINER_HELP) from error
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveConfig):
@@ -186,8 +187,10 @@ class MedCLI(HookedCLI):
 
     def run_subcommand(self, run: Callable[[], None]) -> None:
         if self.is_finished and self.run_folder is not None:
-            more = "To train on, raise --trainer.max_epochs or max_steps."
-            print(f"{self.run_folder} is finished, at step {self.steps_done}. {more}")
+            end, more = "is finished", "raise --trainer.max_epochs or max_steps"
+            if self.card and self.card["finished"] == EARLY:
+                end, more = "is finished: it was stopped early", "change its callback, for instance its patience"
+            print(f"{self.run_folder} {end}, at step {self.steps_done}. To train on, {more}.")
             self.after_fit()
         if self.is_finished:
             return
@@ -201,6 +204,8 @@ class MedCLI(HookedCLI):
             ) from error
 
     def after_fit(self) -> None:
+        if not self.is_finished and is_out_of_time(self.trainer) and not find_end(self.trainer):
+            say(f"Out of time, at step {self.trainer.global_step}: fit with --resume auto goes on.")
         if self.run_folder is not None:
             next_steps.print_after_fit(self.run_folder)
 

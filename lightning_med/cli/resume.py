@@ -10,6 +10,7 @@ from typing import Any
 from lightning_med.checkpoints.checkpoint_files import find_newest_whole
 from lightning_med.checkpoints.reading import KEY
 from lightning_med.checkpoints.run_folder import SETTINGS, list_versions
+from lightning_med.training.fit_loop.fit_end import EARLY
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
@@ -55,24 +56,32 @@ def choose_run(home: Path, settings: Any) -> Path | None:
     return run
 
 
-def is_finished(content: dict[str, Any], settings: Any) -> bool:
+def is_finished(content: dict[str, Any], settings: dict[str, Any]) -> bool:
     """Returns whether the run of a checkpoint has done everything it is asked for now.
 
     Args:
         content: Of the checkpoint.
-        settings: Of the fit.
+        settings: Of the fit, as plain values.
 
     Raises:
-        InputError: The checkpoint is past the steps that are asked for, and its run is not to be resumed.
+        InputError: The checkpoint is past the steps or epochs that are asked for, and its run was to do others.
     """
-    step, limit = int(content["global_step"]), settings.trainer.max_steps
-    before = json.loads(content[KEY]["settings"]).get("trainer", {})
-    same = all(before.get(name) == settings.trainer[name] for name in ("max_epochs", "max_steps"))
-    if settings.resume and content[KEY].get("finished") and same:
+    card, trainer = content[KEY], settings["trainer"]
+    before = json.loads(card["settings"]).get("trainer", {})
+    if settings["resume"] and card.get("finished") == EARLY:
+        return before.get("callbacks") == trainer["callbacks"]  # with another patience it may go on
+    step, epochs = int(content["global_step"]), int(card.get("epochs", 0))
+    done = [
+        (name, f"step {step}" if name == "max_steps" else f"the end of epoch {epochs}")
+        for name, count in (("max_steps", step), ("max_epochs", epochs))
+        if 0 < (trainer[name] or 0) <= count
+    ]
+    if not done:
+        return False
+    if settings["resume"] and all(before.get(name) == trainer[name] for name in ("max_epochs", "max_steps")):
         return True
-    if 0 < limit <= step:
-        raise InputError(
-            f"The checkpoint stands at step {step}, max_steps is {limit}: nothing is left to do.",
-            "To go on, give a larger --trainer.max_steps",
-        )
-    return False
+    name, place = done[0]
+    raise InputError(
+        f"The checkpoint stands at {place}, {name} is {trainer[name]}: nothing is left to do.",
+        f"To go on, give a larger --trainer.{name}",
+    )

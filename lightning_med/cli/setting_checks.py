@@ -14,6 +14,7 @@ from lightning_med.model.adaptation import Adaptation
 from lightning_med.training.base_checks import check_base, check_trainer, check_training
 from lightning_med.training.module import DialogueLM
 from lightning_med.training.optimization.other_optimizers import check_automatic
+from lightning_med.training.register import checks as register
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
 from lightning_med.utils.precision import find_precision, runs_on_cpu
@@ -49,6 +50,8 @@ def check_settings(verb: str, settings: Any, options: Sequence[str] = ()) -> Non
     Raises:
         InputError: Two of them contradict each other, or one asks for what cannot be done.
     """
+    register.check_settings(settings.trainer, verb == "fit")
+    _check_seed(settings.seed_everything)
     if verb == "fit":
         _check_fit(settings)
         _check_optimizer(settings, options)
@@ -67,12 +70,15 @@ def check_settings(verb: str, settings: Any, options: Sequence[str] = ()) -> Non
         make_writable_folder(path.parent, "--output FILE")
 
 
+def _check_seed(seed: bool | int) -> None:
+    if not 0 <= int(seed) < 2**32:
+        raise InputError(f"--seed_everything is {seed}.", "It must be between 0 and 4294967295.")
+
+
 def _check_fit(settings: Any) -> None:
     trainer = settings.trainer
     if 0 in (trainer.max_epochs, trainer.max_steps):
         raise InputError("0 epochs or steps train nothing.", "Give --trainer.max_epochs or --trainer.max_steps.")
-    if trainer.enable_checkpointing is False:
-        raise InputError("--trainer.enable_checkpointing false: a fit always keeps its last step.", "Leave it out.")
     check_model(settings)
     precision = str(find_precision(trainer.precision or "32-true", trainer.accelerator))
     check_trainer(Adaptation.read(settings.model.as_dict()), trainer.strategy == "sharded", precision)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from lightning_med.data.batching.collate import Batch
 from lightning_med.data.batching.epoch_planner import EpochPlanner
 from lightning_med.data.batching.loaders import LoaderFactory, measure_rows
+from lightning_med.data.batching.loop_limits import LoopLimits, ValidationInterval
 from lightning_med.data.batching.resume_position import restore_position
 from lightning_med.data.batching.tokens_per_step import StepSize
 from lightning_med.data.cleaning.cleaner import resolve_rules
@@ -102,10 +103,11 @@ class DialogueDataModule(PreparedDataModule):
         self.seed, self.num_workers, self.cache_dir = seed, num_workers, cache_dir
         self.padded = max_length if pad_to_max_length else None
         self._restored: dict[str, Any] = {}  # how a checkpoint counts its batches
+        self._interval: ValidationInterval | None = None  # during a fit
 
     def prepare_data(self) -> None:
         if self.trainer is not None and self.trainer.state.fn == "fit":
-            self.step_size.check_accumulation(self.trainer.accumulate_grad_batches)
+            self.step_size.check_accumulation(self.trainer.accumulate_grad_batches, bool(self._limits.changes))
         super().prepare_data()
 
     @property
@@ -115,19 +117,27 @@ class DialogueDataModule(PreparedDataModule):
 
     @property
     def window(self) -> int:
-        """Batches of an optimizer step on each rank."""
-        accumulated = 1 if self.trainer is None else int(self.trainer.accumulate_grad_batches)
-        return self.step_size.count_window(self.ranks, accumulated)
+        """Batches of an optimizer step on each rank, in the trainer's current epoch."""
+        return self._count_window(0 if self.trainer is None else self.trainer.current_epoch)
+
+    def _count_window(self, epoch: int) -> int:
+        return self.step_size.count_window(self.ranks, self._limits.find_window(epoch))
+
+    @property
+    def _limits(self) -> LoopLimits:
+        return LoopLimits.read(self.trainer)
 
     @property
     def ranks(self) -> int:
         """Processes that train together."""
         return 1 if self.trainer is None else int(self.trainer.world_size)
 
-    @property
-    def step_tokens(self) -> int:
-        """Tokens that an optimizer step may hold, over its batches and ranks."""
-        return self.step_size.tokens_per_step or self.batch_tokens * self.window * self.ranks
+    def describe_step(self) -> str:
+        """Returns the tokens that an optimizer step may hold, over batches and ranks; by epoch where they change."""
+        batch = self.batch_tokens * self.ranks
+        if changes := self._limits.changes:
+            return ", ".join(f"{batch * window} from epoch {epoch}" for epoch, window in changes)
+        return str(self.step_size.tokens_per_step or batch * self.window)
 
     def state_dict(self) -> dict[str, Any]:
         if self.step_size.is_auto:
@@ -142,11 +152,19 @@ class DialogueDataModule(PreparedDataModule):
             say(f"batch_tokens auto: {self.batch_tokens:,}, as in the checkpoint.", self.trainer)
 
     def plan_epoch(self, epoch: int) -> list[np.ndarray]:
-        """Returns the rows of each training batch of an epoch, over all ranks, as a function of (seed, epoch).
+        """Returns the rows of each batch that the trainer runs in an epoch, over all ranks, by (seed, epoch) alone.
 
         A step takes `window * ranks` batches, the last maybe fewer; rank r has every `ranks`-th, from the r-th.
         """
-        return self._planner.plan(epoch, self.window, self.ranks)
+        limits, window = self._limits, self._count_window(epoch)
+        batches = self._planner.plan(limits.choose_epoch(epoch), window, self.ranks)
+        return batches[: limits.count_batches(len(batches) // self.ranks) * self.ranks]
+
+    def count_steps(self, epoch: int) -> int:
+        """Returns the optimizer steps of an epoch."""
+        limits, window = self._limits, self._count_window(epoch)
+        planned = self._planner.count(limits.choose_epoch(epoch), window, self.ranks)
+        return -(-limits.count_batches(planned // self.ranks) // window)
 
     @cached_property
     def _planner(self) -> EpochPlanner:
@@ -159,14 +177,26 @@ class DialogueDataModule(PreparedDataModule):
         epoch = done = 0
         if self.trainer is not None:
             self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
-            window = self.step_size.claim_accumulation(self.ranks, self.trainer.accumulate_grad_batches)
-            self.trainer.accumulate_grad_batches = window  # the loops read it at every batch
             epoch = self.trainer.current_epoch
+            if not self._limits.changes:
+                window = self.step_size.claim_accumulation(self.ranks, self.trainer.accumulate_grad_batches)
+                self.trainer.accumulate_grad_batches = window  # the loops read it at every batch
+            last, window = len(self.plan_epoch(epoch)) // self.ranks, self._count_window(epoch)
             if self.trainer.fit_loop.restarting:
-                last = len(self.plan_epoch(epoch)) // self.ranks
                 done = restore_position(self.trainer.fit_loop, self._restored.get("window", window), window, last)
                 self._restored = {**self._restored, "window": window}  # the trainer's counts are in today's batches now
-        return self._loaders.make_loader(self.store("train"), self.plan_epoch(epoch), self.window, done)
+            self._interval = self._interval or ValidationInterval(self.trainer)
+            self._interval.fit_epoch(last)
+        window = self._count_window(epoch)
+        planned = self._planner.count(self._limits.choose_epoch(epoch), window, self.ranks)
+        if epoch:
+            planned = self._limits.find_length(planned // self.ranks) * self.ranks
+        return self._loaders.make_loader(self.store("train"), self.plan_epoch(epoch), window, done, planned)
+
+    def teardown(self, stage: str) -> None:
+        if self._interval is not None:
+            self._interval.restore()
+            self._interval = None
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._make_evaluation_loader("validation")

@@ -21,7 +21,9 @@ from lightning_med.model.causal_lm import describe_network
 from lightning_med.model.perplexity import AnswerLikelihood
 from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer
-from lightning_med.training.lightning_patches import is_fit_done
+from lightning_med.training.fit_loop.fit_end import find_end
+from lightning_med.training.fit_loop.loop_rules import refresh_callbacks
+from lightning_med.training.lightning_patches import count_epochs
 from lightning_med.training.loss_monitor import LossMonitor
 
 
@@ -33,6 +35,7 @@ class Trained(Protocol):
     results: dict[str, float]
     adapter_origin: AdapterOrigin | None
     measured_at: int
+    monitored: dict[str, float]
     resume_anyway: bool
 
     @property
@@ -64,7 +67,9 @@ def make_contents(module: Trained) -> dict[str, Any]:
         "metrics": json.dumps(module.results),
         "measured_at": module.measured_at,
         "identity": make_identity(module),
-        "finished": is_fit_done(module.trainer),
+        "finished": find_end(module.trainer),
+        "epochs": count_epochs(module.trainer),
+        "monitored": json.dumps({name: float(value) for name, value in module.trainer.callback_metrics.items()}),
         "train": module.get_likelihood("train").get_sums(),
         "numbers": module.loss_monitor.get_state(),
         "trained_on": torch.from_numpy(data.store("train").question_keys.view(np.int64)),
@@ -87,7 +92,7 @@ def make_identity(module: Trained) -> dict[str, str]:
         "prompt format": data.prompt.format,
         "prompt": data.prompt.to_json(),
         "data": str(data.prepared.fingerprint),
-        "tokens of an optimizer step": str(data.step_tokens),
+        "tokens of an optimizer step": data.describe_step(),
         "base": origin.digest if origin else base,  # an adapter's may lie elsewhere now
         "trained weights": json.dumps(trained, sort_keys=True),
     }
@@ -109,6 +114,8 @@ def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
     if "numbers" in contents:
         module.loss_monitor.restore(contents["numbers"])
     module.results.update(json.loads(contents["metrics"]))
+    module.monitored = json.loads(contents.get("monitored", "{}"))
+    refresh_callbacks(module.trainer, checkpoint.get("callbacks", {}))
     module.measured_at = int(contents["measured_at"])
 
 

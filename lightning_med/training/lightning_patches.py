@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+from jsonargparse import Namespace
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.plugins.environments import SLURMEnvironment
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -25,7 +28,13 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
-    _TrainingEpochLoop: ("on_advance_end", "_should_check_val_fx", "_should_accumulate", "_num_ready_batches_reached"),
+    _TrainingEpochLoop: (
+        "on_advance_end",
+        "_should_check_val_fx",
+        "_should_check_val_epoch",
+        "_should_accumulate",
+        "_num_ready_batches_reached",
+    ),
     _FitLoop: ("_should_accumulate", "_can_stop_early"),
     _SignalConnector: ("_slurm_sigusr_handler_fn",),
     _ExperimentWriter: ("_check_log_dir_exists",),
@@ -86,6 +95,44 @@ def stop_between_batches(trainer: L.Trainer, action: Callable[[], None]) -> None
             del loop.on_advance_end  # the class's own method is visible again
 
 
+class _ValidationAtStepEnd:
+    """Replacement of an epoch loop's `_should_check_val_fx`: a validation waits for the end of its optimizer step.
+
+    A run can resume from there alone. The answer depends on the position in the epoch and on nothing that was seen
+    before, so that a loop that resumes after a validation knows that it has run.
+    """
+
+    def __init__(self, trainer: L.Trainer) -> None:
+        self.trainer, self.original = trainer, trainer.fit_loop.epoch_loop._should_check_val_fx
+
+    def __call__(self, data_fetcher: Any) -> bool:
+        trainer, loop = self.trainer, self.trainer.fit_loop.epoch_loop
+        if loop._should_accumulate():
+            return False
+        if self.original(data_fetcher):
+            return True
+        every: Any = trainer.val_check_batch
+        if not loop._should_check_val_epoch() or not isinstance(every, int):
+            return False
+        last = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx
+        batches = loop.batch_idx % trainer.accumulate_grad_batches + 1  # of this step
+        return (last + 1) // every > (last + 1 - batches) // every
+
+
+def validate_at_step_ends(trainer: L.Trainer) -> None:
+    """Delays each validation within an epoch to the end of its optimizer step; `restore_validation` undoes it."""
+    loop: Any = trainer.fit_loop.epoch_loop
+    if not isinstance(loop._should_check_val_fx, _ValidationAtStepEnd):
+        loop._should_check_val_fx = _ValidationAtStepEnd(trainer)
+
+
+def restore_validation(trainer: L.Trainer) -> None:
+    """Undoes `validate_at_step_ends`."""
+    loop: Any = trainer.fit_loop.epoch_loop
+    if isinstance(loop._should_check_val_fx, _ValidationAtStepEnd):
+        del loop._should_check_val_fx
+
+
 def is_at_step_boundary(trainer: L.Trainer) -> bool:
     """Returns whether the last batch ended an optimizer step: its window is full, or the epoch ends."""
     return not trainer.fit_loop._should_accumulate()
@@ -96,14 +143,24 @@ def has_epoch_ended(trainer: L.Trainer) -> bool:
     return bool(trainer.fit_loop.epoch_loop._num_ready_batches_reached())
 
 
-def is_fit_done(trainer: L.Trainer) -> bool:
-    """Returns whether a fit has nothing left to do: its steps or epochs are reached, or it was stopped early."""
-    loop = trainer.fit_loop
-    if 0 < trainer.max_steps <= trainer.global_step or (trainer.should_stop and loop._can_stop_early):
-        return True
-    progress: Any = loop.epoch_progress.current
-    epochs = progress.processed + has_epoch_ended(trainer)
-    return trainer.max_epochs is not None and 0 < trainer.max_epochs <= epochs
+def will_fit_end(trainer: L.Trainer) -> bool:
+    """Returns whether a fit ends after this batch, for whatever reason."""
+    return find_reached_limit(trainer) != "" or bool(trainer.should_stop and trainer.fit_loop._can_stop_early)
+
+
+def find_reached_limit(trainer: L.Trainer) -> str:
+    """Returns what a fit has done all of, `steps` or `epochs`; empty if neither."""
+    if 0 < trainer.max_steps <= trainer.global_step:
+        return "steps"
+    done = count_epochs(trainer)
+    return "epochs" if trainer.max_epochs is not None and 0 < trainer.max_epochs <= done else ""
+
+
+def count_epochs(trainer: L.Trainer) -> int:
+    """Returns the epochs whose batches are all done."""
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    within = progress.ready > progress.processed  # between two batches, or after the last one
+    return int(progress.processed + (within and has_epoch_ended(trainer)))
 
 
 def find_trainer(module: L.LightningModule) -> L.Trainer | None:
@@ -128,6 +185,22 @@ def requeue_slurm_job(trainer: L.Trainer, number: int) -> None:
             trainer._signal_connector._slurm_sigusr_handler_fn(number, None)  # type: ignore[arg-type]
         finally:
             del trainer.save_checkpoint  # type: ignore[misc]
+
+
+def find_validation_time(trainer: L.Trainer) -> float | None:
+    """Returns the seconds between validations by the clock; `None` where batches or epochs are counted."""
+    return getattr(trainer, "_val_check_time_interval", None)
+
+
+def restore_metrics(trainer: L.Trainer, metrics: dict[str, float]) -> None:
+    """Lets callbacks that monitor a metric find the values that were logged before a fit was interrupted."""
+    trainer._logger_connector._callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
+
+
+def judge_after_validation(stopping: EarlyStopping) -> None:
+    """Lets early stopping judge when a validation ends; its default may be the epoch's end, after the step is saved."""
+    if stopping._check_on_train_epoch_end is None:
+        stopping._check_on_train_epoch_end = False
 
 
 def set_parallel_sizes(strategy: ModelParallelStrategy) -> None:
@@ -162,6 +235,16 @@ class _AppendingWriter(ExperimentWriter):
                 self.metrics_keys = next(csv.reader(file), [])
 
 
+def _replace_enums(settings: Any) -> Any:
+    """Replaces members of enumerations by their values, which YAML can hold, in place."""
+    if isinstance(settings, list):
+        settings[:] = [_replace_enums(value) for value in settings]
+    elif isinstance(settings, (dict, Namespace)):
+        for name in list(vars(settings) if isinstance(settings, Namespace) else settings):
+            settings[name] = _replace_enums(settings[name])
+    return settings.value if isinstance(settings, Enum) else settings
+
+
 class HookedCLI(LightningCLI):
     """LightningCLI with public hooks at the steps that it keeps private. `MedCLI` builds on them."""
 
@@ -183,7 +266,8 @@ class HookedCLI(LightningCLI):
     def dump_settings(self) -> str:
         """Returns the settings of this call as YAML."""
         parser = self._parser(self.subcommand)
-        return str(parser.dump(self.config[self.subcommand], skip_none=False, skip_validation=True))
+        settings = _replace_enums(self.config[self.subcommand].clone())
+        return str(parser.dump(settings, skip_none=False, skip_validation=True))
 
     def find_default(self, name: str) -> Any:
         """Returns the default of a setting of this call, for instance of `model.lr`."""

@@ -17,10 +17,13 @@ from lightning_med.training.batch_size import measure_budget
 from lightning_med.training.callbacks.optimizer_state import OptimizerState
 from lightning_med.training.callbacks.steady_memory import SteadyMemory
 from lightning_med.training.checkpoint_contents import check_evaluation, make_contents, restore_run
+from lightning_med.training.fit_loop.loop_rules import LoopRules, prepare_callbacks
 from lightning_med.training.lightning_patches import find_trainer
 from lightning_med.training.network_setup import finish_network, restore_network, start_network
 from lightning_med.training.optimization import optimizer as optim
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
+from lightning_med.training.register.checks import check_trainer
+from lightning_med.training.register.monitors import check_monitors, has_code_of_others
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, UnavailableError, check_range
@@ -165,11 +168,24 @@ class DialogueLM(AdaptedModule):
         return tokens
 
     def configure_callbacks(self) -> list[Callback]:
-        return [OptimizerState(), SteadyMemory()]
+        trainer: Any = self.trainer
+        if trainer.state.fn == "fit":
+            check_trainer(trainer, self.adaptation.lora is not None)
+            validates = trainer.limit_val_batches > 0 and self._data.hparams.get("val_fraction", 1) > 0
+            check_monitors(trainer, validates, logs_more=has_code_of_others(self, trainer))
+            prepare_callbacks(trainer)
+        return [OptimizerState(), SteadyMemory(), LoopRules()]
 
     def configure_optimizers(self) -> Any:
-        values = (self.hparams[name] for name in ("lr", "weight_decay", "warmup_fraction"))
-        self.own_optimizer = own = optim.OwnOptimizer.make(self.network, self.total_steps, *values)
+        total, share = self.total_steps, self.hparams["warmup_fraction"]
+        if total is None:
+            warmup = round(self._data.count_steps(0) * share)
+            say(f"No number of epochs or steps ends this fit: the rate stays at its peak from step {warmup}.")
+            factor = optim.make_warmup_constant(warmup)
+        else:
+            factor = optim.make_warmup_cosine(total, share)
+        lr, decay = self.hparams["lr"], self.hparams["weight_decay"]
+        self.own_optimizer = own = optim.OwnOptimizer.make(self.network, factor, lr, decay)
         return {"optimizer": own.optimizer, "lr_scheduler": {"scheduler": own.schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ class TrainedModule(EvaluatedModule):
     def __init__(self, decoding: Decoding) -> None:
         super().__init__(decoding)
         self.loss_monitor = LossMonitor(self._describe_rows)
+        self.monitored: dict[str, float] = {}  # what was logged before this fit was interrupted
         self._gradient_norm: Tensor | None = None
         self._is_untuned = False  # the network is as it was before any fine-tuning
 
@@ -41,17 +42,12 @@ class TrainedModule(EvaluatedModule):
         return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
     @property
-    def total_steps(self) -> int:
-        """Optimizer steps of the whole fit."""
-        batches = len(self._data.plan_epoch(0)) // self._data.ranks
-        return optim.count_steps(self.trainer, batches, self._data.window)
+    def total_steps(self) -> int | None:
+        """Optimizer steps of the whole fit; `None` where no number of epochs or steps ends it."""
+        return optim.count_steps(self.trainer, self._data.count_steps)
 
     def on_train_start(self) -> None:
         self._is_untuned = False
-        optim.align_validation(self.trainer)  # an epoch that is resumed in its middle has no start
-
-    def on_train_epoch_start(self) -> None:
-        optim.align_validation(self.trainer)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         # Dropout is a function of the batch's position, not of what ran before it: a resumed fit draws the same.
@@ -76,8 +72,8 @@ class TrainedModule(EvaluatedModule):
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         # A logged point is a mean over all tokens since the last one. Only here a step waits for a number.
-        every = max(int(getattr(self.trainer, "log_every_n_steps", 1)), 1)
-        if not optim.is_step_end(self.trainer, batch_idx) or self.trainer.global_step % every:
+        every = int(self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        if not optim.is_step_end(self.trainer, batch_idx) or not every or self.trainer.global_step % every:
             return
         values = self.get_likelihood("train").compute()
         self.get_likelihood("train").reset()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, SequentialSampler
 
 from lightning_med.data.batching.collate import Batch, collate_flat, collate_padded, make_idle
 from lightning_med.data.preparation.token_store import TokenStore
@@ -55,25 +55,29 @@ class BatchDataset(Dataset[Batch]):
         return collate_padded(self.store, rows, self.padded, self.pad_id)
 
 
-class ResumableSampler(DistributedSampler[Any]):
+class ResumableSampler(DistributedSampler[Any], SequentialSampler):
     """A rank's indices in order, every `ranks`-th, from a position on.
 
     Its length is that of the whole epoch, as a resumed loop expects. It is a `DistributedSampler` so that the trainer
-    puts no sampler of its own over it.
+    puts no sampler of its own over it, and a `SequentialSampler` so that it does not do so for `overfit_batches`.
 
     Args:
         dataset: Of all ranks; its length is a multiple of `ranks` for training.
         done: How many of its own indices a rank has done.
         rank: This process's number.
         ranks: Processes that train together.
+        planned: The number of which `__len__` counts this rank's share; default that of the indices.
     """
 
-    def __init__(self, dataset: Sized, done: int = 0, rank: int = 0, ranks: int = 1) -> None:
-        super().__init__(dataset, num_replicas=ranks, rank=rank, shuffle=False)  # type: ignore[arg-type]
+    def __init__(
+        self, dataset: Sized, done: int = 0, rank: int = 0, ranks: int = 1, planned: int | None = None
+    ) -> None:
+        DistributedSampler.__init__(self, dataset, num_replicas=ranks, rank=rank, shuffle=False)  # type: ignore[arg-type]
         self.total, self.done, self.rank, self.ranks = len(dataset), done, rank, ranks
+        self.planned = self.total if planned is None else planned
 
     def __len__(self) -> int:
-        return self.total // self.ranks
+        return self.planned // self.ranks
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.done * self.ranks + self.rank, self.total, self.ranks))

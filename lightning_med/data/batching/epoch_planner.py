@@ -30,6 +30,7 @@ class EpochPlanner:
     def __init__(self, lengths: np.ndarray, weights: np.ndarray, step_size: StepSize, seed: int) -> None:
         self.lengths, self.weights, self.step_size, self.seed = lengths, weights, step_size, seed
         self._plans: dict[tuple[int, ...], list[np.ndarray]] = {}
+        self._counts: dict[tuple[int, ...], int] = {}
 
     def plan(self, epoch: int, window: int, ranks: int) -> list[np.ndarray]:
         """Returns the row numbers of each batch.
@@ -47,7 +48,20 @@ class EpochPlanner:
             while len(self._plans) >= _KEPT:
                 del self._plans[next(iter(self._plans))]
             self._plans[key] = self._plan(self._order(epoch), window, ranks)
+            self._counts[key] = len(self._plans[key])
         return self._plans[key]
+
+    def count(self, epoch: int, window: int, ranks: int) -> int:
+        """Returns the number of batches of an epoch; the arguments are those of `plan`.
+
+        A plan is kept only where there is room, so that to count all epochs leaves those that are needed next.
+        """
+        key = (epoch, window, ranks, self.step_size.batch_tokens)
+        if key not in self._counts:
+            if len(self._plans) < _KEPT:
+                return len(self.plan(epoch, window, ranks))
+            self._counts[key] = len(self._plan(self._order(epoch), window, ranks))
+        return self._counts[key]
 
     def _order(self, epoch: int) -> np.ndarray:
         order = shuffle_rows(len(self.lengths), self.seed, epoch)

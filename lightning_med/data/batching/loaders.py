@@ -51,7 +51,9 @@ class LoaderFactory:
     rank: int
     ranks: int
 
-    def make_loader(self, store: TokenStore, plan: list[np.ndarray], window: int = 1, done: int = 0) -> TimedLoader:
+    def make_loader(
+        self, store: TokenStore, plan: list[np.ndarray], window: int = 1, done: int = 0, planned: int | None = None
+    ) -> TimedLoader:
         """Returns a loader over a plan of batches.
 
         Args:
@@ -59,13 +61,14 @@ class LoaderFactory:
             plan: Row numbers of each batch, over all ranks.
             window: Batches of an optimizer step on each rank.
             done: Batches that this rank has done.
+            planned: The length that the loader has for the trainer, over all ranks, where that limits it to `plan`.
         """
         width = _find_width(store, self.padded)
         batches = BatchDataset(store, plan, window * self.ranks, width, self.pad_id)
         return TimedLoader(
             batches,
             batch_size=None,
-            sampler=ResumableSampler(batches, done, self.rank, self.ranks),
+            sampler=ResumableSampler(batches, done, self.rank, self.ranks, planned),
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )

@@ -72,8 +72,19 @@ class StepSize:
             return accumulate_grad_batches
         return count_batches(self.tokens_per_step, self.batch_tokens, self.max_length, ranks) // ranks
 
-    def check_accumulation(self, accumulate_grad_batches: int) -> None:
-        """Refuses a trainer's `accumulate_grad_batches` beside `tokens_per_step`, unless it is the claimed one."""
+    def check_accumulation(self, accumulate_grad_batches: int, changes: bool = False) -> None:
+        """Refuses a trainer's `accumulate_grad_batches` beside `tokens_per_step`, unless it is the claimed one.
+
+        Args:
+            accumulate_grad_batches: The trainer's.
+            changes: Whether a callback changes it from epoch to epoch.
+        """
+        if changes and self.tokens_per_step is not None:
+            raise InputError(
+                f"tokens_per_step {self.tokens_per_step} and GradientAccumulationScheduler both say how long an"
+                " optimizer step is.",
+                "Give one of them.",
+            )
         check_accumulation(self.tokens_per_step, accumulate_grad_batches, self._claimed)
 
     def claim_accumulation(self, ranks: int, accumulate_grad_batches: int) -> int:

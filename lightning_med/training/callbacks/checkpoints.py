@@ -16,8 +16,8 @@ from lightning_med.training.lightning_patches import (
     call_between_batches,
     has_epoch_ended,
     is_at_step_boundary,
-    is_fit_done,
     stop_between_batches,
+    will_fit_end,
 )
 from lightning_med.utils.errors import check_range
 from lightning_med.utils.files import link_atomically
@@ -89,7 +89,7 @@ class Checkpoints(Checkpoint):
         if not is_at_step_boundary(trainer):
             return
         due = self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0
-        if due or self._improved or has_epoch_ended(trainer) or is_fit_done(trainer):
+        if due or self._improved or has_epoch_ended(trainer) or will_fit_end(trainer):
             self.save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -27,7 +27,8 @@ class Forecast(L.Callback):
 
     def __init__(self) -> None:
         self._start: float | None = None
-        self._first_step = self._total_steps = 0
+        self._first_step = 0
+        self._total_steps: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._start = None
@@ -40,7 +41,7 @@ class Forecast(L.Callback):
         held, more = estimate_memory(trainer, pl_module)
         say(
             f"{len(rows):,} consultations, {int(data.store('train').lengths[rows].sum()):,} tokens an epoch;"
-            f" {self._total_steps - self._first_step:,} steps; {parameters / 1e6:.1f} M weights{some};"
+            f" {self._describe_steps()}; {parameters / 1e6:.1f} M weights{some};"
             f" about {(held + more) / 2**30:.1f} GiB of memory in all, with {data.batch_tokens:,} tokens a batch;"
             f" {2 * (4 * saved + MOMENTS * trained) / 2**30:.2f} GiB of disk for two checkpoints.",
             trainer,
@@ -54,13 +55,16 @@ class Forecast(L.Callback):
                 trainer,
             )
 
+    def _describe_steps(self) -> str:
+        return "no end" if self._total_steps is None else f"{self._total_steps - self._first_step:,} steps"
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done = trainer.global_step - self._first_step
         if done == _WARM_UP and self._start is None:
             self._start = time.perf_counter()
-        elif done == _WARM_UP + _MEASURED and self._start is not None:
+        elif done == _WARM_UP + _MEASURED and self._start is not None and self._total_steps is not None:
             left = self._total_steps - trainer.global_step
             seconds, self._start = (time.perf_counter() - self._start) / _MEASURED * left, None
             if seconds > _WORTH_SAYING:

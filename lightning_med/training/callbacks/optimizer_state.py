@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import LearningRateFinder, WeightAveraging
 
 from lightning_med.training.lightning_patches import call_between_batches, has_epoch_ended, stop_between_batches
 from lightning_med.training.optimization.other_optimizers import MONITORED
@@ -37,20 +36,6 @@ class OptimizerState(L.Callback):
         self._plateaus: list[tuple[Any, int]] = []  # configurations, and after how many epochs each is stepped
         self._action: partial[None] | None = None
         self._first_step = 0
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage == "fit" and any(isinstance(other, LearningRateFinder) for other in trainer.callbacks):  # type: ignore[attr-defined]
-            raise InputError(
-                "LearningRateFinder: the settings of the run would not have its rate, and a resumed run picks another.",
-                "Compare short runs with different --model.lr, and leave it out.",
-            )
-
-        averaging = any(isinstance(other, WeightAveraging) for other in trainer.callbacks)  # type: ignore[attr-defined]
-        if stage == "fit" and averaging and pl_module.adaptation.lora:  # type: ignore[union-attr]
-            raise InputError(
-                "A callback that averages weights keeps all of them; checkpoints of a LoRA run hold the adapter alone.",
-                "Leave it out, or train all weights.",
-            )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._here = describe_optimizer(trainer)

@@ -15,9 +15,9 @@ from lightning_med.training.lightning_patches import (
     call_between_batches,
     forget_recorded_handler,
     is_at_step_boundary,
-    is_fit_done,
     requeue_slurm_job,
     stop_between_batches,
+    will_fit_end,
 )
 from lightning_med.utils.console import say
 from lightning_med.utils.signals import CAUGHT, Interrupted
@@ -80,6 +80,6 @@ class SaveOnSignal(L.Callback):
             trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]
             name = signal.Signals(number).name
             say(f"Stopped by {name} after step {trainer.global_step}; saved {path}", trainer)
-        if writers and not is_fit_done(trainer):
+        if writers and not will_fit_end(trainer):
             requeue_slurm_job(trainer, number)
         raise Interrupted(number)

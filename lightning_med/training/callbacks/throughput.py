@@ -48,7 +48,8 @@ class Throughput(L.Callback):
         lengths = trainer.datamodule.store("train").lengths[batch["rows"]]  # type: ignore[attr-defined]
         learned = len(batch["targets"]) if pl_module.hparams.get("question_weight") else batch["answers"]
         self._flops += self._count.count_step(int(lengths.sum()), int((lengths**2).sum()), learned)
-        if not is_step_end(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if not is_step_end(trainer, batch_idx) or not every or trainer.global_step % every:
             return
         seconds = max(self._seconds, 1e-9)
         loader: Any = trainer.train_dataloader

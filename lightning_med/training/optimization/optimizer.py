@@ -44,6 +44,15 @@ def make_warmup_cosine(total: int, warmup_fraction: float) -> Callable[[int], fl
     return factor
 
 
+def make_warmup_constant(warmup: int) -> Callable[[int], float]:
+    """Returns the factor on the peak rate by step where no end is known: linear warm-up, then 1.
+
+    Args:
+        warmup: Steps in which the rate rises.
+    """
+    return lambda step: min((step + 1) / max(warmup, 1), 1.0)
+
+
 @dataclass
 class OwnOptimizer:
     """AdamW with a warm-up and a half cosine, as `DialogueLM` makes them where nothing else is asked for.
@@ -58,12 +67,17 @@ class OwnOptimizer:
     _rates: list[Any] = field(default_factory=list)  # peaks
 
     @classmethod
-    def make(
-        cls, network: nn.Module, total: int, lr: float, weight_decay: float, warmup_fraction: float
-    ) -> OwnOptimizer:
-        """Makes both for a fit of `total` optimizer steps; see `make_adamw` and `make_warmup_cosine`."""
+    def make(cls, network: nn.Module, factor: Callable[[int], float], lr: float, weight_decay: float) -> OwnOptimizer:
+        """Makes both.
+
+        Args:
+            network: Its weights that are trained.
+            factor: On the peak rate, by step; see `make_warmup_cosine`.
+            lr: The peak rate.
+            weight_decay: See `make_adamw`.
+        """
         optimizer = make_adamw(network, lr, weight_decay)
-        return cls(optimizer, LambdaLR(optimizer, make_warmup_cosine(total, warmup_fraction)))
+        return cls(optimizer, LambdaLR(optimizer, factor))
 
     def runs(self, trainer: Trainer) -> bool:
         """Returns whether a trainer steps this optimizer by this schedule, and not one made of or beside them."""
@@ -89,37 +103,30 @@ class OwnOptimizer:
             group.update(lr=rate * factor, initial_lr=rate, weight_decay=decay)
 
 
-def count_steps(trainer: Trainer, batches: int, window: int) -> int:
-    """Returns the optimizer steps of a fit.
+def count_steps(trainer: Trainer, count_epoch: Callable[[int], int]) -> int | None:
+    """Returns the optimizer steps of a fit; `None` where neither epochs nor steps end it.
 
     It replaces the trainer's `estimated_stepping_batches`, which loads the training data before a resumed run knows its
-    position.
+    position, and takes all epochs to be as long as the first.
 
     Args:
-        trainer: Its limits on batches, epochs and steps count.
-        batches: Of the first epoch, on each rank.
-        window: Batches of a step, on each rank.
+        trainer: Its `max_epochs` and `max_steps` count.
+        count_epoch: Returns the steps of an epoch that is not cut short by `max_steps`.
     """
-    limit = trainer.limit_train_batches
-    batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
-    steps = math.ceil(batches / window)
-    ends = [steps * trainer.max_epochs] if trainer.max_epochs and trainer.max_epochs > 0 else []
-    if trainer.max_steps > 0:
-        ends.append(trainer.max_steps)
-    return max(min(ends, default=steps), 1)
+    epochs, most = trainer.max_epochs or 0, trainer.max_steps
+    if epochs <= 0:
+        return most if most > 0 else None
+    total = 0
+    for epoch in range(epochs):
+        total += count_epoch(epoch)
+        if 0 < most <= total:
+            return most
+    return total
 
 
 def is_step_end(trainer: Trainer, batch_idx: int) -> bool:
     """Returns whether a batch was the last of its optimizer step: its window is full, or the epoch ends."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-
-
-def align_validation(trainer: Trainer) -> None:
-    """Delays a validation within an epoch to the end of its optimizer step, from where a run can resume."""
-    every, window = trainer.val_check_batch, trainer.accumulate_grad_batches
-    if isinstance(every, int) and trainer.check_val_every_n_epoch is not None:
-        last = int(trainer.num_training_batches)
-        trainer.val_check_batch = max(min(-(-every // window) * window, last), 1)
 
 
 def unscale_gradients(trainer: Trainer, optimizer: Optimizer) -> bool:

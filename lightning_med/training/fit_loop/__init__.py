@@ -1,0 +1,1 @@
+"""How a fit runs under Lightning's loop: where it may stop and validate, and when it is finished."""
