@@ -28,7 +28,7 @@ from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.forecast import Forecast
 from lightning_med.training.callbacks.hparams import HyperParameters
 from lightning_med.training.callbacks.predictions import PredictionWriter
-from lightning_med.training.callbacks.progress import ProgressBar
+from lightning_med.training.callbacks.progress import choose_progress
 from lightning_med.training.callbacks.save_config import SaveConfig
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
@@ -165,12 +165,15 @@ class MedCLI(HookedCLI):
         }
 
     def choose_callbacks(self, configured: list[Callback]) -> list[Callback]:
-        common: list[Callback] = [SaveOnSignal(), ProgressBar()]
+        given = self.config_init[self.verb].trainer
+        enabled = given.enable_progress_bar is not False
+        progress = choose_progress(self.verb, trainer_options.make_list(given.callbacks), enabled)
         if self.verb == "fit":
-            return [*configured, *common, Throughput(), Forecast(), HyperParameters()]
+            return [*progress, *configured, SaveOnSignal(), Throughput(), Forecast(), HyperParameters()]
         if self.verb == "predict":
-            return [*common, PredictionWriter(results.find_output(self.settings, "predictions.jsonl"))]
-        return common
+            writer = PredictionWriter(results.find_output(self.settings, "predictions.jsonl"))
+            return [*progress, SaveOnSignal(), writer]
+        return [*progress, SaveOnSignal()]
 
     def change_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if "weights_only" in arguments:

@@ -72,13 +72,13 @@ class TrainedModule(EvaluatedModule):
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
         # A logged point is a mean over all tokens since the last one. Only here a step waits for a number.
-        every = int(self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
-        if not optim.is_step_end(self.trainer, batch_idx) or not every or self.trainer.global_step % every:
+        if not optim.is_reported(self.trainer, batch_idx):
             return
-        values = self.get_likelihood("train").compute()
-        self.get_likelihood("train").reset()
-        monitor = self.loss_monitor
-        if monitor.detect_spike(values["loss"]):
+        values, monitor = self.get_likelihood("train").compute(), self.loss_monitor
+        is_logged = optim.is_log_step(self.trainer)  # else a fit that trains on must find its sums as they were
+        if is_logged:
+            self.get_likelihood("train").reset()
+        if is_logged and monitor.detect_spike(values["loss"]):
             say(f"Step {self.trainer.global_step}: the loss rose to {values['loss']:.3f}.", self.trainer)
         self.log_dict({"train/spikes": float(monitor.spikes), "train/skipped": float(monitor.skipped)})
         norm = {} if self._gradient_norm is None else {"train/gradient_norm": self._gradient_norm}

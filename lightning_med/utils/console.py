@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,24 +28,50 @@ def show_progress(title: str) -> Iterator[Progress]:
     description = bars.TextColumn("{task.description}")
     columns = (bars.SpinnerColumn(), description, bars.BarColumn(), bars.TimeElapsedColumn())
     console = Console(stderr=True)
-    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars.Progress(*columns, console=console, transient=True, disable=not draws_bars(console)) as bar:
         task = bar.add_task(title, total=None)
         yield lambda what, done, total: bar.update(
             task, description=f"{title}: {what}", completed=done, total=total or None
         )
 
 
-def get_console(trainer: Any = None) -> Console:
-    """Returns a console that prints above the trainer's progress bar while that is live."""
+def draws_bars(console: Console | None = None) -> bool:
+    """Returns whether bars can be drawn: on a terminal that moves its cursor, or in a notebook.
+
+    A file is neither, also where `$FORCE_COLOR` has rich take it for a terminal.
+
+    Args:
+        console: Where; default: standard output.
+    """
+    console = console or _make_console()
+    return console.is_jupyter or (console.is_interactive and console.file.isatty())
+
+
+def show(content: Any, trainer: Any = None, **options: Any) -> None:
+    """Prints what rich can print, above the trainer's live progress bar if there is one, of rich or of tqdm.
+
+    Args:
+        content: A text or a table.
+        trainer: Whose bar may be live.
+        options: Of rich's `Console.print`.
+    """
     live = getattr(getattr(trainer, "progress_bar_callback", None), "progress", None)
-    return live.console if live is not None else _make_console()
+    console = live.console if live is not None else _make_console()
+    with nullcontext() if trainer is None else _clear_bars():
+        console.print(content, **options)
 
 
 def say(text: str, trainer: Any = None) -> None:
     """Prints one line without markup, above the trainer's live progress bar if there is one; on the first rank only."""
-    if not is_first_rank():
-        return
-    get_console(trainer).print(text, highlight=False, markup=False, soft_wrap=True)
+    if is_first_rank():
+        show(text, trainer, highlight=False, markup=False, soft_wrap=True)
+
+
+def _clear_bars() -> AbstractContextManager[None]:
+    """Returns a context without tqdm's bars; they are drawn again after it."""
+    from tqdm import tqdm
+
+    return tqdm.external_write_mode()  # type: ignore[no-any-return]
 
 
 def is_first_rank() -> bool:

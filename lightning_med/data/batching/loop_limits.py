@@ -29,7 +29,7 @@ class LoopLimits:
     changes: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def read(cls, trainer: Trainer | None) -> LoopLimits:
+    def read(cls, trainer: Any) -> LoopLimits:
         """Reads them off a trainer; without one nothing is limited."""
         if trainer is None:
             return cls(1.0, False, lambda epoch: 1)

@@ -17,7 +17,7 @@ from lightning_med.safety import guard
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.training.sharding import ShardedStrategy
-from lightning_med.utils.console import get_console
+from lightning_med.utils.console import show
 from lightning_med.utils.errors import check_range
 
 
@@ -78,7 +78,7 @@ class SampleAnswers(L.Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"samples/{number}", page, trainer.global_step)
-        get_console(trainer).print(table)
+        show(table, trainer)
 
 
 def _shorten(text: str, limit: int = 240) -> str:

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 
 from lightning_med.model.flops import FlopCount, measure_gemm_peak
-from lightning_med.training.optimization.optimizer import is_step_end
+from lightning_med.training.optimization.optimizer import is_reported
 
 
 class Throughput(L.Callback):
@@ -48,8 +48,7 @@ class Throughput(L.Callback):
         lengths = trainer.datamodule.store("train").lengths[batch["rows"]]  # type: ignore[attr-defined]
         learned = len(batch["targets"]) if pl_module.hparams.get("question_weight") else batch["answers"]
         self._flops += self._count.count_step(int(lengths.sum()), int((lengths**2).sum()), learned)
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if not is_step_end(trainer, batch_idx) or not every or trainer.global_step % every:
+        if not is_reported(trainer, batch_idx):
             return
         seconds = max(self._seconds, 1e-9)
         loader: Any = trainer.train_dataloader

@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lightning_med.training.lightning_patches import will_fit_end
 from lightning_med.utils.console import say
 
 
@@ -127,6 +128,20 @@ def count_steps(trainer: Trainer, count_epoch: Callable[[int], int]) -> int | No
 def is_step_end(trainer: Trainer, batch_idx: int) -> bool:
     """Returns whether a batch was the last of its optimizer step: its window is full, or the epoch ends."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+
+
+def is_log_step(trainer: Trainer) -> bool:
+    """Returns whether the values of the last optimizer step go to the loggers."""
+    every = int(getattr(trainer, "log_every_n_steps", 1))
+    return every > 0 and trainer.global_step % every == 0
+
+
+def is_reported(trainer: Trainer, batch_idx: int) -> bool:
+    """Returns whether a batch ends a step whose values are computed: those for the loggers, and the fit's last one.
+
+    The values of the last one are shown. The loggers get them if it is theirs or where the fit was stopped early.
+    """
+    return is_step_end(trainer, batch_idx) and (is_log_step(trainer) or will_fit_end(trainer))
 
 
 def unscale_gradients(trainer: Trainer, optimizer: Optimizer) -> bool:

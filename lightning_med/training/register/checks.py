@@ -116,10 +116,10 @@ def _check_values(trainer: Mapping[str, Any]) -> None:
     if trainer.get("limit_train_batches") == 0:
         raise InputError("--trainer.limit_train_batches 0 trains nothing.", f"Leave it out. {_LIMITED}")
     for unit in ("epochs", "steps"):
-        least, most = trainer.get(f"min_{unit}"), trainer.get(f"max_{unit}")
-        if least and most is not None and 0 < most < least:
+        lower, most = trainer.get(f"min_{unit}"), trainer.get(f"max_{unit}")
+        if lower and most is not None and 0 < most < lower:
             raise InputError(
-                f"--trainer.min_{unit} {least} is above max_{unit} {most}.", "min is the least before an early stop."
+                f"--trainer.min_{unit} {lower} is above max_{unit} {most}.", "min is the least before an early stop."
             )
 
 
