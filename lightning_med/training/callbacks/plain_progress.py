@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar, Timer
 
-from lightning_med.training.lightning_patches import call_between_batches, is_fit_done, stop_between_batches
+from lightning_med.training.lightning_patches import call_between_batches, stop_between_batches, will_fit_end
 from lightning_med.training.optimization.optimizer import is_log_step, is_reported, is_step_end
 from lightning_med.utils.console import draws_bars, say
 
@@ -73,7 +73,7 @@ class PlainProgress(L.Callback):
             self._first = self._clock(), trainer.global_step
 
     def _report_step(self, trainer: L.Trainer) -> None:
-        has_step, self._has_step, done = self._has_step, False, is_fit_done(trainer)
+        has_step, self._has_step, done = self._has_step, False, will_fit_end(trainer)
         if not has_step or not (done or is_log_step(trainer)):
             return
         metrics, step = trainer.callback_metrics, trainer.global_step
