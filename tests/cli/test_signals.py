@@ -20,7 +20,7 @@ def make_signal_options(name: str, step: int = 2) -> list[str]:
     return [f"--trainer.callbacks{'' if key else '+'}{key}={value}" for key, value in options.items()]
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138), ("SIGHUP", 129)])
 def test_a_signal_saves_the_state_and_sets_the_exit_status(folder: Path, tmp_path: Path, name: str, code: int) -> None:
     config = write_small_config(folder, tmp_path, max_steps=6)
     status, out, err = tiny.command("fit", "--config", config, *make_signal_options(name), cwd=tmp_path)
