@@ -134,6 +134,12 @@ class DialogueLM(AdaptedModule):
         step_size = getattr(self._data, "step_size", None)  # other data modules and plain loaders have none
         if step_size is not None:
             step_size.use_measurement(self._measure_batch_tokens)
+        elif self.model is None or self.trainer.state.fn in ("fit", "predict"):
+            given = "none" if self._data is None else type(self._data).__name__
+            raise InputError(
+                f"The trainer has no DialogueDataModule (data module: {given}), which tokenizes and plans the batches.",
+                "trainer.fit(model, DialogueDataModule(FILE)); plain data loaders do for an evaluation of a loaded model.",
+            )
         if self.is_prepared:
             return
         if self.model is None:
