@@ -25,8 +25,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint of ours. Its tensors are mapped from disk; no code in it is run.
 
     Raises:
-        InputError: It does not exist, is a Git LFS pointer, does not fit its digest, is no archive, holds code, or is not
-            one of ours.
+        InputError: It does not exist, is a Git LFS pointer, does not fit its digest, is no archive, holds code, or is
+            not one of ours.
     """
     path = Path(path)
     if not path.is_file():

@@ -138,7 +138,7 @@ class DialogueLM(AdaptedModule):
             given = "none" if self._data is None else type(self._data).__name__
             raise InputError(
                 f"The trainer has no DialogueDataModule (data module: {given}), which tokenizes and plans the batches.",
-                "trainer.fit(model, DialogueDataModule(FILE)); plain data loaders do for an evaluation of a loaded model.",
+                "trainer.fit(model, DialogueDataModule(FILE)); a loaded model can be evaluated on plain data loaders.",
             )
         if self.is_prepared:
             return

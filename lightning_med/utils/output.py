@@ -13,15 +13,14 @@ from typing import Any
 class Output:
     """A text stream that goes on, writing nothing, once the terminal behind it has been closed.
 
-    A closed pipe is an error, as for any command (`| head`), unless `is_optional` is set.
-
     Args:
         stream: What is written to; all but `write` and `flush` is its own.
+        is_optional: A closed pipe is no error either, as it is for the results of a command (`| head`).
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, is_optional: bool) -> None:
         self._stream = stream
-        self.is_optional = False
+        self.is_optional = is_optional
 
     def write(self, text: str) -> int:
         with self._survive():
@@ -64,7 +63,7 @@ def protect_output() -> Iterator[None]:
     for stream in streams:
         if hasattr(stream, "reconfigure") and not _can_write_all(stream):
             stream.reconfigure(errors="replace")
-    sys.stdout, sys.stderr = (stream if isinstance(stream, Output) else Output(stream) for stream in streams)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = Output(streams[0], False), Output(streams[1], True)  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ class Interrupted(BaseException):
 
 
 def list_caught() -> list[int]:
-    """Returns the signals to catch here: none outside the main thread, and no SIGHUP under `nohup`, which ignores it."""
+    """Returns the signals to catch here: none outside the main thread, and no SIGHUP that `nohup` has ignored."""
     if threading.current_thread() is not threading.main_thread():
         return []  # Python lets no other thread set handlers
     hangup = getattr(signal, "SIGHUP", None)

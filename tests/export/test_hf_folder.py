@@ -184,7 +184,12 @@ def test_a_folder_of_other_files_is_never_replaced(checkpoint: Path, tmp_path: P
 
 def add_others(output: Path) -> dict[str, bytes]:
     """Puts files of the owner's into an export, and returns them by their path in it."""
-    others = {"notes.txt": b"mine", "model_of_mine.safetensors": b"mine too", ".git/HEAD": b"ref", "photos/a/b.jpg": b"x"}
+    others = {
+        "notes.txt": b"mine",
+        "model_of_mine.safetensors": b"mine too",
+        ".git/HEAD": b"ref",
+        "photos/a/b.jpg": b"x",
+    }
     for name, content in others.items():
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         (output / name).write_bytes(content)

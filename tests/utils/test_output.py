@@ -68,6 +68,11 @@ def test_a_closed_pipe_is_one_until_there_is_something_to_save() -> None:
         print("nor this")
 
 
+def test_messages_of_errors_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Broken(errno.EPIPE))
+    assert main(["no-such-verb"]) == 2
+
+
 def test_a_full_disk_is_an_error() -> None:
     with contextlib.redirect_stdout(Broken(errno.ENOSPC)), protect_output(), pytest.raises(OSError, match="gone"):
         print("a line of a file")

@@ -28,8 +28,9 @@ from lightning_med.utils.signals import Interrupted, restore_handlers, set_handl
 class SaveOnSignal(L.Callback):
     """On SIGINT, SIGTERM, SIGUSR1 or SIGHUP: saves after the current optimizer step and raises `Interrupted`.
 
-    Every rank does. In a thread, where Python allows no handlers, nothing is caught. A second SIGINT ends the run at once; what was saved before is complete. Under SLURM the signal that announces the
-    end of the job's time is passed on to Lightning's handler, which puts the job back into the queue.
+    Every rank does. A second SIGINT ends the run at once; what was saved before is complete. In a thread, where Python
+    allows no handlers, nothing is caught. Under SLURM the signal that announces the end of the job's time is passed on
+    to Lightning's handler, which puts the job back into the queue.
     """
 
     def __init__(self) -> None:
