@@ -42,7 +42,7 @@ QUESTIONS = (  # the embedded consultations have complaints like the first one a
 )
 QUESTION_FILE = Path(__file__).with_name("quickstart_questions.yaml")
 _SHOWN = 420  # characters of a text
-_ASKING = (*CAUGHT, *(getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name)))
+_ASKING = (*CAUGHT, *(getattr(signal, name) for name in ("SIGQUIT",) if hasattr(signal, name)))
 _WRONG_INPUT = 2  # as the fit ends; less memory does not help
 
 

@@ -12,6 +12,7 @@ import torch
 from lightning_med.checkpoints.digests import verify_digest
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import refuse_pointer
 
 KEY = "lightning_med"  # of our entry in a checkpoint
 NETWORK = "model."  # beginning of the names of the network's weights in a checkpoint
@@ -24,13 +25,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint of ours. Its tensors are mapped from disk; no code in it is run.
 
     Raises:
-        InputError: It does not exist, does not fit its digest, is no archive, holds code, or is not one of ours.
+        InputError: It does not exist, is a Git LFS pointer, does not fit its digest, is no archive, holds code, or is
+            not one of ours.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(
             f"{path}: no such checkpoint.", "A run keeps its own in RUN/checkpoints, for instance last.ckpt."
         )
+    refuse_pointer(path)
     if not verify_digest(path) and path.resolve() not in _warned:
         _warned.add(path.resolve())
         say(f"{path} is unverified: no digest lies beside it.")

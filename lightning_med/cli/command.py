@@ -10,6 +10,8 @@ from importlib import metadata
 
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.garbage import pause_collection, skip_last_collection
+from lightning_med.utils.output import discard, protect_output
+from lightning_med.utils.ranks import check_ranks, forget_ranks
 from lightning_med.utils.signals import Interrupted, raise_on_signals
 from lightning_med.version import __version__
 
@@ -46,7 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 2 wrong input, 128 + n after signal n, 141 after a closed pipe, 1 anything else.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    with protect_output():
+        return _report(sys.argv[1:] if argv is None else argv)
+
+
+def _report(argv: list[str]) -> int:
+    """Runs the command, and prints an error that it owes to the user; returns the exit status."""
     try:
         with raise_on_signals():
             status = _run(argv)
@@ -62,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lightning-med: stopped by {signal}.", file=sys.stderr)
         return signal.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, like `head`
+        discard(sys.stdout)  # the reader has gone, like `head`
         return 141
 
 
@@ -80,6 +87,10 @@ def _run(argv: list[str]) -> int:
         raise InputError(
             f"there is no verb {argv[0]!r}.", f"Did you mean {near[0]}?" if near else f"There are: {', '.join(VERBS)}."
         )
+    if VERBS[argv[0]][0] == _TRAINER:
+        check_ranks()
+    else:
+        forget_ranks()  # of a launcher: such a verb is one process
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries; we report the outcome ourselves

@@ -36,10 +36,11 @@ from lightning_med.training.fit_loop.fit_end import EARLY, find_end, is_out_of_t
 from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
-from lightning_med.utils.console import is_first_rank, say
+from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder
 from lightning_med.utils.precision import choose_precision
+from lightning_med.utils.ranks import is_first_rank
 
 TRAINER_HELP = "lightning-med VERB --help shows the trainer's options."
 
@@ -102,6 +103,7 @@ class MedCLI(HookedCLI):
 
     def before_instantiate_classes(self) -> None:
         settings = self.settings
+        setting_checks.check_launch(settings.trainer)
         if self.verb == "prepare":
             setting_checks.check_model(settings)
             return

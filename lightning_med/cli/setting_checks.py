@@ -6,18 +6,23 @@ from collections.abc import Callable, Sequence
 from inspect import unwrap
 from typing import Any
 
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.cli.results import find_output
-from lightning_med.cli.trainer_options import find_optimizer
+from lightning_med.cli.trainer_options import find_optimizer, make_list
 from lightning_med.data.batching.tokens_per_step import check_accumulation
 from lightning_med.model.adaptation import Adaptation
 from lightning_med.training.base_checks import check_base, check_trainer, check_training
 from lightning_med.training.module import DialogueLM
 from lightning_med.training.optimization.other_optimizers import check_automatic
 from lightning_med.training.register import checks as register
+from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
 from lightning_med.utils.precision import find_precision, runs_on_cpu
+from lightning_med.utils.ranks import settle_rank
 
 _OWN = ("model.lr", "model.weight_decay", "model.warmup_fraction")  # what only our own optimizer has
 _OPTIMIZER = ("optimizer", "lr_scheduler", "lr_scheduler_interval")
@@ -161,3 +166,29 @@ def check_same_optimizer(saved: dict[str, Any], settings: dict[str, Any]) -> Non
                 f"--{name} is not that of the checkpoint, whose state would overrule it.",
                 "Give the run's own settings: --config RUN/config.yaml; or begin a new run.",
             )
+
+
+def check_launch(trainer: Any) -> None:
+    """Checks a launcher's variables against the trainer's settings; says so where some are left over, and removes them.
+
+    Args:
+        trainer: Its settings, parsed. A plugin for another environment than Lightning finds has variables of its own.
+
+    Raises:
+        InputError: A launcher has started another number of processes.
+    """
+    if any("Environment" in str(plugin) for plugin in make_list(trainer.plugins)):
+        return
+    if stale := settle_rank(_count_devices(trainer.devices, trainer.accelerator), trainer.num_nodes):
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]  # Lightning has read them, and its loggers would be silent
+        say(f"{' '.join(stale)} in the environment: not used, nothing else trains beside this process.")
+
+
+def _count_devices(devices: Any, accelerator: str) -> int:
+    """Returns the number of a node's devices; 1 for what the trainer will refuse."""
+    if str(devices) in ("auto", "-1"):
+        return 1 if runs_on_cpu(accelerator) else max(torch.accelerator.device_count(), 1)
+    listed = devices if isinstance(devices, list) else [part for part in str(devices).split(",") if part.strip()]
+    if isinstance(devices, list) or "," in str(devices):
+        return max(len(listed), 1)
+    return max(int(devices), 1) if str(devices).isdecimal() else 1

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _SPARE = 2**25  # bytes of all files but the weights
 _OWN_FILES = (  # that an export writes; what else lies in a folder that is replaced is kept
-    *("model*.safetensors", "model.safetensors.index.json", "adapter_model.safetensors", "adapter_config.json"),
+    *("model.safetensors", "model-[0-9]*-of-[0-9]*.safetensors", "model.safetensors.index.json"),
+    *("adapter_model.safetensors", "adapter_config.json"),
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
     *("special_tokens_map.json", GGUF_FILE, MODELFILE, SETTINGS, "README.md"),
 )
@@ -119,19 +120,28 @@ def _write_folder(model: TrainedModel, folder: Path, name: str, kind: ExportKind
 
 
 def _move_into_place(temporary: Path, output: Path) -> None:
-    """Renames the new folder; an older one is set aside first and removed only when the new one is in place."""
+    """Renames the new folder; an older one is set aside first, and what is not ours in it moves to the new one.
+
+    Every step is a rename, and an error or a signal undoes them: at no time is a file in neither folder.
+    """
     if not output.exists():
         os.replace(temporary, output)
         return
+    kept = [path.name for path in output.iterdir() if not any(path.match(name) for name in _OWN_FILES)]
+    kept = [name for name in kept if not (temporary / name).exists()]
     aside = make_temporary_folder(output)
     aside.rmdir()  # its name is free: Windows renames to no folder that exists
-    os.replace(output, aside)
     try:
+        os.replace(output, aside)
         os.replace(temporary, output)
+        for name in kept:
+            os.replace(aside / name, output / name)
     except BaseException:
-        os.replace(aside, output)
+        if aside.exists() and output.exists():
+            for name in filter(lambda name: os.path.lexists(output / name), kept):
+                os.replace(output / name, aside / name)
+            os.replace(output, temporary)
+        if aside.exists():
+            os.replace(aside, output)
         raise
-    for path in aside.iterdir():
-        if not any(path.match(name) for name in _OWN_FILES):
-            os.replace(path, output / path.name)
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -14,7 +14,8 @@ from lightning_med.safety import Verdict, guard, triage
 from lightning_med.serving.answer import Answer
 from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
-from lightning_med.utils.errors import InputError, describe_error
+from lightning_med.utils.errors import InputError, check_text, describe_error
+from lightning_med.utils.files import refuse_pointer
 from lightning_med.utils.garbage import pause_collection
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Responder:
             safety: `False` switches triage and guard off, and every answer says so.
 
         Raises:
-            InputError: The folder is not an export of `lightning-med export`, or an incomplete one.
+            InputError: The folder is not an export of `lightning-med export`, or an incomplete one (Git LFS pointers).
         """
         folder = Path(folder)
         hint = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
@@ -66,6 +67,8 @@ class Responder:
             raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", hint)
         if (folder / "adapter_config.json").is_file():
             raise InputError(f"{folder} is an adapter without its base.", "Export the run again without --adapter.")
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            refuse_pointer(file)
         with pause_collection():
             import torch
             from safetensors import SafetensorError
@@ -160,8 +163,9 @@ def clean_question(question: str) -> str:
     """Returns a question with its white space as in the training data.
 
     Raises:
-        InputError: It is empty.
+        InputError: It is empty, or not text.
     """
+    check_text("The question", question)
     cleaned = normalize_whitespace(question)
     if not cleaned:
         raise InputError("The question is empty.", 'Ask one: lightning-med respond --model DIR "My tongue is sore."')

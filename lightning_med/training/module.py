@@ -169,12 +169,22 @@ class DialogueLM(AdaptedModule):
 
     def configure_callbacks(self) -> list[Callback]:
         trainer: Any = self.trainer
+        self._check_data()
         if trainer.state.fn == "fit":
             check_trainer(trainer, self.adaptation.lora is not None)
             validates = trainer.limit_val_batches > 0 and self._data.hparams.get("val_fraction", 1) > 0
             check_monitors(trainer, validates, logs_more=has_code_of_others(self, trainer))
             prepare_callbacks(trainer)
         return [OptimizerState(), SteadyMemory(), LoopRules()]
+
+    def _check_data(self) -> None:
+        """Refuses other data than ours, but for the evaluation of a model that is loaded already."""
+        if not hasattr(self._data, "step_size") and (self.model is None or self.trainer.state.fn in ("fit", "predict")):
+            given = "none" if self._data is None else type(self._data).__name__
+            raise InputError(
+                f"The trainer has no DialogueDataModule (data module: {given}), which tokenizes and plans the batches.",
+                "trainer.fit(model, DialogueDataModule(FILE)); a loaded model can be evaluated on plain data loaders.",
+            )
 
     def configure_optimizers(self) -> Any:
         total, share = self.total_steps, self.hparams["warmup_fraction"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
+
+from lightning_med.utils.ranks import is_first_rank
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,12 +73,6 @@ def _clear_bars() -> AbstractContextManager[None]:
     from tqdm import tqdm
 
     return tqdm.external_write_mode()  # type: ignore[no-any-return]
-
-
-def is_first_rank() -> bool:
-    """Returns whether this process is the first of those that train together, as the launcher's variables say."""
-    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def _make_console() -> Console:

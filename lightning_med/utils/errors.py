@@ -51,3 +51,13 @@ def check_range(name: str, value: float, least: float, most: float = float("inf"
     if not least <= value <= most:
         bounds = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
         raise InputError(f"{name} is {value}.", f"It must be {bounds}.")
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuses what is no text.
+
+    Raises:
+        InputError: `value` is not a string.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {type(value).__name__} {str(value)[:40]!r}, not text.", "Give a string.")

@@ -12,6 +12,8 @@ from stat import S_IMODE
 
 from lightning_med.utils.errors import InputError
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for another
+
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
@@ -104,3 +106,16 @@ def make_writable_folder(folder: Path, option: str) -> None:
         raise InputError(f"{folder} cannot be made: {error.strerror}.", f"Name another place: {option}") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder} cannot be written.", f"Name another place: {option}")
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuses a file that `git clone` without Git LFS leaves in place of a large one.
+
+    Raises:
+        InputError: The file is such a pointer.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            what = f"{path} is a Git LFS pointer, not the file itself."
+            raise InputError(what, f"Fetch the files: git -C {path.parent} lfs pull")

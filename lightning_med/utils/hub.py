@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.utils.errors import InputError, UnavailableError, describe_error
+from lightning_med.utils.files import refuse_pointer
 
 _LOGIN = "log in: set HF_TOKEN or run `hf auth login`."
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAX_RESTARTS = 5  # of one file from its beginning
 _MAX_WAIT = 60  # seconds that the Hub may ask to wait
 
@@ -55,7 +55,8 @@ def download(name: str, option: str, patterns: list[str], repo_type: str = "mode
     if repo_type == "model" and Path(name).is_file():
         raise InputError(f"{name} is a file.", _explain_file(Path(name), option))
     if repo_type == "model" and Path(name).is_dir():
-        _refuse_pointers(Path(name), patterns)
+        for file in sorted(file for pattern in patterns for file in Path(name).glob(pattern) if file.is_file()):
+            refuse_pointer(file)
         return Path(name)
     with explain_hub_errors(f"hub:{name}" if repo_type == "dataset" else name, option), _limit_retries():
         from huggingface_hub import snapshot_download
@@ -74,19 +75,6 @@ def _explain_file(path: Path, option: str) -> str:
     if path.suffix.lower() == ".gguf":
         return f"Convert it to a folder first: python scripts/fetch_base.py {path} --output FOLDER"
     return f"Name the folder that holds it, with config.json and the tokenizer: {option}"
-
-
-def _refuse_pointers(folder: Path, patterns: list[str]) -> None:
-    """Refuses files that `git clone` without Git LFS leaves in place of large ones.
-
-    Raises:
-        InputError: A file is such a pointer.
-    """
-    for file in sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file()):
-        with file.open("rb") as stream:
-            if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                what = f"{file} is a Git LFS pointer, not the file itself."
-                raise InputError(what, f"Fetch the files: git -C {folder} lfs pull")
 
 
 def _explain(name: str, local: str, error: Exception) -> InputError:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-# Windows has no SIGUSR1; Ctrl-C and SIGTERM work there.
-CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+# Windows has neither SIGUSR1 nor SIGHUP; Ctrl-C and SIGTERM work there.
+CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 
 
-class Interrupted(Exception):
-    """A signal ended the command.
+class Interrupted(BaseException):
+    """A signal ended the command. Like KeyboardInterrupt, no `except Exception` takes it for an error of the work.
 
     Attributes:
         code: The exit status, 128 + the signal's number.
@@ -23,6 +25,27 @@ class Interrupted(Exception):
         self.code = 128 + number
 
 
+def list_caught() -> list[int]:
+    """Returns the signals to catch here: none outside the main thread, and no SIGHUP that `nohup` has ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return []  # Python lets no other thread set handlers
+    hangup = getattr(signal, "SIGHUP", None)
+    return [number for number in CAUGHT if number != hangup or signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def set_handlers(handler: Callable[[int, FrameType | None], Any]) -> dict[int, Any]:
+    """Sets the handler of the caught signals, and returns those that were there, for `restore_handlers`."""
+    return {number: signal.signal(number, handler) for number in list_caught()}
+
+
+def restore_handlers(handlers: dict[int, Any]) -> None:
+    """Sets the handlers that `set_handlers` has replaced."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
+
+
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
     """Raises `Interrupted` for the caught signals within the context; restores the handlers afterwards."""
@@ -30,11 +53,8 @@ def raise_on_signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    handlers = {}
-    with suppress(ValueError):  # only the main thread may set handlers
-        handlers = {number: signal.signal(number, stop) for number in CAUGHT}
+    handlers = set_handlers(stop)
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        restore_handlers(handlers)

@@ -20,7 +20,7 @@ from base_files.manifest import write_manifest
 from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError, describe_error
-from lightning_med.utils.files import make_temporary_folder, sync_files
+from lightning_med.utils.files import make_temporary_folder, refuse_pointer, sync_files
 
 _OTHER = "Get the model as a folder with config.json and safetensors, or another of its GGUF files."
 
@@ -47,6 +47,8 @@ def convert_gguf(
         InputError: transformers cannot read the file, or would leave something of it out.
     """
     progress("reading the file", 0, 0)
+    if path.is_file():
+        refuse_pointer(path)
     header = read_header(path)
     check_header(header, path)
     with _explain_errors(path):

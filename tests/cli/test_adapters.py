@@ -153,6 +153,17 @@ def test_the_folder_of_an_adapter_names_the_base_where_it_is(run: Path, tmp_path
     assert read_json(tmp_path / "adapter" / "adapter_config.json")["base_model_name_or_path"] == str(moved)
 
 
+def test_files_of_others_stay_when_an_adapters_folder_is_replaced(run: Path, tmp_path: Path) -> None:
+    words = ["export", "--checkpoint", get_last(run), "--output", "out"]
+    for options in (["--adapter"], ["--adapter", "--overwrite"], ["--overwrite"]):
+        status, _, err = tiny.command(*words, *options, cwd=tmp_path)
+        assert status == 0, err
+        (tmp_path / "out" / "adapter_notes.txt").write_text("mine")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"adapter_notes.txt", "model.safetensors"} <= names
+    assert not {"adapter_model.safetensors", "adapter_config.json"} & names
+
+
 def fit_whole(folder: Path, tmp_path: Path) -> Path:
     config = write_small_config(folder, tmp_path)
     status, _, err = tiny.command("fit", "--config", config, cwd=tmp_path)

@@ -77,6 +77,18 @@ def test_export_and_respond_need_only_the_checkpoint(run: Path, tmp_path: Path) 
     assert out.strip()
 
 
+def test_files_of_others_stay_when_a_report_is_written(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    (output / "deep").mkdir(parents=True)
+    for name in ("notes.csv", "deep/report.json"):
+        (output / name).write_text("mine")
+    config = tiny.config(folder)
+    for _ in range(2):
+        assert tiny.command("prepare", "--config", config, "--output", output, cwd=tmp_path)[0] == 0
+    assert {(output / name).read_text() for name in ("notes.csv", "deep/report.json")} == {"mine"}
+    assert (output / "report.html").is_file()
+
+
 def test_prepare_writes_the_data_report(folder: Path, tmp_path: Path) -> None:
     argv = ("prepare", "--config", write_small_config(folder, tmp_path), "--output", tmp_path / "report")
     status, out, err = tiny.command(*argv, cwd=tmp_path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,10 +17,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, p
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.export.checkpoint_export import export_checkpoint
+from lightning_med.export.export_kind import ExportKind
 from lightning_med.export.hf_folder import SETTINGS
 from lightning_med.inference.generation import Decoding, generate_answers
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.signals import Interrupted
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +180,67 @@ def test_a_folder_of_other_files_is_never_replaced(checkpoint: Path, tmp_path: P
     with pytest.raises(InputError, match="photos"):
         export_checkpoint(checkpoint, output, overwrite=overwrite)
     assert read_files(tmp_path) == {"photos/cat.jpg": b"meow"}
+
+
+def add_others(output: Path) -> dict[str, bytes]:
+    """Puts files of the owner's into an export, and returns them by their path in it."""
+    others = {
+        "notes.txt": b"mine",
+        "model_of_mine.safetensors": b"mine too",
+        ".git/HEAD": b"ref",
+        "photos/a/b.jpg": b"x",
+    }
+    for name, content in others.items():
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_bytes(content)
+    (output / "link").symlink_to("nowhere")
+    return others
+
+
+@pytest.mark.parametrize(("first", "second"), [("hf", "hf"), ("hf", "gguf"), ("gguf", "hf")])
+def test_files_of_others_stay_when_an_export_is_replaced(
+    checkpoint: Path, tmp_path: Path, first: Literal["hf", "gguf"], second: Literal["hf", "gguf"]
+) -> None:
+    output = export_checkpoint(checkpoint, tmp_path / "export", kind=ExportKind(format=first))
+    others = add_others(output)
+    export_checkpoint(checkpoint, output, overwrite=True, kind=ExportKind(format=second))
+    fresh = export_checkpoint(checkpoint, tmp_path / "fresh", kind=ExportKind(format=second))
+    assert read_files(output).keys() == {*read_files(fresh), *others}
+    assert {name: content for name, content in read_files(output).items() if name in others} == others
+    assert os.readlink(output / "link") == "nowhere"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "fresh"]
+
+
+def test_at_no_step_of_a_replacement_is_a_file_lost(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal or an error at any rename leaves the earlier folder; a kill leaves each file in one of two folders."""
+    output = export_checkpoint(checkpoint, tmp_path / "export")
+    add_others(output)
+    before = read_files(tmp_path)
+    replace = os.replace
+    count = 0
+
+    def interrupt(source: Any, target: Any) -> None:
+        nonlocal count
+        found = list(read_files(tmp_path).values())
+        assert all(content in found for content in before.values())
+        count += 1
+        if count == last:
+            raise Interrupted(signal.SIGTERM)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    for last in range(1, 20):
+        count = 0
+        try:
+            export_checkpoint(checkpoint, output, overwrite=True)
+        except Interrupted:
+            assert read_files(tmp_path) == before, last
+        else:
+            break
+    assert last > 5
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
 def test_an_empty_folder_may_be_filled(checkpoint: Path, tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ import string
 import subprocess
 import sys
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med.safety import triage
+from lightning_med.safety import guard, triage
 from lightning_med.safety.messages import advice
 from lightning_med.safety.messages.danger_rules import compile_rules, load_rulebook
+from lightning_med.utils.errors import InputError
 
 ALARMS = ("emergency", "crisis")
 RULES = load_rulebook().categories
@@ -92,6 +94,15 @@ def test_emergency_and_crisis_together_show_both_advices() -> None:
 
 def test_a_verdict_names_the_words_that_decided() -> None:
     assert "crushing" in " ".join(triage("I have CRUSHING pain in my chest").evidence)
+
+
+@pytest.mark.parametrize("value", [None, 123, 1.5, b"my chest hurts", ["my chest hurts"], float("nan")])
+def test_what_is_no_text_is_refused(value: Any) -> None:
+    """For instance a cell that a table has left empty."""
+    for refused in (lambda: triage(value), lambda: guard(value, "Rest."), lambda: guard("My tongue is sore.", value)):
+        with pytest.raises(InputError, match="not text") as raised:
+            refused()
+        assert len(str(raised.value).splitlines()) == 2
 
 
 def test_ordinary_messages_have_no_advice() -> None:

@@ -77,6 +77,13 @@ def test_an_empty_question_is_the_users_mistake(responder: Responder, question: 
         responder.respond_all([QUESTION, question])
 
 
+@pytest.mark.parametrize("question", [None, 123, b"My tongue is sore."])
+def test_a_question_that_is_no_text_is_the_users_mistake(responder: Responder, exported: Path, question: Any) -> None:
+    for ask in (responder.respond, lambda question: generate_response(question, exported)):
+        with pytest.raises(InputError, match="not text"):
+            ask(question)
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=400))
 def test_any_question_gets_an_answer(responder: Responder, question: str) -> None:
     if not question.split():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,22 @@ def make_model(checkpoint: Path) -> DialogueLM:
     model = tiny.language_model()
     model.use_run({}, str(checkpoint))
     return model
+
+
+class OtherData(L.LightningDataModule):
+    """A data module of the user's own."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__()
+        self.train_dataloader = self.val_dataloader = self.predict_dataloader = lambda: data
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "predict"])
+@pytest.mark.parametrize("own", [False, True])
+def test_other_data_than_a_dialogue_data_module_is_refused(tmp_path: Path, verb: str, own: bool) -> None:
+    loader: Any = torch.utils.data.DataLoader([{"input_ids": torch.zeros(4)}])
+    name = "train_dataloaders" if verb == "fit" else "dataloaders"
+    given = {"datamodule": OtherData(loader)} if own else {name: loader}
+    with pytest.raises(InputError, match="DialogueDataModule") as raised:
+        getattr(tiny.trainer(tmp_path), verb)(tiny.language_model(), **given)
+    assert ("OtherData" if own else "none") in raised.value.what

@@ -1,15 +1,18 @@
-"""Signals raised as exceptions, also on systems without SIGUSR1."""
+"""Signals raised as exceptions, also on systems without SIGUSR1 and SIGHUP."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from lightning_med.utils.signals import CAUGHT, Interrupted, raise_on_signals
+from tests.signal_fixtures import handlers  # noqa: F401
 
 
 @pytest.mark.parametrize("number", CAUGHT)
@@ -21,10 +24,42 @@ def test_a_signal_raises_and_the_handlers_are_restored(number: signal.Signals) -
     assert signal.getsignal(number) is before
 
 
-def test_the_command_and_the_trainer_import_without_sigusr1() -> None:
-    """Windows has no SIGUSR1."""
+def test_no_handling_of_errors_takes_a_signal_for_one() -> None:
+    def swallow_errors() -> None:  # as libraries do
+        with contextlib.suppress(Exception):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted), raise_on_signals():
+        swallow_errors()
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with raise_on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_in_a_thread_no_handler_is_touched() -> None:
+    seen = []
+
+    def work() -> None:
+        with raise_on_signals():
+            seen.append([signal.getsignal(number) for number in CAUGHT])
+
+    before = [signal.getsignal(number) for number in CAUGHT]
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_the_command_and_the_trainer_import_without_signals_that_windows_lacks() -> None:
     code = (
-        "import signal; del signal.SIGUSR1;"
+        "import signal; del signal.SIGUSR1, signal.SIGHUP;"
         "import lightning_med.cli.command, lightning_med.cli.trainer_command;"
         "from lightning_med.utils.signals import CAUGHT;"
         "print([one.name for one in CAUGHT])"

@@ -37,5 +37,6 @@ def main(argv: list[str]) -> int:
         return Responder.from_pretrained(folder, given.region, safety)
 
     answer = answer_question(content.decode("utf-8", "replace"), load, given.region, safety)
-    print(json.dumps(asdict(answer), ensure_ascii=False) if given.json else answer)
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    print(json.dumps(asdict(answer), ensure_ascii=not is_utf8) if given.json else answer)
     return 0

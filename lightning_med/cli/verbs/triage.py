@@ -12,7 +12,7 @@ from lightning_med.cli.arguments import Parser
 from lightning_med.safety import triage
 from lightning_med.safety.messages.advice import UNKNOWN_REGION, list_regions, resolve_file_region, resolve_region
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import write_text
+from lightning_med.utils.files import refuse_pointer, write_text
 
 
 def add_verdict(row: dict[str, Any], region: str | None) -> dict[str, Any]:
@@ -29,9 +29,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Reads the rows of a JSON Lines file.
 
     Raises:
-        InputError: The file cannot be read, or a line is not an object with a `text`.
+        InputError: The file cannot be read, is a Git LFS pointer, or a line is not an object with a `text`.
     """
     try:
+        refuse_pointer(path)
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a JSON string may contain \u2028
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--input {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from error

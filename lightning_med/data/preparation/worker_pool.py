@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any, TypeVar
 
+from lightning_med.utils.signals import restore_handlers
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -73,7 +75,7 @@ class WorkerPool:
         self._executor = ProcessPoolExecutor(
             self._processes, initializer=_exit_with_parent, initargs=(watched,), env={"OMP_NUM_THREADS": "1"}
         )
-        with _ignore_interrupts():
+        with _ignore_terminal():
             self._executor.submit(_do_nothing)  # starts all processes
 
 
@@ -82,16 +84,17 @@ def _do_nothing() -> None:
 
 
 @contextlib.contextmanager
-def _ignore_interrupts() -> Iterator[None]:
-    """Processes that are started inside it ignore a terminal's Ctrl-C, which their parent handles."""
+def _ignore_terminal() -> Iterator[None]:
+    """Processes that are started inside it ignore what a terminal sends to all: Ctrl-C, and that it has been closed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore_handlers(before)
 
 
 def _exit_with_parent(parent: Connection) -> None:

@@ -13,6 +13,7 @@ from lightning_med.data.sources.json_reader import read_json, read_jsonl
 from lightning_med.data.sources.parquet_reader import read_parquet
 from lightning_med.data.sources.table_columns import Columns, Record
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import refuse_pointer
 
 CHUNK = 2_500  # rows of text held at once
 _MAX_CHARACTERS = 1 << 25  # of a chunk, for tables with long cells
@@ -39,9 +40,10 @@ def read_table(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFr
         in the file, header and blank lines not counted, and `line`: 1-based, 0 where a format has no lines.
 
     Raises:
-        InputError: A column is missing, or the file is malformed; the message names file and line.
+        InputError: A column is missing, or the file is malformed or a Git LFS pointer; the message names file and line.
     """
     try:
+        refuse_pointer(path)
         yield from _make_frames(columns, _READERS[path.suffix.lower()](path, columns, bad))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -13,6 +13,7 @@ from lightning_med.safety.answers.unsafe_sentences import find_removal_reason, s
 from lightning_med.safety.levels import ORDINARY, URGENT
 from lightning_med.safety.messages.advice import get_notice
 from lightning_med.safety.messages.triage import Verdict, triage
+from lightning_med.utils.errors import check_text
 
 DISCLAIMER = (
     "This answer comes from software for research and education, not from a person. It is not medical advice and never"
@@ -63,7 +64,12 @@ def guard(question: str, answer: str, region: str | None = None, verdict: Verdic
         answer: The model's answer.
         region: See `triage`.
         verdict: Of `triage` on the question, if it is known already.
+
+    Raises:
+        InputError: The question or the answer is not text.
     """
+    check_text("The question", question)
+    check_text("The answer", answer)
     verdict = verdict or triage(question, region)
     if not verdict.answerable:
         return Guarded(f"{verdict.advice}\n\n{DISCLAIMER}", {"advice": 1}, verdict)

@@ -16,6 +16,7 @@ from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
 from lightning_med.safety.messages.language import is_english
 from lightning_med.safety.messages.parsed_message import ParsedMessage, parse_message
 from lightning_med.safety.messages.rule_matches import RuleMatches, match_rules
+from lightning_med.utils.errors import check_text
 
 NOT_ENGLISH = "not_english"  # the category of a message in another language
 
@@ -52,7 +53,11 @@ def triage(text: str, region: str | None = None) -> Verdict:
         text: The message.
         region: The country whose emergency numbers the advice names, for instance `GB`; default: that of the locale,
             see `resolve_region`. `UNKNOWN_REGION` makes the verdict independent of the machine.
+
+    Raises:
+        InputError: The message is not text.
     """
+    check_text("The message", text)
     rules = load_rulebook()
     message = parse_message(text, rules)
     by_rule = match_rules(message, rules)

@@ -1,4 +1,4 @@
-"""Hyperparameters in TensorBoard, beside a run's final metrics."""
+"""A run's settings for its loggers, beside its final metrics."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from torch.utils.tensorboard.summary import hparams
 
 _METRICS = ("val/perplexity", "val/loss", "val/bits_per_byte")
 _SECTIONS = ("model", "data")
+_TRAINER = ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val")
 
 
 class HyperParameters(L.Callback):
-    """Writes the settings and the names of the metrics once; the HPARAMS tab shows each metric's latest value."""
+    """Gives every logger the settings by their full names, for instance `model.lr`, once.
+
+    TensorBoard also gets the names of the metrics; its HPARAMS tab shows each metric's latest value.
+    """
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        settings = pl_module.resolve_settings()
-        chosen = {f"{part}.{key}": _flatten(v) for part in _SECTIONS for key, v in settings.get(part, {}).items()}
-        for key in ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val"):
-            chosen[f"trainer.{key}"] = _flatten(settings.get("trainer", {}).get(key))
+        if not trainer.is_global_zero:
+            return
+        chosen = _list_settings(pl_module.resolve_settings())
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+            if isinstance(logger, TensorBoardLogger):
+                logger.hparams.update(chosen)  # for hparams.yaml; its own method would write a second summary
                 writer = logger.experiment._get_file_writer()
-                for summary in hparams(chosen, dict.fromkeys(_METRICS, 0.0)):
+                shown = {name: str(value) if value is None else value for name, value in chosen.items()}
+                for summary in hparams(shown, dict.fromkeys(_METRICS, 0.0)):
                     writer.add_summary(summary)
+            else:
+                logger.log_hyperparams(chosen)
 
 
-def _flatten(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+def _list_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of all sections in one mapping, of values that a table can show."""
+    chosen = {f"{part}.{key}": value for part in _SECTIONS for key, value in settings.get(part, {}).items()}
+    chosen |= {f"trainer.{key}": settings.get("trainer", {}).get(key) for key in _TRAINER}
+    simple = (bool, int, float, str, type(None))
+    return {name: value if isinstance(value, simple) else str(value) for name, value in chosen.items()}

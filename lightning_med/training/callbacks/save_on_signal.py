@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -20,14 +21,16 @@ from lightning_med.training.lightning_patches import (
     will_fit_end,
 )
 from lightning_med.utils.console import say
-from lightning_med.utils.signals import CAUGHT, Interrupted
+from lightning_med.utils.output import drop_lost_output
+from lightning_med.utils.signals import Interrupted, restore_handlers, set_handlers
 
 
 class SaveOnSignal(L.Callback):
-    """On SIGINT, SIGTERM or SIGUSR1: saves after the current optimizer step and raises `Interrupted`, on every rank.
+    """On SIGINT, SIGTERM, SIGUSR1 or SIGHUP: saves after the current optimizer step and raises `Interrupted`.
 
-    A second SIGINT ends the run at once; what was saved before is complete. Under SLURM the signal that announces the
-    end of the job's time is passed on to Lightning's handler, which puts the job back into the queue.
+    Every rank does. A second SIGINT ends the run at once; what was saved before is complete. In a thread, where Python
+    allows no handlers, nothing is caught. Under SLURM the signal that announces the end of the job's time is passed on
+    to Lightning's handler, which puts the job back into the queue.
     """
 
     def __init__(self) -> None:
@@ -39,21 +42,19 @@ class SaveOnSignal(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._fitting, self._number = stage == "fit", 0
         if not self._handlers:
-            self._handlers = {number: signal.signal(number, self._receive) for number in CAUGHT}
+            self._handlers = set_handlers(self._receive)
         if self._fitting:
             self._action = partial(self._stop_if_asked, trainer)
             call_between_batches(trainer, self._action)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for number in CAUGHT:  # the trainer has set its own by now
-            signal.signal(number, self._receive)
+        set_handlers(self._receive)  # the trainer has set its own by now
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self._action is not None:
             stop_between_batches(trainer, self._action)
             self._action = None
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        restore_handlers(self._handlers)
         self._handlers = {}
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
@@ -64,6 +65,7 @@ class SaveOnSignal(L.Callback):
         if not self._fitting or (self._number and number == signal.SIGINT):
             raise Interrupted(number)
         self._number = self._number or number
+        drop_lost_output()  # the terminal may have gone, or have ended the reader of a pipe
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
         if not is_at_step_boundary(trainer):
@@ -79,7 +81,8 @@ class SaveOnSignal(L.Callback):
             path = checkpoints.save(trainer)
             trainer.strategy.checkpoint_io.wait()  # type: ignore[attr-defined]
             name = signal.Signals(number).name
-            say(f"Stopped by {name} after step {trainer.global_step}; saved {path}", trainer)
+            with suppress(OSError):  # nobody may be there to read it
+                say(f"Stopped by {name} after step {trainer.global_step}; saved {path}", trainer)
         if writers and not will_fit_end(trainer):
             requeue_slurm_job(trainer, number)
         raise Interrupted(number)

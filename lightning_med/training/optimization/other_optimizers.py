@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.signals import Interrupted
 
 MONITORED = ("val/loss", "val/perplexity", "val/bits_per_byte")  # measured by each validation; lower is better
 _ONE = (
@@ -174,7 +173,7 @@ def _explain_errors(named: dict[str, Any]) -> Iterator[None]:
     """Turns whatever a named class raises into two lines."""
     try:
         yield
-    except (InputError, Interrupted):
+    except InputError:
         raise
     except Exception as error:
         what = f"{named['class_path']}: {error or type(error).__name__}"

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+import yaml
+from lightning.pytorch.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from lightning_med.training.callbacks.hparams import HyperParameters
+from tests import tiny
+from tests.training.callbacks.helpers import fit
 
 SCALARS = [
     *(
@@ -59,3 +67,41 @@ def test_the_hparams_tab_shows_settings_and_metrics(events: EventAccumulator, ru
     assert settings["model.lr"].number_value == pytest.approx(3e-3)
     assert "data.batch_tokens" in settings
     assert events.Scalars("val/perplexity")[-1].value > 0  # the tab shows this value under that name
+
+
+def test_the_settings_are_written_beside_the_logs(run: Path, events: EventAccumulator) -> None:
+    settings = yaml.safe_load((run / "hparams.yaml").read_text(encoding="utf-8"))
+    assert settings["model.lr"] == 3e-3
+    assert settings["trainer.max_epochs"] == 2
+    assert settings["data.batch_tokens"] == 512
+    writings = [event for path in run.glob("events*") for event in EventFileLoader(str(path)).Load()]
+    tags = [value.tag for event in writings for value in event.summary.value]
+    assert tags.count("_hparams_/session_start_info") == 1
+
+
+class Service(Logger):
+    """A logger of another program, as MLflow's or that of Weights & Biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[dict[str, Any]] = []
+
+    name, version = "service", "0"
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.given.append(dict(params))
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        pass
+
+
+def test_every_logger_gets_the_settings_once(folder: Path, tmp_path: Path) -> None:
+    services = [Service(), Service()]
+    fit(folder, tmp_path, [HyperParameters()], logger=services, max_steps=1)
+    for service in services:
+        (given,) = service.given
+        assert given["model.lr"] == 3e-3
+        assert given["data.max_length"] == 128
+        assert given["model.lora"] is None
+        assert given["model.from_scratch"] == str(tiny.NETWORK)
+        assert all(isinstance(value, (bool, int, float, str, type(None))) for value in given.values())

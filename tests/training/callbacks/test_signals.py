@@ -22,7 +22,7 @@ from tests.signal_fixtures import HANDLED
 from tests.training.callbacks.helpers import fit, predict
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138), ("SIGHUP", 129)])
 def test_a_signal_saves_the_current_step(folder: Path, tmp_path: Path, name: str, code: int) -> None:
     with pytest.raises(Interrupted) as raised:
         fit(folder, tmp_path, [SaveOnSignal(), Checkpoints(), tiny.Send(name, step=2)], max_epochs=2)
