@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lightning_med.data.preparation.token_pass import REPORT, TOKENIZER, encode_
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
 from lightning_med.data.sources.source import find_files
+from lightning_med.data.splits.own_splits import find_file_splits, sort_held_first
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import add_tokens, find_missing_tokens, read_tokenizer_text, restore_tokenizer
@@ -104,7 +105,7 @@ def prepare(
     Raises:
         InputError: A source, its columns, the tokenizer or a setting is wrong, or the prepared data is damaged.
     """
-    files = _find_source_files(recipe)
+    recipe, files = _find_source_files(recipe)
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
     own = _Own(tokenizer_text, prompt)
@@ -122,14 +123,26 @@ def prepare(
     return Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)
 
 
-def _find_source_files(recipe: Recipe) -> Files:
+def _find_source_files(recipe: Recipe) -> tuple[Recipe, Files]:
+    """Returns the files in the order in which they are read, and the recipe with the owner's own splits of them."""
     files = [(number, file) for number, source in enumerate(recipe.sources) for file in find_files(source.path)]
     repeated = [file for file, count in Counter(file.resolve() for _, file in files).items() if count > 1]
     if repeated:
         raise InputError(
             f"{repeated[0]} is named twice by --data.source.", "To show its rows twice an epoch: weight: 2."
         )
-    return files
+    paths, given = ([getattr(source, name) for source in recipe.sources] for name in ("path", "split"))
+    files, splits = sort_held_first(files, find_file_splits(files, paths, given))
+    return replace(recipe, file_splits=splits), files
+
+
+def find_fingerprint(recipe: Recipe, cache_dir: str | None, tokenizer_text: str | None, prompt: Prompt | None) -> str:
+    """Returns the fingerprint of the data that `prepare` would return for the same arguments, without preparing it."""
+    recipe, files = _find_source_files(recipe)
+    root = make_cache_root(cache_dir)
+    digests = SourceDigests(root, files)
+    content = digests.recall() or digests.compute()[0]
+    return _locate(recipe, content, root, _Own(tokenizer_text, prompt)).tokens.name
 
 
 def _recall(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:
