@@ -41,12 +41,15 @@ class SeenRows:
         count = f"{len(rows) - len(unseen):,} of {len(rows):,} {split} rows were trained on"
         if len(rows) and not len(unseen):
             raise InputError(f"{what}, and {count}: none is left.", "Name rows that the model has not seen.")
-        whole = len(rows) == prepared.report["rows_out"]
-        every = f"{split}: all {len(rows):,} rows of {_name_files(prepared)} count. " * whole
-        say(f"{every}{what}: {count} and are left out.")
+        if len(rows) == prepared.report["rows_out"]:  # every row of the data is in this split
+            rest = f"{len(rows) - len(unseen):,} were trained on and are left out" if len(rows) > len(unseen) else ""
+            share = f"{len(unseen):,} of {len(rows):,}" if rest else f"all {len(rows):,}"
+            say(f"{split}: {share} rows of {_name_files(prepared)} count{f'; {rest}' * bool(rest)}. {what}.")
+        else:
+            say(f"{what}: {count} and are left out.")
         return unseen
 
 
 def _name_files(prepared: Prepared) -> str:
     first, *others = prepared.report["files"]
-    return f"{first} and {len(others):,} more files" if others else str(first)
+    return f"{first} and {len(others):,} more" if others else str(first)

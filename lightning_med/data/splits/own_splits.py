@@ -116,13 +116,13 @@ def describe_own_splits(report: dict[str, Any]) -> str | None:
     parts = []
     for split in SPLITS:
         names = [source["name"] for source in report["sources"] if source["split"] == split]
-        rows = f"{split} {report['splits'][split]:,}"
+        rows = f"{split} {report['splits'][split]:,}{' rows' * (split == 'train')}"
         if names:
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             parts.append(f"{rows} ({', '.join(names[:_SHOWN])}{more})")
         else:
             parts.append(f"{rows} (by {FRACTIONS[split]})" if split in FRACTIONS and report["splits"][split] else rows)
-    line = f"own splits: {', '.join(parts)} rows"
+    line = f"own splits: {', '.join(parts)}"
     mixed = [source["name"] for source in report["sources"] if source["split"] is None]
     if mixed:
         line += f"; {', '.join(mixed[:_SHOWN])}{' …' * (len(mixed) > _SHOWN)} split by the fractions"
