@@ -144,7 +144,7 @@ class MedCLI(HookedCLI):
             self.datamodule.use_tokenizer(self.card["tokenizer"], prompt)
         saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
         if self.card and self.verb in EVALUATIONS and names_other_data(self.card, saved["data"], sys.argv[2:]):
-            self.datamodule.count_all_rows(self.card["data"]["fingerprint"])
+            self.datamodule.count_all_rows(self.card["data"].get("content", ""))  # earlier releases kept none
         if self.verb == "fit" and (named := trainer_options.find_optimizer(self.settings)):
             setting_checks.check_replaceable(self.model)
             self.model.configure_optimizers = partial(require_one_optimizer(named.configure), self.model)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_med.checkpoints.reading import check_same
 from lightning_med.data.batching.seen_rows import SeenRows
-from lightning_med.data.preparation.pipeline import Prepared, find_fingerprint, prepare
+from lightning_med.data.preparation.pipeline import Prepared, digest_sources, prepare
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.preparation.token_pass import NOTHING_TO_TRAIN
 from lightning_med.data.preparation.token_store import TokenStore
@@ -42,11 +42,11 @@ class PreparedDataModule(L.LightningDataModule):
         self._prepared: Prepared | None = None
         self._stores: dict[str, TokenStore] = {}
         self._seen: SeenRows | None = None
-        self._run_fingerprint: str | None = None  # where all rows of other data count
+        self._run_content: str | None = None  # where all rows of other data count
 
     def prepare_data(self) -> None:
         split = _EVALUATED.get(self._stage)
-        if self._run_fingerprint and split:
+        if self._run_content is not None and split:
             self._take_all_rows(split)
         self._prepared = prepare(self.recipe, self.cache_dir, self._tokenizer_text, self._own_prompt)
         if not split and (line := describe_own_splits(self._prepared.report)):
@@ -70,17 +70,16 @@ class PreparedDataModule(L.LightningDataModule):
         function = getattr(getattr(self.trainer, "state", None), "fn", None)
         return str(function.value) if function else ""
 
-    def count_all_rows(self, fingerprint: str) -> None:
+    def count_all_rows(self, content: str) -> None:
         """Makes an evaluation of other data than a run's count all rows that are of no other own split.
 
         Args:
-            fingerprint: Of the run's data, of which the run's own split counts.
+            content: The digest of the run's sources, of which only the run's own split counts.
         """
-        self._run_fingerprint = fingerprint
+        self._run_content = content
 
     def _take_all_rows(self, split: str) -> None:
-        own = (self.recipe, self.cache_dir, self._tokenizer_text, self._own_prompt)
-        if find_fingerprint(*own) != self._run_fingerprint:
+        if digest_sources(self.recipe, self.cache_dir) != self._run_content:
             test = float(split == "test")
             self.recipe = replace(self.recipe, test_fraction=test, val_fraction=1 - test)
 

@@ -119,6 +119,7 @@ def prepare(
         tokenizer = restore_tokenizer(_read_tokenizer(folder))
         for source, (number, _) in zip(report["sources"], files, strict=True):
             source["weight"] = recipe.sources[number].weight
+    report["content"] = _digest_content(digests)
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
     return Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)
 
@@ -136,13 +137,14 @@ def _find_source_files(recipe: Recipe) -> tuple[Recipe, Files]:
     return replace(recipe, file_splits=splits), files
 
 
-def find_fingerprint(recipe: Recipe, cache_dir: str | None, tokenizer_text: str | None, prompt: Prompt | None) -> str:
-    """Returns the fingerprint of the data that `prepare` would return for the same arguments, without preparing it."""
-    recipe, files = _find_source_files(recipe)
-    root = make_cache_root(cache_dir)
-    digests = SourceDigests(root, files)
-    content = digests.recall() or digests.compute()[0]
-    return _locate(recipe, content, root, _Own(tokenizer_text, prompt)).tokens.name
+def digest_sources(recipe: Recipe, cache_dir: str | None) -> str:
+    """Returns the digest of the sources' content that the report of `prepare` holds, without preparing them."""
+    _, files = _find_source_files(recipe)
+    return _digest_content(SourceDigests(make_cache_root(cache_dir), files))
+
+
+def _digest_content(digests: SourceDigests) -> str:
+    return (digests.recall() or digests.compute()[0]).hex()
 
 
 def _recall(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:
