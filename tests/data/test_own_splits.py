@@ -150,6 +150,7 @@ def test_each_source_speaks_for_itself() -> None:
 def test_directories_of_sources_count_only_beside_one_for_training() -> None:
     assert find_in(("/set/train/1.csv", "/set/train/2.csv"), ("/set/test/1.csv",)) == ["train", "train", "test"]
     assert find_in(("/home/dev/a.csv",), ("/home/notes/b.csv",)) == []
+    assert find_in(("/home/test/a.csv",), ("/home/notes/b.csv",)) == []
     assert find_in(("/test/own/a.csv", "/test/own/b.csv"), ("/test/other/c.csv",)) == []
 
 
