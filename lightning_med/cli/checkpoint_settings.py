@@ -38,6 +38,19 @@ def add_checkpoint_settings(argv: list[str], folder: Path) -> list[str]:
     return [argv[0], "--config", str(settings), *argv[1:]]
 
 
+def names_other_data(card: dict[str, Any], data: dict[str, Any], options: list[str]) -> bool:
+    """Whether an evaluation names another source than the checkpoint's, and no fractions of its own.
+
+    Args:
+        card: Of the checkpoint.
+        data: The evaluation's settings of the data.
+        options: The words of the command line after the verb.
+    """
+    saved, fractions = card["settings"].get("data", {}), ("test_fraction", "val_fraction")
+    given = any(_find_option(options, f"--data.{name}") for name in fractions)
+    return data["source"] != saved.get("source") and not given and all(data[f] == saved.get(f) for f in fractions)
+
+
 def _keep_plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns a checkpoint's settings without classes and paths: untrusted text must neither run nor write."""
     trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}

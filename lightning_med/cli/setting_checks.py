@@ -26,7 +26,6 @@ from lightning_med.utils.ranks import settle_rank
 
 _OWN = ("model.lr", "model.weight_decay", "model.warmup_fraction")  # what only our own optimizer has
 _OPTIMIZER = ("optimizer", "lr_scheduler", "lr_scheduler_interval")
-_FRACTIONS = {"validate": "val_fraction", "test": "test_fraction", "predict": "test_fraction"}
 
 
 def check_checkpoint_option(verb: str, ckpt_path: str | None) -> None:
@@ -65,9 +64,6 @@ def check_settings(verb: str, settings: Any, options: Sequence[str] = ()) -> Non
             "predict: ranks that share the weights cannot answer different questions.",
             "Leave --trainer.strategy sharded out; several ranks with --trainer.strategy ddp share the questions.",
         )
-    fraction = _FRACTIONS.get(verb)
-    if fraction and not settings.data[fraction]:
-        raise InputError(f"{verb}: {fraction} is 0, so there is no row to take.", f"Give --data.{fraction} 0.1")
     if verb in EVALUATIONS:
         path = find_output(settings, "x")
         if path.is_dir():

@@ -33,8 +33,10 @@ class DialogueDataModule(PreparedDataModule):
     Args:
         source: A CSV, TSV, JSON, JSONL or Parquet file, a folder or glob of them, `kaggle:OWNER/NAME`,
             `hub:OWNER/NAME`, or `sample` (the embedded synthetic consultations). Or a list of such, each a path or a
-            mapping `{path, weight, question_column, answer_column, messages_column, group_column}`; a weight of 2
-            shows a source's training rows twice an epoch, 0.5 half of them, another half each time.
+            mapping `{path, weight, split, question_column, answer_column, messages_column, group_column}`; a weight of
+            2 shows a source's training rows twice an epoch, 0.5 half of them, another half each time. Files that are
+            named as training, validation and test stay apart; `split` is `train`, `validation` or `test` where names
+            do not say it, `mixed` where they are not meant.
         tokenizer: A name on the Hub, a folder, or `train`: a byte-level BPE trained on the training split.
         vocab_size: Its size where it is trained.
         question_column: The column with the patient's words.
@@ -49,7 +51,7 @@ class DialogueDataModule(PreparedDataModule):
             embedding are learned for them.
         max_length: Tokens a consultation may have in training; a longer question is cut first, then the answer.
         eval_max_length: The same for validation and test, where whole answers count; the model's context is the limit.
-        test_fraction: Share of the questions held back for `test` and `predict`.
+        test_fraction: Share of the questions held back for `test` and `predict`; 1 to evaluate all rows of a table.
         val_fraction: Share of all questions held back for validation, taken out of training's part.
         batch_tokens: Tokens a batch holds; memory grows with it, and a GPU wants it as large as fits. `auto` measures
             once what fits (80 % of a GPU's free memory, 25 % of the machine's), says so, and keeps to it.
@@ -107,6 +109,8 @@ class DialogueDataModule(PreparedDataModule):
 
     def prepare_data(self) -> None:
         if self.trainer is not None and self.trainer.state.fn == "fit":
+            if self.recipe.test_fraction + self.recipe.val_fraction >= 1:
+                raise InputError(*_explain_fractions(self.recipe.test_fraction, self.recipe.val_fraction))
             self.step_size.check_accumulation(self.trainer.accumulate_grad_batches, bool(self._limits.changes))
         super().prepare_data()
 
@@ -225,11 +229,8 @@ def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
         InputError: A setting is out of range, or two do not go together.
     """
     test, validation = settings["test_fraction"], settings["val_fraction"]
-    if not (test >= 0 and validation >= 0 and test + validation < 1):
-        raise InputError(
-            f"test_fraction {test} and val_fraction {validation} leave nothing to train on.",
-            "Each is a share of all rows, 0 or more, and together they stay below 1.",
-        )
+    if not (test >= 0 and validation >= 0 and test + validation <= 1):
+        raise InputError(*_explain_fractions(test, validation))
     shortest = settings["max_length"]
     if settings["eval_max_length"] < shortest:
         raise InputError(
@@ -242,6 +243,14 @@ def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
     sources = tuple(parse_sources(settings["source"], **columns))
     shaping |= {"add_tokens": _check_words(settings["add_tokens"] or [])}
     return Recipe(**{**shaping, "sources": sources, "rules": resolve_rules(settings["rules"] or {})})
+
+
+def _explain_fractions(test: float, validation: float) -> tuple[str, str]:
+    return (
+        f"test_fraction {test} and val_fraction {validation} leave nothing to train on.",
+        "Each is a share of all rows, 0 or more, and together they stay below 1. To test all rows of a table:"
+        " lightning-med test --data.test_fraction 1 --data.val_fraction 0",
+    )
 
 
 def _check_prompt(tokenizer: str, prompt_format: str | None, system: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import lightning as L
@@ -9,12 +10,18 @@ import numpy as np
 
 from lightning_med.checkpoints.reading import check_same
 from lightning_med.data.batching.seen_rows import SeenRows
-from lightning_med.data.preparation.pipeline import Prepared, prepare
+from lightning_med.data.preparation.pipeline import Prepared, digest_sources, prepare
 from lightning_med.data.preparation.recipe import Recipe
+from lightning_med.data.preparation.token_pass import NOTHING_TO_TRAIN
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.data.splits.own_splits import describe_own_splits
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
+from lightning_med.utils.console import say
+from lightning_med.utils.errors import InputError
+
+_EVALUATED = {"validate": "validation", "test": "test", "predict": "test"}  # the split of each of a trainer's functions
 
 
 class PreparedDataModule(L.LightningDataModule):
@@ -35,12 +42,46 @@ class PreparedDataModule(L.LightningDataModule):
         self._prepared: Prepared | None = None
         self._stores: dict[str, TokenStore] = {}
         self._seen: SeenRows | None = None
+        self._run_content: str | None = None  # where all rows of other data count
 
     def prepare_data(self) -> None:
+        split = _EVALUATED.get(self._stage)
+        if self._run_content is not None and split:
+            self._take_all_rows(split)
         self._prepared = prepare(self.recipe, self.cache_dir, self._tokenizer_text, self._own_prompt)
+        if not split and (line := describe_own_splits(self._prepared.report)):
+            say(line, self.trainer)
 
     def setup(self, stage: str | None = None) -> None:
-        self._prepared = self._prepared or prepare(self.recipe, self.cache_dir, self._tokenizer_text, self._own_prompt)
+        if self._prepared is None:
+            PreparedDataModule.prepare_data(self)
+        split = _EVALUATED.get(self._stage)
+        if self._stage == "fit" and not len(self.store("train")):
+            raise InputError(*NOTHING_TO_TRAIN)
+        if split and not len(self.store(split)):
+            raise InputError(
+                f"{self._stage}: no row is in the {split} split.",
+                "Give --data.val_fraction 0.05" if split == "validation" else "Give --data.test_fraction 0.1",
+            )
+
+    @property
+    def _stage(self) -> str:
+        """What the trainer does, `fit`, `validate`, `test` or `predict`; empty without one."""
+        function = getattr(getattr(self.trainer, "state", None), "fn", None)
+        return str(function.value) if function else ""
+
+    def count_all_rows(self, content: str) -> None:
+        """Makes an evaluation of other data than a run's count all rows that are of no other own split.
+
+        Args:
+            content: The digest of the run's sources, of which only the run's own split counts.
+        """
+        self._run_content = content
+
+    def _take_all_rows(self, split: str) -> None:
+        if digest_sources(self.recipe, self.cache_dir) != self._run_content:
+            test = float(split == "test")
+            self.recipe = replace(self.recipe, test_fraction=test, val_fraction=1 - test)
 
     def use_tokenizer(self, text: str, prompt: Prompt | None = None) -> None:
         """Uses a checkpoint's own tokenizer instead of the one that the settings name.
@@ -64,7 +105,8 @@ class PreparedDataModule(L.LightningDataModule):
     @property
     def prepared(self) -> Prepared:
         """The prepared data; made at first use."""
-        self.setup()
+        if self._prepared is None:
+            PreparedDataModule.prepare_data(self)
         assert self._prepared is not None
         return self._prepared
 
@@ -94,4 +136,4 @@ class PreparedDataModule(L.LightningDataModule):
         store = self.store(split)
         if self._seen is None:
             return np.arange(len(store))
-        return self._seen.select_unseen(store, split, self.prepared.fingerprint)
+        return self._seen.select_unseen(store, split, self.prepared)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,11 @@ def assign(questions: list[str], seed: int, test: float, validation: float) -> n
 
 def shares(sides: np.ndarray) -> dict[str, float]:
     return {name: float((sides == index).mean()) for index, name in enumerate(SPLITS)}
+
+
+def test_sides_are_those_of_earlier_releases() -> None:
+    digests = [sha256(assign(QUESTIONS[:rows], 42, 0.1, 0.05).tobytes()).hexdigest()[:16] for rows in (5_000, 7)]
+    assert digests == ["8f4d56e1faf1097d", "8ec40a1880c332c4"]
 
 
 @pytest.mark.parametrize(("test", "validation"), [(0.1, 0.05), (0.3, 0.2), (0.05, 0.0), (0.0, 0.1), (0.0, 0.0)])
@@ -170,6 +176,12 @@ def test_too_few_rows(rows: int) -> None:
 def test_rows_of_one_question_are_one() -> None:
     with pytest.raises(InputError, match="1 different question "):
         assign(["I cough.", "i cough", "I COUGH!"], 42, 0.1, 0.05)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 50])
+def test_all_rows_may_be_tested(rows: int) -> None:
+    assert set(assign(QUESTIONS[:rows], 42, 1.0, 0.0)) == {SPLITS.index("test")}
+    assert set(assign(QUESTIONS[:rows], 42, 0.0, 1.0)) == {SPLITS.index("validation")}
 
 
 def test_two_rows_are_enough_for_two_sides() -> None:

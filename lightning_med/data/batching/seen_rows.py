@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightning_med.data.preparation.pipeline import Prepared
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
@@ -23,22 +24,32 @@ class SeenRows:
     keys: np.ndarray
     fingerprint: str
 
-    def select_unseen(self, store: TokenStore, split: str, fingerprint: str) -> np.ndarray:
+    def select_unseen(self, store: TokenStore, split: str, prepared: Prepared) -> np.ndarray:
         """Returns the rows that the model has not seen, by number, and says how many are left out.
 
         Args:
             store: The tokens of the split.
             split: Its name, for the message.
-            fingerprint: Of today's data.
+            prepared: Today's data.
 
         Raises:
             InputError: No row is left.
         """
         rows = np.arange(len(store))
         unseen = rows[~np.isin(store.question_keys, self.keys)]
-        what = f"The data is not the run's ({fingerprint[:8]} here, {self.fingerprint[:8]} there)"
+        what = f"The data is not the run's ({prepared.fingerprint[:8]} here, {self.fingerprint[:8]} there)"
         count = f"{len(rows) - len(unseen):,} of {len(rows):,} {split} rows were trained on"
         if len(rows) and not len(unseen):
             raise InputError(f"{what}, and {count}: none is left.", "Name rows that the model has not seen.")
-        say(f"{what}: {count} and are left out.")
+        if len(rows) == prepared.report["rows_out"]:  # every row of the data is in this split
+            rest = f"{len(rows) - len(unseen):,} were trained on and are left out" if len(rows) > len(unseen) else ""
+            share = f"{len(unseen):,} of {len(rows):,}" if rest else f"all {len(rows):,}"
+            say(f"{split}: {share} rows of {_name_files(prepared)} count{f'; {rest}' * bool(rest)}. {what}.")
+        else:
+            say(f"{what}: {count} and are left out.")
         return unseen
+
+
+def _name_files(prepared: Prepared) -> str:
+    first, *others = prepared.report["files"]
+    return f"{first} and {len(others):,} more" if others else str(first)

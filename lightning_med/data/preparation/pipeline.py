@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lightning_med.data.preparation.token_pass import REPORT, TOKENIZER, encode_
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
 from lightning_med.data.sources.source import find_files
+from lightning_med.data.splits.own_splits import find_file_splits, sort_held_first
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import add_tokens, find_missing_tokens, read_tokenizer_text, restore_tokenizer
@@ -104,7 +105,7 @@ def prepare(
     Raises:
         InputError: A source, its columns, the tokenizer or a setting is wrong, or the prepared data is damaged.
     """
-    files = _find_source_files(recipe)
+    recipe, files = _find_source_files(recipe)
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
     own = _Own(tokenizer_text, prompt)
@@ -118,18 +119,32 @@ def prepare(
         tokenizer = restore_tokenizer(_read_tokenizer(folder))
         for source, (number, _) in zip(report["sources"], files, strict=True):
             source["weight"] = recipe.sources[number].weight
+    report["content"] = _digest_content(digests)
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
     return Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)
 
 
-def _find_source_files(recipe: Recipe) -> Files:
+def _find_source_files(recipe: Recipe) -> tuple[Recipe, Files]:
+    """Returns the files in the order in which they are read, and the recipe with the owner's own splits of them."""
     files = [(number, file) for number, source in enumerate(recipe.sources) for file in find_files(source.path)]
     repeated = [file for file, count in Counter(file.resolve() for _, file in files).items() if count > 1]
     if repeated:
         raise InputError(
             f"{repeated[0]} is named twice by --data.source.", "To show its rows twice an epoch: weight: 2."
         )
-    return files
+    paths, given = ([getattr(source, name) for source in recipe.sources] for name in ("path", "split"))
+    files, splits = sort_held_first(files, find_file_splits(files, paths, given))
+    return replace(recipe, file_splits=splits), files
+
+
+def digest_sources(recipe: Recipe, cache_dir: str | None) -> str:
+    """Returns the digest of the sources' content that the report of `prepare` holds, without preparing them."""
+    _, files = _find_source_files(recipe)
+    return _digest_content(SourceDigests(make_cache_root(cache_dir), files))
+
+
+def _digest_content(digests: SourceDigests) -> str:
+    return (digests.recall() or digests.compute()[0]).hex()
 
 
 def _recall(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_med.data.sources.source import Source
+from lightning_med.data.splits.own_splits import FileSplits
 
 Files = list[tuple[int, Path]]  # each with the number of its source
 
@@ -18,6 +19,8 @@ class Recipe:
 
     Attributes:
         rules: Every cleaning rule, and whether it is on.
+        file_splits: The owner's own split of each file, in the order in which the files are read; empty where there is
+            none to keep. It is filled in when the files are found.
     """
 
     sources: tuple[Source, ...]
@@ -35,6 +38,7 @@ class Recipe:
     seed: int
     prompt_format: Literal["plain", "chat"] | None = None
     add_tokens: tuple[str, ...] = ()
+    file_splits: FileSplits = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as plain data, as JSON would hold them."""

@@ -17,7 +17,7 @@ class SplitPlan:
 
     Args:
         store: All conversations.
-        sides: `[kept]`, indices into `SPLITS`, of those that are kept.
+        sides: `[kept]`, indices into `SPLITS`, of those that are kept; -1 for those left out for a split's sake.
 
     Attributes:
         sides: `[conversations]`, int8, indices into `SPLITS`; -1 for those that are not kept.

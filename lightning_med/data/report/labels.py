@@ -9,6 +9,10 @@ RULE_TITLES = {  # name: title, explanation
     "missing": ("No question or no answer", "A field is absent."),
     "blank": ("Empty text", "Nothing but white space."),
     "duplicate": ("Exact copies", "The same question and answer as an earlier row."),
+    "repeats_evaluation": (
+        "Repeats an evaluation question",
+        "A row to train on, in a group with an own validation or test row.",
+    ),
     "too_short": ("Answers too short", "Too few words to learn from."),
     "cut_answer": ("Answers that break off", "They stop in mid-sentence."),
     "unsafe_advice": ("Unsafe advice", "They advise against seeking care, or are abusive."),

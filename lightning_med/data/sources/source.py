@@ -16,6 +16,8 @@ from lightning_med.data.sources.conversations import split_exchanges
 from lightning_med.data.sources.kaggle import download_dataset
 from lightning_med.data.sources.table_columns import Columns
 from lightning_med.data.sources.table_files import SUFFIXES, read_table
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.data.splits.own_splits import MIXED
 from lightning_med.utils import hub
 from lightning_med.utils.errors import InputError
 
@@ -33,6 +35,8 @@ class Source:
         messages_column: Instead of the two, a list of messages with roles.
         group_column: Equal for rows of one patient.
         weight: How often an epoch shows each training row; 0.5 shows half of the rows, another half each time.
+        split: The split that all its rows are of: `train`, `validation` or `test`; `mixed` splits them by the
+            fractions, whatever its files are named; `None` goes by these names, see `find_file_splits`.
     """
 
     path: str
@@ -41,6 +45,7 @@ class Source:
     messages_column: str | None = None
     group_column: str | None = None
     weight: float = 1.0
+    split: str | None = None
 
     @property
     def columns(self) -> Columns:
@@ -69,7 +74,7 @@ def parse_sources(setting: str | list[Any], **common: str | None) -> list[Source
 
 
 def _parse_source(entry: dict[str, Any], common: dict[str, str | None]) -> Source:
-    fields = ("path", "weight", *_COLUMNS)
+    fields = ("path", "weight", "split", *_COLUMNS)
     unknown = [str(name) for name in entry if name not in fields]
     if unknown or not isinstance(entry.get("path"), str):
         what = f"an entry of --data.source has an unknown field {unknown[0]!r}" if unknown else "an entry has no path"
@@ -85,7 +90,10 @@ def _parse_source(entry: dict[str, Any], common: dict[str, str | None]) -> Sourc
         raise InputError(
             f"{entry['path']}: weight {weight!r} is not a number from 0 to 1000.", "1 shows its rows once per epoch."
         )
-    source = Source(path=entry["path"], weight=float(weight), **columns)
+    split, known = entry.get("split"), (*SPLITS, MIXED)
+    if split is not None and split not in known:
+        raise InputError(f"{entry['path']}: split {split!r} is unknown.", f"It is one of: {', '.join(known)}.")
+    source = Source(path=entry["path"], weight=float(weight), split=split, **columns)
     names = list(source.columns.values())
     if len(set(names)) < len(names):
         raise InputError(

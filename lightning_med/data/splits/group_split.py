@@ -7,6 +7,8 @@ there, else to validation if either was there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lightning_med.data.splits.row_groups import Groups
@@ -14,6 +16,8 @@ from lightning_med.data.splits.word_hashes import mix_bits
 from lightning_med.utils.errors import InputError
 
 SPLITS = ("train", "validation", "test")
+BY_FRACTIONS = -1  # instead of an own split's index
+LEFT_OUT = -1  # instead of a side's index
 
 
 def place_groups(keys: np.ndarray, seed: int) -> np.ndarray:
@@ -23,7 +27,7 @@ def place_groups(keys: np.ndarray, seed: int) -> np.ndarray:
 
 
 def assign_splits(
-    groups: Groups, keys: np.ndarray, seed: int, test_fraction: float, val_fraction: float
+    groups: Groups, keys: np.ndarray, seed: int, test_fraction: float, val_fraction: float, fill: bool = True
 ) -> tuple[np.ndarray, int]:
     """Assigns each row to a split.
 
@@ -35,7 +39,8 @@ def assign_splits(
         groups: Which rows belong together.
         keys: `[rows]`, uint64, hashes of the rows' questions as they were read, or of their patients.
         seed: Chooses the sides.
-        test_fraction, val_fraction: Shares of the groups.
+        test_fraction, val_fraction: Shares of the groups; where they are all, none is left for training.
+        fill: Fill every side, however few groups there are.
 
     Returns:
         `[rows]`, int8, indices into `SPLITS`; and the number of founders whose own side is not that of their group.
@@ -49,11 +54,12 @@ def assign_splits(
     sides = np.zeros(groups.count, dtype=np.int8)
     np.maximum.at(sides, owner, own)
     moved = int((sides[owner] != own).sum())
-    wanted = {0, *(2,) * (test_fraction > 0), *(1,) * (val_fraction > 0)}
-    if not wanted <= set(sides.tolist()):
+    to_train = test_fraction + val_fraction < 1
+    wanted = {*(0,) * to_train, *(2,) * (test_fraction > 0), *(1,) * (val_fraction > 0)}
+    if fill and not wanted <= set(sides.tolist()):
         first = np.unique(owner, return_index=True)[1]
         sides, moved = _split_by_rank(places[first], keys[groups.founders][first], test_fraction, val_fraction), 0
-    if 0 not in sides:
+    if fill and to_train and 0 not in sides:
         raise InputError(
             f"The table holds {groups.count} different question{'s' * (groups.count != 1)} after cleaning: too few to"
             " split into training, validation and test.",
@@ -72,3 +78,64 @@ def _split_by_rank(places: np.ndarray, keys: np.ndarray, test_fraction: float, v
         sides[ranked[done : done + count]] = side
         done += count
     return sides
+
+
+@dataclass(frozen=True)
+class OwnAssignment:
+    """The sides of rows of which some are of an owner's own splits.
+
+    Attributes:
+        sides: `[rows]`, int8, indices into `SPLITS`; `LEFT_OUT` for rows to train on in a group with a row of an own
+            validation or test split.
+        moved: See `assign_splits`.
+        validation_in_test: Rows of the own validation split in a group with a row of the own test split.
+    """
+
+    sides: np.ndarray
+    moved: int
+    validation_in_test: int
+
+
+def keep_own_splits(
+    groups: Groups, keys: np.ndarray, own: np.ndarray, seed: int, test_fraction: float, val_fraction: float
+) -> OwnAssignment:
+    """Assigns each row of an own split to it, and draws the sides of the others.
+
+    Validation and test stay as they are, to the row. A split that the owner has not made is cut from the own training
+    rows by its fraction. Rows of no own split are split by both fractions, but go with training rows of their group.
+
+    Args:
+        groups, keys, seed, test_fraction, val_fraction: See `assign_splits`.
+        own: `[rows]`, int8, indices into `SPLITS`; `BY_FRACTIONS` for rows of no own split.
+
+    Raises:
+        InputError: See `assign_splits`; or every training row would be left out.
+    """
+    held = own > 0
+    holding, training, testing = (
+        np.bincount(groups.labels, weights=rows, minlength=groups.count) > 0 for rows in (held, own == 0, own == 2)
+    )
+    sides = np.where(held, own, LEFT_OUT).astype(np.int8)
+    test_missing, val_missing = test_fraction * (2 not in own), val_fraction * (1 not in own)
+    moved, fill = 0, True
+    for chosen, test, validation in (
+        (~holding & training, test_missing, val_missing),
+        (~holding & ~training, test_fraction, val_fraction),
+    ):
+        rows = np.flatnonzero(chosen[groups.labels])
+        if len(rows):
+            part = _select_groups(groups, rows)
+            sides[rows], more = assign_splits(part, keys[rows], seed, test, validation, fill)
+            moved, fill = moved + more, False
+    if (own <= 0).any() and (sides == LEFT_OUT).sum() == (own <= 0).sum():
+        raise InputError(
+            "Every training row repeats a question of the own validation or test split.",
+            "Make other splits; or have them made: --data.source '[{path: PATH, split: mixed}]'",
+        )
+    return OwnAssignment(sides, moved, int(testing[groups.labels[own == 1]].sum()))
+
+
+def _select_groups(groups: Groups, rows: np.ndarray) -> Groups:
+    """Whole groups alone, as if there were no other; `rows` in order."""
+    labels = np.unique(groups.labels[rows], return_inverse=True)[1]
+    return Groups(labels, np.flatnonzero(np.isin(rows, groups.founders)), groups.near_pairs)

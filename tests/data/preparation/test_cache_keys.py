@@ -132,6 +132,7 @@ def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
         "near_duplicates": False,
         "on_bad_row": "drop",
         "seed": 43,
+        "file_splits": ("test",),
     }
     first = replace(recipe("a.csv"), sources=sources)
     assert {field.name for field in fields(Recipe)} == {"sources", "tokenizer", *others}

@@ -44,7 +44,7 @@ def test_report_counts(cache: Path, tmp_path: Path) -> None:
     assert report["groups"] == 60
     assert report["leaks_joined"] == 2
     assert report["files"] == ["notes.csv"]
-    assert report["sources"] == [{"name": "notes.csv", "rows_in": 66, "rows_out": 62, "weight": 1.0}]
+    assert report["sources"] == [{"name": "notes.csv", "rows_in": 66, "rows_out": 62, "split": None, "weight": 1.0}]
     assert report["recipe"]["max_length"] == 128
     kept = everything(prepared)
     assert report["splits"] == {split: len(kept[split]) for split in SPLITS}
