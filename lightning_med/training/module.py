@@ -172,8 +172,7 @@ class DialogueLM(AdaptedModule):
         self._check_data()
         if trainer.state.fn == "fit":
             check_trainer(trainer, self.adaptation.lora is not None)
-            validates = trainer.limit_val_batches > 0 and self._data.hparams.get("val_fraction", 1) > 0
-            check_monitors(trainer, validates, logs_more=has_code_of_others(self, trainer))
+            check_monitors(trainer, logs_more=has_code_of_others(self, trainer))
             prepare_callbacks(trainer)
         return [OptimizerState(), SteadyMemory(), LoopRules()]
 

@@ -17,7 +17,7 @@ from lightning_med.training.lightning_patches import (
     stop_between_batches,
     validate_at_step_ends,
 )
-from lightning_med.training.register.monitors import LOGGED, VALIDATION
+from lightning_med.training.register.monitors import LOGGED, VALIDATION, check_monitors
 
 
 class LoopRules(L.Callback):
@@ -30,6 +30,7 @@ class LoopRules(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
+        check_monitors(trainer, logs_more=True, validation_rows=len(trainer.datamodule.store("validation")))  # type: ignore[attr-defined]
         validate_at_step_ends(trainer)
         self._is_to_stop = False
         if self._action is None:

@@ -22,13 +22,13 @@ def has_code_of_others(module: Any, trainer: Trainer) -> bool:
     return any(kind.__module__.partition(".")[0] not in ("lightning", "lightning_med") for kind in kinds)
 
 
-def check_monitors(trainer: Trainer, validates: bool, logs_more: bool) -> None:
+def check_monitors(trainer: Trainer, logs_more: bool, validation_rows: int = 1) -> None:
     """Checks that what callbacks monitor is logged.
 
     Args:
         trainer: With its callbacks.
-        validates: Whether there are validations.
         logs_more: Whether code of the user's may log other names.
+        validation_rows: Rows of the validation split, once they are known.
 
     Raises:
         InputError: A callback waits for a name that nobody logs.
@@ -38,8 +38,9 @@ def check_monitors(trainer: Trainer, validates: bool, logs_more: bool) -> None:
         if not isinstance(name, str):
             continue
         what = f"{type(callback).__name__} cannot monitor {name}"
-        if name in VALIDATION and not validates:
-            raise InputError(f"{what}: there are no validations.", "Give --data.val_fraction 0.05")
+        if name in VALIDATION and not (validation_rows and trainer.limit_val_batches):
+            option = "--data.val_fraction 0.05" if trainer.limit_val_batches else "--trainer.limit_val_batches 1.0"
+            raise InputError(f"{what}: there are no validations.", f"Give {option}")
         if name not in LOGGED and not logs_more:
             near = difflib.get_close_matches(name, LOGGED, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"A validation logs {', '.join(VALIDATION)}."
