@@ -143,6 +143,8 @@ class MedCLI(HookedCLI):
         if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:
             prompt = None if self.verb == "fit" else read_prompt(self.card)
             self.datamodule.use_tokenizer(self.card["tokenizer"], prompt)
+        if self.card and self.verb == "fit" and not self.settings.resume_anyway:
+            self.datamodule.use_prepared(self.card["data"])
         saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
         if self.verb == "fit" and (named := trainer_options.find_optimizer(self.settings)):
             setting_checks.check_replaceable(self.model)
