@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from lightning_med.model.execution import compute_hidden, get_execution
 from lightning_med.model.fast_layers import replace_layers
 from lightning_med.model.loss import compute_answer_nll
-from lightning_med.model.weight_files import check_config, load_weights, read_config
+from lightning_med.model.weight_files import check_config, check_files, load_weights, read_config
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.hub import download, explain_hub_errors
 
@@ -44,6 +44,7 @@ def open_base(base: str) -> tuple[Path, PretrainedConfig]:
         InputError: There is none, or its configuration shows that it cannot be trained.
     """
     folder = download(base, _OPTION, ["*.json", "*.safetensors"])
+    check_files(folder, base)
     with explain_hub_errors(base, _OPTION):
         config = read_config(folder)
     check_config(config, base)
