@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,22 +82,28 @@ def check_same(name: str, same: bool, option: str = "") -> None:
         raise InputError(f"The checkpoint was trained with another {name} than the settings name.", hint)
 
 
-def check_identity(there: dict[str, str], here: dict[str, str], anyway: bool) -> None:
+def check_identity(
+    there: dict[str, str], here: dict[str, str], anyway: bool, details: Mapping[str, str] | None = None
+) -> None:
     """Refuses to resume a run under settings that make it another run, and names the first that differs.
 
     Args:
         there: The checkpoint's settings by name.
         here: Today's settings by name.
         anyway: Accept differences.
+        details: What exactly differs in a setting, instead of two digests, where it is known.
 
     Raises:
         InputError: One differs.
     """
-    for name, before in there.items():
-        now = here.get(name, "")
+    details = details or {}
+    for name in sorted(there, key=lambda name: name not in details):  # what is known exactly comes first
+        before, now = there[name], here.get(name, "")
         if now != before and not anyway:
+            both = f"{name} {_shorten(before)} there and {_shorten(now)} here"
+            detail = details.get(name)
             raise InputError(
-                f"The checkpoint is of another run: {name} {_shorten(before)} there and {_shorten(now)} here.",
+                f"The checkpoint is of another run: {f'its {name} differs in {detail}' if detail else both}.",
                 "Give what it began with, RUN/config.yaml; or mix the two on purpose: --resume_anyway true",
             )
 

@@ -144,6 +144,8 @@ class MedCLI(HookedCLI):
         if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:
             prompt = None if self.verb == "fit" else read_prompt(self.card)
             self.datamodule.use_tokenizer(self.card["tokenizer"], prompt)
+        if self.card and self.verb == "fit" and not self.settings.resume_anyway:
+            self.datamodule.use_prepared(self.card["data"])
         saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
         if self.card and self.verb in EVALUATIONS and names_other_data(self.card, saved["data"], sys.argv[2:]):
             self.datamodule.count_all_rows(self.card["data"].get("content", ""))  # earlier releases kept none

@@ -14,6 +14,7 @@ from lightning_med.cli.results import find_output
 from lightning_med.cli.trainer_options import find_optimizer, make_list
 from lightning_med.data.batching.tokens_per_step import check_accumulation
 from lightning_med.model.adaptation import Adaptation
+from lightning_med.model.causal_lm import check_from_scratch
 from lightning_med.training.base_checks import check_base, check_trainer, check_training
 from lightning_med.training.module import DialogueLM
 from lightning_med.training.optimization.other_optimizers import check_automatic
@@ -87,7 +88,7 @@ def _check_fit(settings: Any) -> None:
 
 
 def check_model(settings: Any) -> None:
-    """Checks a base in a folder, and what is to be trained of it, from its files alone; says so if it will not fit.
+    """Checks a base in a folder and what is trained of it, or the fields of a network; says so if it will not fit.
 
     Args:
         settings: Parsed, of `fit` or `prepare`.
@@ -96,6 +97,8 @@ def check_model(settings: Any) -> None:
         InputError: It cannot be trained so.
     """
     model = settings.model
+    if model.from_scratch:
+        check_from_scratch(dict(model.from_scratch))
     if model.base and not model.from_scratch:
         check_base(model.base, settings.data.tokenizer)
         added = settings.data.add_tokens or ()

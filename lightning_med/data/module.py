@@ -21,6 +21,8 @@ from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.prepared_module import PreparedDataModule
 from lightning_med.data.sources.source import parse_sources
 from lightning_med.tokenization.prompts import FORMATS, SYSTEM_PROMPT
+from lightning_med.tokenization.tokenizer import LEAST_VOCABULARY
+from lightning_med.utils.argument_types import check_types
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, check_range
 
@@ -96,10 +98,17 @@ class DialogueDataModule(PreparedDataModule):
         seed: int = 42,
         cache_dir: str | None = None,
     ) -> None:
+        check_types(DialogueDataModule, locals())
         super().__init__()
         check_range("num_workers", num_workers, 0)
+        check_range("max_length", max_length, 1)
+        if tokenizer == "train":
+            check_range("vocab_size", vocab_size, LEAST_VOCABULARY)
         check_range("seed", seed, -(2**63), 2**63 - 1)
         self.save_hyperparameters(logger=False)
+        for name in ("source", "tokenizer", "cache_dir", *_COLUMNS):
+            if self.hparams[name] == "":
+                raise InputError(f"{name} is empty.", f"Leave --data.{name} out, or name one.")
         self.recipe = _make_recipe(self.hparams)
         self.step_size = StepSize(self.hparams)
         self.seed, self.num_workers, self.cache_dir = seed, num_workers, cache_dir

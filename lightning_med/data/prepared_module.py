@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import lightning as L
 import numpy as np
 
 from lightning_med.checkpoints.reading import check_same
 from lightning_med.data.batching.seen_rows import SeenRows
+from lightning_med.data.preparation.cache.key_parts import KeyParts
 from lightning_med.data.preparation.pipeline import Prepared, digest_sources, prepare
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.preparation.token_pass import NOTHING_TO_TRAIN
@@ -39,6 +41,7 @@ class PreparedDataModule(L.LightningDataModule):
         super().__init__()
         self._tokenizer_text: str | None = None
         self._own_prompt: Prompt | None = None
+        self._own_parts: KeyParts | None = None
         self._prepared: Prepared | None = None
         self._stores: dict[str, TokenStore] = {}
         self._seen: SeenRows | None = None
@@ -48,7 +51,8 @@ class PreparedDataModule(L.LightningDataModule):
         split = _EVALUATED.get(self._stage)
         if self._run_content is not None and split:
             self._take_all_rows(split)
-        self._prepared = prepare(self.recipe, self.cache_dir, self._tokenizer_text, self._own_prompt)
+        own = (self._tokenizer_text, self._own_prompt, self._own_parts)
+        self._prepared = prepare(self.recipe, self.cache_dir, *own)
         if not split and (line := describe_own_splits(self._prepared.report)):
             say(line, self.trainer)
 
@@ -97,6 +101,16 @@ class PreparedDataModule(L.LightningDataModule):
             check_same("system prompt", self.recipe.system_prompt == prompt.system, "--data.system_prompt")
             check_same("prompt format", self.recipe.prompt_format in (None, prompt.format), "--data.prompt_format")
         self._tokenizer_text, self._own_prompt = text, prompt
+
+    def use_prepared(self, data: dict[str, Any]) -> None:
+        """Uses the prepared data of a run that is resumed, as long as sources and settings are the same.
+
+        Args:
+            data: The checkpoint's entry `data`; those of earlier releases do not say what shaped it.
+        """
+        if "parts" in data:
+            parts = KeyParts.from_dict(data["parts"])
+            self._own_parts = parts if parts.tokens_key == data["fingerprint"] else None
 
     def leave_out(self, keys: np.ndarray, fingerprint: str) -> None:
         """Leaves rows out of the evaluation whose questions a run was trained on; see `SeenRows`."""

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from lightning_med.model.execution import compute_hidden, get_execution
 from lightning_med.model.fast_layers import replace_layers
 from lightning_med.model.loss import compute_answer_nll
-from lightning_med.model.weight_files import check_config, load_weights, read_config
+from lightning_med.model.weight_files import check_config, check_files, load_weights, read_config
+from lightning_med.utils.argument_types import MOST, check_field
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.free_memory import measure_host_memory
 from lightning_med.utils.hub import download, explain_hub_errors
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 _OPTION = "--model.base FOLDER"
 _ATTENTION_DROPOUT = ("attn_pdrop", "attention_dropout")  # configuration fields: of GPT-2, of most other models
@@ -31,6 +33,9 @@ _COUNTS = {  # configuration fields that count something
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size"),
     *("head_dim", "max_position_embeddings", "vocab_size"),
 }
+_TOKEN_IDS = {"bos_token_id", "eos_token_id", "pad_token_id"}
+_SHARED = {*_TOKEN_IDS, "tie_word_embeddings"}  # what all families have and a network is shaped by
+_UNUSED = ("summary_", "add_cross_attention")  # fields of GPT-2 for other tasks
 BUILD_ERRORS = (  # what configurations and networks raise for fields that do not fit each other
     *(ValueError, TypeError, StrictDataclassError, RuntimeError, ZeroDivisionError, KeyError),
     *(AttributeError, IndexError, AssertionError, ImportError),
@@ -44,6 +49,7 @@ def open_base(base: str) -> tuple[Path, PretrainedConfig]:
         InputError: There is none, or its configuration shows that it cannot be trained.
     """
     folder = download(base, _OPTION, ["*.json", "*.safetensors"])
+    check_files(folder, base)
     with explain_hub_errors(base, _OPTION):
         config = read_config(folder)
     check_config(config, base)
@@ -103,6 +109,7 @@ def build_from_scratch(
         InputError: A field is unknown, does not fit the others, or gives a vocabulary below the tokenizer's.
     """
     config = _make_config(fields, vocab_size, eos_token_id, attention_dropout)
+    _check_size(config)
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -123,17 +130,23 @@ def _make_config(
             f"Did you mean {' or '.join(near)}?" if near else "Usual: gpt2, llama, qwen2, mistral, gemma2.",
         )
     kind = CONFIG_MAPPING[model_type]
-    known = {*kind().to_dict(), *kind.attribute_map, *_ATTENTION_DROPOUT}
+    defaults = kind().to_dict()
+    known = {*(defaults.keys() - PretrainedConfig().to_dict().keys()), *_SHARED, *kind.attribute_map}
+    known = {name for name in known if not name.startswith(_UNUSED)}
     if unknown := sorted(set(fields) - known):
         raise InputError(f"from_scratch: {kind.__name__} has no {', '.join(unknown)}.", _usual_fields(model_type))
     for name, value in fields.items():
-        if name in _COUNTS and value is not None and not (type(value) is int and value > 0):
-            raise InputError(f"from_scratch: {name} is {value}.", "It must be a whole number above 0.")
-    if (size := fields.get("vocab_size", vocab_size)) < vocab_size:
+        default = defaults.get(kind.attribute_map.get(name, name))
+        check_field(f"from_scratch: {name}", value, default, is_count=name in _COUNTS)
+    size = fields.get("vocab_size") or vocab_size
+    if size < vocab_size:
         raise InputError(
             f"from_scratch: vocab_size is {size}, but the tokenizer has {vocab_size} tokens.",
             "Leave vocab_size out: it is then the tokenizer's.",
         )
+    for name in _TOKEN_IDS & fields.keys():
+        if fields[name] is not None and not (type(fields[name]) is int and 0 <= fields[name] < size):
+            raise InputError(f"from_scratch: {name} is {fields[name]!r}.", f"It must be a token's number below {size}.")
     tokens: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": eos_token_id, "eos_token_id": eos_token_id}
     if model_type != "gpt2":
         tokens["pad_token_id"] = None  # a family's default may lie beyond the vocabulary, and it would not be learned
@@ -142,9 +155,54 @@ def _make_config(
     except BUILD_ERRORS as error:
         raise _explain_fields({"model_type": model_type, **fields}, error) from error
     check_config(config, f"from_scratch {model_type}")
+    heads, shared = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
+    if isinstance(heads, int) and isinstance(shared, int) and heads % shared:
+        raise InputError(
+            f"from_scratch: num_attention_heads {heads} is not divisible by num_key_value_heads {shared}.",
+            "Give another number, for instance the same for both.",
+        )
     if not set(_ATTENTION_DROPOUT) & fields.keys():
         set_attention_dropout(config, attention_dropout)
     return config
+
+
+def check_from_scratch(fields: dict[str, Any]) -> None:
+    """Refuses fields of which no network can be built, before there is a tokenizer; see `build_from_scratch`.
+
+    Raises:
+        InputError: A field is unknown, has a value that it cannot have, or does not fit the others.
+    """
+    config = _make_config(fields, fields.get("vocab_size") or MOST, 0, 0.0)
+    try:
+        _outline(config)
+    except RuntimeError:  # some families cannot be built without memory
+        return
+    except BUILD_ERRORS as error:
+        raise _explain_fields(fields, error) from error
+
+
+def _outline(config: PretrainedConfig) -> PreTrainedModel:
+    """Builds a network without memory for its weights."""
+    with torch.device("meta"):
+        network: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return network
+
+
+def _check_size(config: PretrainedConfig) -> None:
+    """Refuses a network whose weights alone do not fit into this machine's free memory.
+
+    Raises:
+        InputError: They do not.
+    """
+    try:
+        needed, free = 4 * sum(weight.numel() for weight in _outline(config).parameters()), measure_host_memory()
+    except BUILD_ERRORS:  # building it says why
+        return
+    if needed > free and torch.get_default_device().type == "cpu":
+        raise InputError(
+            f"from_scratch: the weights of this network take {needed / 2**30:,.1f} GiB, {free / 2**30:,.1f} are free.",
+            "Give smaller numbers.",
+        )
 
 
 def _explain_fields(fields: dict[str, Any], error: Exception) -> InputError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imported only where a whole tokenizer is made: processes th
     from transformers import PreTrainedTokenizerFast
 
 END = "<|endoftext|>"
+LEAST_VOCABULARY = 257  # the 256 bytes and the end token: the smallest that can be trained
 _OPTION = "--data.tokenizer FOLDER"
 _SUFFIXES = (".json", ".txt", ".model", ".jinja")
 _FILES = [f"*{suffix}" for suffix in _SUFFIXES]

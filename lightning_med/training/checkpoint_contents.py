@@ -16,6 +16,7 @@ from lightning import Trainer
 from transformers import PreTrainedModel
 
 from lightning_med.checkpoints.reading import ADAPTER_FORMAT, FORMAT, KEY, check_identity, check_same
+from lightning_med.data.preparation.cache.key_parts import KeyParts
 from lightning_med.model.adaptation import AdapterOrigin
 from lightning_med.model.causal_lm import describe_network
 from lightning_med.model.perplexity import AnswerLikelihood
@@ -108,7 +109,11 @@ def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
     contents = checkpoint[KEY]
     data.load_state_dict(checkpoint.get(type(data).__qualname__, {}))  # settles `auto` before it is compared
     there = {"trained weights": "{}", **contents.get("identity", {})}  # earlier releases trained all
-    check_identity(there, make_identity(module), module.resume_anyway)
+    details, parts = {}, json.loads(contents["data"]).get("parts")  # earlier releases kept none
+    if parts is not None:
+        today = KeyParts.from_dict(data.prepared.report["parts"])
+        details["data"] = str(KeyParts.from_dict(parts).compare(today))
+    check_identity(there, make_identity(module), module.resume_anyway, details)
     if module.trainer.is_global_zero and "train" in contents:
         module.get_likelihood("train").restore_sums(contents["train"])
     if "numbers" in contents:

@@ -25,6 +25,7 @@ from lightning_med.training.optimization.other_optimizers import require_one_opt
 from lightning_med.training.register.checks import check_trainer
 from lightning_med.training.register.monitors import check_monitors, has_code_of_others
 from lightning_med.training.sharding import ShardedStrategy
+from lightning_med.utils.argument_types import check_types
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, UnavailableError, check_range
 
@@ -90,6 +91,7 @@ class DialogueLM(AdaptedModule):
         repetition_penalty: float = 1.1,
         sampling_seed: int = 0,
     ) -> None:
+        check_types(DialogueLM, locals())
         adaptation = Adaptation.read(
             {"lora": lora, "freeze": freeze, "base_dtype": base_dtype, "from_scratch": from_scratch}
             | {"gradient_checkpointing": gradient_checkpointing}

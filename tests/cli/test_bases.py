@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -114,7 +115,44 @@ def test_a_tokenizer_that_is_not_the_bases_is_refused(
         assert f"--data.tokenizer {base}" in err
 
 
-def test_a_vocabulary_below_the_tokenizers_is_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"vocab_size": 100}, "vocab_size is 100, but the tokenizer has 300"),
+        ({"n_layer": 0}, "n_layer is 0"),
+        ({"n_embd": -32}, "n_embd is -32"),
+        ({"n_layer": 2.5}, "n_layer is 2.5"),
+        ({"n_head": 5}, "divisible"),
+        ({"activation_function": "gelux"}, "'gelux' is not a known value"),
+        ({"n_positions": 0}, "n_positions is 0"),
+        ({"resid_pdrop": 2.0}, "resid_pdrop is 2.0"),
+        ({"n_embd": 10**9}, "n_embd is 1000000000"),
+        ({"dtype": "bfloat16"}, "has no dtype"),
+        ({"model_type": "gpt22"}, "Did you mean gpt2"),
+    ],
+)
+def test_fields_of_no_network_are_refused_before_the_data_are_prepared(
+    folder: Path, tmp_path: Path, fields: dict[str, Any], named: str
+) -> None:
     config = write_small_config(folder, tmp_path)
-    argv = ("fit", "--config", config, "--model.from_scratch", json.dumps({**tiny.NETWORK, "vocab_size": 100}))
-    assert "vocab_size is 100, but the tokenizer has 300" in run_refused(*argv, cwd=tmp_path)
+    argv = ("fit", "--config", config, "--model.from_scratch", json.dumps({**tiny.NETWORK, **fields}))
+    cache = () if "vocab_size" in fields else ("--data.cache_dir", tmp_path / "cache")
+    assert named in run_refused(*argv, *cache, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 10, 256])
+def test_a_vocabulary_that_cannot_be_trained_is_refused(folder: Path, tmp_path: Path, size: int) -> None:
+    config = write_small_config(folder, tmp_path)
+    argv = ("--config", config, "--data.vocab_size", size, "--data.cache_dir", tmp_path / "cache")
+    for verb in ("fit", "prepare"):
+        assert f"vocab_size is {size}" in run_refused(verb, *argv, cwd=tmp_path)
+
+
+def test_a_base_that_lacks_a_weight_leaves_no_run(folder: Path, tmp_path: Path) -> None:
+    base = save_base(tmp_path)
+    weights = load_file(base / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    config = write_small_config(folder, tmp_path)
+    err = run_refused("fit", "--config", config, "--model.from_scratch", "null", "--model.base", base, cwd=tmp_path)
+    assert "weights: model.norm.weight" in err

@@ -337,7 +337,7 @@ def test_cache_dir_wins_over_the_environment(cache: Path, tmp_path: Path, consul
         ({"val_fraction": -0.1}, "val_fraction -0.1"),
         ({"test_fraction": 0.6, "val_fraction": 0.5}, "nothing to train on"),
         ({"test_fraction": 1.0, "val_fraction": 0.05}, "nothing to train on"),
-        ({"test_fraction": float("nan")}, "test_fraction nan"),
+        ({"test_fraction": float("nan")}, "test_fraction is nan"),
         ({"max_length": 512, "batch_tokens": 511}, "batch_tokens 511"),
         ({"max_length": 512, "tokens_per_step": 511}, "tokens_per_step 511"),
         ({"max_length": 512, "eval_max_length": 400}, "eval_max_length 400"),

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import CONFIG_MAPPING, BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from lightning_med.model.causal_lm import (
     build_from_scratch,
     build_from_text,
+    check_from_scratch,
     describe_network,
     load_base,
 )
@@ -98,6 +101,17 @@ def test_from_scratch_builds_any_decoder() -> None:
         ({"model_type": "t5"}, "model_type 't5'"),
         ({**LLAMA, "n_layer": 2}, "LlamaConfig has no n_layer"),
         ({**LLAMA, "num_attention_heads": 5}, "attention heads"),
+        ({**LLAMA, "num_attention_heads": 4, "num_key_value_heads": 3}, "divi"),
+        ({**LLAMA, "num_attention_heads": "4"}, "num_attention_heads is '4'"),
+        ({**LLAMA, "rope_parameters": {"rope_theta": 0, "rope_type": "default"}}, "rope_theta is 0"),
+        ({**LLAMA, "eos_token_id": 300}, "eos_token_id is 300"),
+        ({**LLAMA, "attention_dropout": None}, "attention_dropout is None"),
+        ({**LLAMA, "rms_norm_eps": float("nan")}, "rms_norm_eps is nan"),
+        ({**LLAMA, "attention_bias": 1}, "attention_bias is 1"),
+        ({**LLAMA, "num_hidden_layers": 10**9}, "num_hidden_layers is"),
+        ({**LLAMA, "intermediate_size": 10**7, "hidden_size": 10**6, "num_attention_heads": 4}, "GiB"),
+        ({**LLAMA, "torch_dtype": "bfloat16"}, "has no torch_dtype"),
+        ({"summary_type": "x"}, "has no summary_type"),
         ({**LLAMA, "hidden_act": "gelux"}, "'gelux' is not a known value"),
     ],
 )
@@ -172,3 +186,34 @@ def test_a_model_of_another_kind_is_the_users_mistake(tmp_path: Path) -> None:
     BertModel(config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match=str(tmp_path)):
         load_base(str(tmp_path), 0.0)
+
+
+VALUES = (
+    st.integers()
+    | st.floats()
+    | st.booleans()
+    | st.none()
+    | st.text(max_size=4)
+    | st.sampled_from(["gelu", "relu", "eager"])
+    | st.lists(st.integers(-2, 9) | st.floats(), max_size=3)
+    | st.dictionaries(st.sampled_from(["rope_theta", "rope_type", "factor", "x"]), st.floats() | st.none(), max_size=3)
+)
+SMALL = {"gpt2": tiny.NETWORK, "llama": {**LLAMA, "num_attention_heads": 4}}
+NAMES = {kind: sorted({*CONFIG_MAPPING[kind]().to_dict(), *CONFIG_MAPPING[kind].attribute_map}) for kind in SMALL}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn=st.data())
+def test_any_fields_build_a_network_that_runs_or_are_refused(kind: str, drawn: st.DataObject) -> None:
+    changes = drawn.draw(
+        st.dictionaries(st.sampled_from(NAMES[kind]) | st.text(max_size=5), VALUES, min_size=1, max_size=2)
+    )
+    fields = {**SMALL[kind], **changes}
+    try:
+        check_from_scratch(dict(fields))
+        network = build_from_scratch(fields, 50, 0, 0.0, seed=1)
+    except InputError as error:
+        assert error.hint  # noqa: PT017
+        return
+    network(input_ids=torch.arange(8)[None])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.preparation.cache import keys
 from lightning_med.model.causal_lm import compute_nll
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
@@ -76,6 +77,18 @@ def test_data_that_does_not_match_the_checkpoint_is_refused(
 
     with pytest.raises(InputError, match=named):
         run()
+
+
+def test_what_differs_in_the_data_is_named(
+    folder: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = keys.version
+    monkeypatch.setattr(keys, "version", lambda name: version(name) + ".1" * (name == "pyarrow"))
+    known = version("pyarrow")
+    named = f"its data differs in library pyarrow ({known} there, {known}.1 here), val_fraction (0.1 there, 0.2 here)."
+    with pytest.raises(InputError) as raised:
+        fit(folder, tmp_path, {"val_fraction": 0.2}, ckpt_path=checkpoint, max_epochs=2)
+    assert named in raised.value.what
 
 
 def test_another_tokenizer_of_the_same_size_is_refused(folder: Path, tmp_path: Path, checkpoint: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.preparation.cache.cache_folder import find_or_make, make_cache_root, refuse_damaged
-from lightning_med.data.preparation.cache.keys import make_rows_key, make_tokens_key
+from lightning_med.data.preparation.cache.key_parts import KeyParts
+from lightning_med.data.preparation.cache.keys import describe_rows, describe_tokens
 from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.clean_pass import clean_rows
 from lightning_med.data.preparation.clean_rows import CleanRowStore
@@ -29,7 +30,7 @@ from lightning_med.data.splits.own_splits import find_file_splits, sort_held_fir
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import add_tokens, find_missing_tokens, read_tokenizer_text, restore_tokenizer
-from lightning_med.utils.console import show_progress
+from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
 
 CLEAN_ROWS = "clean_rows"  # the folder of the first level
@@ -44,7 +45,7 @@ class Prepared:
         folder: Holds `train.arrow`, `train.parquet`, the same of `validation` and `test`, `tokenizer.txt` and
             `report.json`.
         fingerprint: Key of everything that shaped it.
-        report: What was read, dropped, repaired and kept; see docs/data.md.
+        report: What was read, dropped, repaired and kept, and the fingerprint's parts; see docs/data.md.
         tokenizer: The one that encoded it.
         prompt: The text around its questions and answers.
         cached: Whether it was found rather than made.
@@ -69,10 +70,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Own:
-    """What a checkpoint brings along: its tokenizer as text, and its prompt."""
+    """What a checkpoint brings along: its tokenizer as text, its prompt, and the parts of its data's fingerprint."""
 
     tokenizer: str | None
     prompt: Prompt | None
+    parts: KeyParts | None
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,34 @@ class _Target:
     """What is wanted of the cache.
 
     Attributes:
-        rows, tokens: The folders of the two levels.
+        root: The folder of the cache.
+        parts: What shapes both levels.
         tokenizer: As text; `None` where it is trained.
         prompt: Fits the tokenizer.
     """
 
-    rows: Path
-    tokens: Path
+    root: Path
+    parts: KeyParts
     tokenizer: str | None
     prompt: Prompt
 
+    @property
+    def rows(self) -> Path:
+        """The folder of clean rows."""
+        return self.root / CLEAN_ROWS / self.parts.rows_key
+
+    @property
+    def tokens(self) -> Path:
+        """The folder of tokens."""
+        return self.root / self.parts.tokens_key
+
 
 def prepare(
-    recipe: Recipe, cache_dir: str | None = None, tokenizer_text: str | None = None, prompt: Prompt | None = None
+    recipe: Recipe,
+    cache_dir: str | None = None,
+    tokenizer_text: str | None = None,
+    prompt: Prompt | None = None,
+    parts: KeyParts | None = None,
 ) -> Prepared:
     """Finds the prepared data in the cache, or makes it there atomically.
 
@@ -101,15 +118,18 @@ def prepare(
         cache_dir: See `find_cache_root`.
         tokenizer_text: A checkpoint's own tokenizer, used instead of the recipe's.
         prompt: A checkpoint's own prompt, used instead of the one that fits the tokenizer.
+        parts: Of the fingerprint of a resumed run's data. That data is used even if this package or a library has
+            changed since; it is never made again.
 
     Raises:
-        InputError: A source, its columns, the tokenizer or a setting is wrong, or the prepared data is damaged.
+        InputError: A source, its columns, the tokenizer or a setting is wrong, the prepared data is damaged, or the
+            data is not a resumed run's.
     """
     recipe, files = _find_source_files(recipe)
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
-    own = _Own(tokenizer_text, prompt)
-    target = _recall(recipe, digests, root, own)
+    own = _Own(tokenizer_text, prompt, parts)
+    target = _find_own(recipe, digests, root, own) or _recall(recipe, digests, root, own)
     cached = target is not None
     if target is None:
         target, cached = _make(recipe, files, digests, root, own)
@@ -121,6 +141,7 @@ def prepare(
             source["weight"] = recipe.sources[number].weight
     report["content"] = _digest_content(digests)
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
+    report["parts"] = target.parts.to_dict()
     return Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)
 
 
@@ -180,24 +201,54 @@ def _make(recipe: Recipe, files: Files, digests: SourceDigests, root: Path, own:
         return target, find_or_make(target.tokens, make_tokens)
 
 
+def _find_own(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:
+    """Finds a resumed run's own data where only the software has changed; `None` where nothing has.
+
+    Raises:
+        InputError: Sources or settings have changed, or its data is no longer in the cache.
+    """
+    if own.parts is None:
+        return None
+    rows = describe_rows(recipe, digests.recall() or digests.compute()[0])
+    text = own.tokenizer
+    if recipe.tokenizer == "train" and own.parts.is_of_trained_tokenizer:
+        text = None
+    elif text is None:
+        text = _read_named_tokenizer(recipe, root)
+    prompt = own.prompt or choose_prompt(recipe.prompt_format, recipe.system_prompt, text, recipe.add_tokens)
+    differences = own.parts.compare(KeyParts(rows, describe_tokens(recipe, text, prompt)))
+    if not differences.pairs:
+        return None
+    differences.refuse_other_run()
+    target = _Target(root, own.parts, text, prompt)
+    if not target.tokens.is_dir() or own.tokenizer not in (None, _read_tokenizer(target.tokens)):
+        raise differences.explain_missing(root)
+    say(f"The run's own data is taken from the cache as it was prepared, although it was with another {differences}.")
+    return target
+
+
 def _locate(recipe: Recipe, content: bytes, root: Path, own: _Own) -> _Target:
     """Names the folders of both levels for sources of this content."""
-    key = make_rows_key(recipe, content)
-    rows, text = root / CLEAN_ROWS / key, own.tokenizer
+    rows, text = describe_rows(recipe, content), own.tokenizer
     if recipe.tokenizer == "train":
         prompt = own.prompt or choose_prompt(recipe.prompt_format, recipe.system_prompt, None, recipe.add_tokens)
-        tokens = root / make_tokens_key(recipe, key, None, prompt)
-        if text is None or _read_tokenizer(tokens) == text:  # a checkpoint's tokenizer, trained on this very data
-            return _Target(rows, tokens, None, prompt)
+        target = _Target(root, KeyParts(rows, describe_tokens(recipe, None, prompt)), None, prompt)
+        # A checkpoint's tokenizer that was trained on this very data is found there, or trained again.
+        if text is None or target.parts == own.parts or _read_tokenizer(target.tokens) == text:
+            return target
     elif text is None:
-        text = add_tokens(read_tokenizer_text(recipe.tokenizer, root), recipe.add_tokens)
+        text = _read_named_tokenizer(recipe, root)
     if missing := find_missing_tokens(text, recipe.add_tokens):
         raise InputError(
             f"--data.add_tokens: the checkpoint's tokenizer has no token {missing[0]!r}.",
             "Give the run's own settings: --config RUN/config.yaml",
         )
     prompt = own.prompt or choose_prompt(recipe.prompt_format, recipe.system_prompt, text, recipe.add_tokens)
-    return _Target(rows, root / make_tokens_key(recipe, key, text, prompt), text, prompt)
+    return _Target(root, KeyParts(rows, describe_tokens(recipe, text, prompt)), text, prompt)
+
+
+def _read_named_tokenizer(recipe: Recipe, root: Path) -> str:
+    return add_tokens(read_tokenizer_text(recipe.tokenizer, root), recipe.add_tokens)
 
 
 def _read_tokenizer(folder: Path) -> str:

@@ -12,7 +12,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation.cache.keys import make_rows_key, make_tokens_key
+from lightning_med.data.preparation.cache import keys
+from lightning_med.data.preparation.cache.key_parts import KeyParts
+from lightning_med.data.preparation.cache.keys import describe_rows, describe_tokens
 from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.preparation.recipe import Recipe
@@ -20,6 +22,7 @@ from lightning_med.data.sources.source import Source
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer, train_tokenizer
+from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
 from tests.data.preparation.helpers import left_in, recipe, write
 
@@ -103,6 +106,30 @@ def test_changed_tokenizer_is_another_preparation(
     assert first.fingerprint != other.fingerprint
 
 
+@pytest.mark.parametrize("named", ["train", "folder"])
+def test_a_runs_own_data_is_found_with_other_libraries(
+    cache: Path,
+    consultations: Callable[..., Path],
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+) -> None:
+    tokenizer.save_pretrained(tmp_path / "folder")
+    settings = recipe(consultations(), tokenizer=named if named == "train" else str(tmp_path / "folder"))
+    first, version = prepare(settings), keys.version
+    text, parts = store_tokenizer(first.tokenizer), KeyParts.from_dict(first.report["parts"])
+    monkeypatch.setattr(keys, "version", lambda library: version(library) + "x" * (library == "ftfy"))
+    assert prepare(settings).fingerprint != first.fingerprint
+    again = prepare(settings, tokenizer_text=text, parts=parts)
+    assert (again.fingerprint, again.report, again.cached) == (first.fingerprint, first.report, True)
+    with pytest.raises(InputError, match="content of the sources"):
+        prepare(recipe(consultations(rows=70), tokenizer=settings.tokenizer), tokenizer_text=text, parts=parts)
+    train_tokenizer(["Another text. " * 5], 300).save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match=r"its data differs in .*tokenizer"):
+        prepare(replace(settings, tokenizer=str(tmp_path / "other")), parts=parts)
+
+
 def test_moved_file_is_found_again(cache: Path, consultations: Callable[..., Path]) -> None:
     first = prepare(recipe(consultations()))
     moved = prepare(recipe(consultations(name="elsewhere/consultations.csv")))
@@ -112,7 +139,7 @@ def test_moved_file_is_found_again(cache: Path, consultations: Callable[..., Pat
 
 def fingerprint(recipe: Recipe, content: bytes, tokenizer: str | None) -> str:
     prompt = Prompt(recipe.system_prompt, recipe.prompt_format or "plain")
-    return make_tokens_key(recipe, make_rows_key(recipe, content), tokenizer, prompt)
+    return KeyParts(describe_rows(recipe, content), describe_tokens(recipe, tokenizer, prompt)).tokens_key
 
 
 def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
@@ -154,7 +181,7 @@ def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
     assert fingerprint(replace(first, tokenizer="/elsewhere"), b"content", None) == prints[0]  # its rules count
     cleaning = ("rules", "private_data", "near_duplicates", "on_bad_row")
     for name, other in others.items():
-        same = make_rows_key(replace(first, **{name: other}), b"content") == make_rows_key(first, b"content")
+        same = describe_rows(replace(first, **{name: other}), b"content") == describe_rows(first, b"content")
         assert same == (name not in cleaning)
 
 

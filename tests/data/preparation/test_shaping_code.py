@@ -14,13 +14,14 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.preparation.cache import keys
+from lightning_med.data.preparation.cache.key_parts import KeyParts
 from lightning_med.data.preparation.cache.keys import (
     PACKAGE,
     ROW_CODE,
     TOKEN_CODE,
+    describe_rows,
+    describe_tokens,
     find_code,
-    make_rows_key,
-    make_tokens_key,
 )
 from lightning_med.tokenization.prompts import Prompt
 from tests.data.preparation.helpers import recipe
@@ -102,8 +103,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make_keys() -> tuple[str, str]:
     """Of clean rows and of tokens."""
-    rows = make_rows_key(recipe("a.csv"), b"content")
-    return rows, make_tokens_key(recipe("a.csv"), rows, None, Prompt())
+    parts = KeyParts(describe_rows(recipe("a.csv"), b"content"), describe_tokens(recipe("a.csv"), None, Prompt()))
+    return parts.rows_key, parts.tokens_key
 
 
 def test_code_that_shapes_no_row_is_in_no_key(package: Path) -> None:
@@ -119,6 +120,23 @@ def test_code_that_shapes_no_row_is_in_no_key(package: Path) -> None:
         (folder / ".DS_Store").write_bytes(b"Bud1")
         (folder / "__pycache__").mkdir(exist_ok=True)
         (folder / "__pycache__" / "encoder.cpython-311.pyc").write_bytes(b"compiled")
+        for name in (
+            "._rules.py",
+            "rules.py~",
+            "#rules.py#",
+            "rules (copy).py",
+            "rules.sync-conflict.py",
+            ".names.txt.swp",
+        ):
+            (folder / name).write_bytes(b"left behind")
+        (folder / ".#rules.py").symlink_to("user@host.1234")  # Emacs' lock of a file that is being edited
+    assert make_keys() == before
+
+
+def test_ends_of_lines_are_in_no_key(package: Path) -> None:
+    before = make_keys()
+    for file in {file for pattern in (*ROW_CODE, *TOKEN_CODE) for file in find_code(pattern)}:
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     assert make_keys() == before
 
 

@@ -1,4 +1,4 @@
-"""Keys of prepared data: digests of everything that shapes it."""
+"""Keys of prepared data: digests of everything that shapes it, whose parts are known by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lightning_med.data.preparation.cache.key_parts import CODE, LIBRARY, TRAINED, UNICODE, Parts
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.tokenization.prompts import Prompt
 
@@ -54,61 +55,77 @@ TOKEN_CODE = (
 ROW_LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum", "pandas", "pyarrow")
 TOKEN_LIBRARIES = ("tokenizers",)
 
+_SHOWN = 60  # characters of a setting that is kept in the clear; a longer one is kept as its digest
 
-def make_rows_key(recipe: Recipe, content: bytes) -> str:
-    """Returns the key of clean rows.
+
+def describe_rows(recipe: Recipe, content: bytes) -> Parts:
+    """Returns what shapes clean rows.
 
     Args:
         recipe: Its tokenizer, lengths, fractions and seed have no effect.
         content: The digest of the sources' content.
     """
-    settings = {name: getattr(recipe, name) for name in _ROW_SETTINGS}
-    columns = [source.columns for source in recipe.sources]
-    others = [columns, unicodedata.unidata_version]  # Python's own Unicode tables change with its version
-    return _make_key(content.hex(), settings, others, ROW_CODE, ROW_LIBRARIES)
+    settings = {name: getattr(recipe, name) for name in _ROW_SETTINGS if name != "rules"}
+    settings |= {f"rule {name}": on for name, on in recipe.rules.items()}
+    return {
+        "content of the sources": _digest(content),
+        **_describe_settings({"columns": [source.columns for source in recipe.sources], **settings}),
+        f"{CODE}reads and cleans": digest_code(ROW_CODE),
+        UNICODE: unicodedata.unidata_version,  # they change with Python's version
+        **{LIBRARY + name: version(name) for name in ROW_LIBRARIES},
+    }
 
 
-def make_tokens_key(recipe: Recipe, rows_key: str, tokenizer: str | None, prompt: Prompt) -> str:
-    """Returns the key of tokens, the fingerprint of a run's data.
+def describe_tokens(recipe: Recipe, tokenizer: str | None, prompt: Prompt) -> Parts:
+    """Returns what shapes tokens beside what shapes the clean rows.
 
     Args:
-        recipe: Every setting counts, a tokenizer by its rules, a source by its content.
-        rows_key: See `make_rows_key`.
+        recipe: Every setting counts, a tokenizer by its rules.
         tokenizer: As text; `None` where it is trained: then the rows, `vocab_size` and `add_tokens` decide it.
         prompt: The text around questions and answers.
     """
     settings = recipe.to_dict()
     for name in ("sources", "tokenizer", *_ROW_SETTINGS, *_PROMPT_SETTINGS):
         del settings[name]
-    return _make_key(rows_key, settings, [tokenizer or "train", prompt.to_json()], TOKEN_CODE, TOKEN_LIBRARIES)
+    return {
+        "tokenizer": TRAINED if tokenizer is None else _digest(tokenizer.encode()),
+        "system prompt and format": _digest(prompt.to_json().encode()),
+        **_describe_settings(settings),
+        f"{CODE}splits and encodes": digest_code(TOKEN_CODE),
+        **{LIBRARY + name: version(name) for name in TOKEN_LIBRARIES},
+    }
 
 
-def _make_key(
-    base: str, settings: dict[str, Any], others: list[Any], code: Iterable[str], libraries: Iterable[str]
-) -> str:
-    digest = sha256(json.dumps([base, settings, others], sort_keys=True).encode())
-    digest.update(digest_code(code))
-    digest.update(json.dumps([(name, version(name)) for name in libraries]).encode())
-    return digest.hexdigest()[:24]
+def _describe_settings(settings: dict[str, Any]) -> Parts:
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
+    return {name: text if len(text) < _SHOWN else _digest(text.encode()) for name, text in texts.items()}
 
 
-def digest_code(patterns: Iterable[str]) -> bytes:
-    """Returns a digest of the package's files that match one of the patterns."""
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def digest_code(patterns: Iterable[str]) -> str:
+    """Returns a digest of the package's files that match one of the patterns; ends of lines do not count."""
     digest = sha256()
     for pattern in patterns:
         for file in find_code(pattern):
-            digest.update(f"{file.relative_to(PACKAGE).as_posix()}:{file.stat().st_size}:".encode())
-            digest.update(file.read_bytes())
-    return digest.digest()
+            content = file.read_bytes().replace(b"\r\n", b"\n")  # as Git on Windows may write them
+            digest.update(f"{file.relative_to(PACKAGE).as_posix()}:{len(content)}:".encode())
+            digest.update(content)
+    return digest.hexdigest()
 
 
 def find_code(pattern: str) -> list[Path]:
     """Returns the files of this package that match a pattern, in order.
 
+    What editors, file managers and synchronization leave there (`.#x.py`, `._x.py`, `x (copy).py`) can be no module and
+    is left out.
+
     Raises:
         FileNotFoundError: There is none.
     """
-    files = sorted(PACKAGE.glob(pattern))
+    files = sorted(file for file in PACKAGE.glob(pattern) if file.stem.isidentifier())
     if not files:
         raise FileNotFoundError(f"{PACKAGE / pattern}: no such code")
     return files
