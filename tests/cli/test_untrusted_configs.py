@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lightning_med.cli.untrusted_configs import check_configs
+from lightning_med.cli.parsing.untrusted_configs import check_configs
 from lightning_med.utils.errors import InputError
 
 CALLBACKS = "lightning.pytorch.callbacks"
