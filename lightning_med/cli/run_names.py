@@ -87,5 +87,6 @@ def _find_path(configs: Any) -> Path | None:
     """Returns the first config's path; `None` where there is none, as for settings in the word itself."""
     for config in configs or []:
         if config is not None:
-            return Path(os.path.abspath(os.fspath(getattr(config, "absolute", config))))
+            path = config if isinstance(config, (str, Path)) else config.absolute  # the parser's kind of path
+            return Path(os.path.abspath(path))
     return None

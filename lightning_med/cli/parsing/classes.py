@@ -62,8 +62,9 @@ class ClassArguments:
             parts = arguments.items() if isinstance(arguments, dict) else ()
             listed = [Given(str(name), part, given.file) for name, part in parts]
             self.specs.append(_Spec(str(value["class_path"]), given, listed))
-        elif isinstance(value, dict) and self.specs:
-            self.specs[-1].arguments += [Given(str(name), part, given.file) for name, part in value.items()]
+        elif isinstance(value, dict):
+            target = self.specs[-1].arguments if self.specs else self.stray
+            target += [Given(str(name), part, given.file) for name, part in value.items()]
         elif isinstance(value, str) and not self._takes_text(value):
             self.specs.append(_Spec(value, given))
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lightning_med.cli.parsing.nearest import suggest
+from lightning_med.cli.parsing.nearest import find_nearest
 from lightning_med.utils.errors import InputError, describe_error
 
 _EXAMPLE = "Settings stand in sections, for instance model: {lr: 1e-4}"
@@ -37,10 +37,11 @@ def read_config(word: str, option: str, folder: Path = Path()) -> tuple[dict[Any
         return _parse(_read_text(path), str(path)), path
     if "{" in word or ":" in word:
         return _parse(word, option), None
-    near = [str(Path(word).with_name(file.name)) for file in path.parent.glob("*.y*ml")]
-    raise InputError(
-        f"{option} {word}: there is no such file.", suggest(word, near, f"Looked for in {path.parent.absolute()}.")
-    )
+    hint = f"Looked for in {path.parent.absolute()}."
+    others = {file.stem.replace(".", "-"): file.name for file in path.parent.glob("*.y*ml")}
+    if near := find_nearest(path.stem.replace(".", "-"), others):
+        hint = f"Did you mean {Path(word).with_name(others[near])}?"
+    raise InputError(f"{option} {word}: there is no such file.", hint)
 
 
 def _read_text(path: Path) -> str:
@@ -67,7 +68,7 @@ def _parse(text: str, name: str) -> dict[Any, Any]:
             raise InputError(f"{name}{line} is indented with a tab.", "YAML takes spaces alone.") from error
         hint = f"{error.problem or error.context}: check brackets, quotes, colons and indents up to there."
         raise InputError(f"{name}{line} is not valid YAML.", hint[:1].upper() + hint[1:]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{name} is not valid YAML.", describe_error(error, 200)) from error
     if isinstance(settings, dict):
         return settings

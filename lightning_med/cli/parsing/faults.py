@@ -36,7 +36,11 @@ def check_given(parser: jsonargparse.ArgumentParser, words: Sequence[str]) -> No
     """
     settings = SettingsList(parser)
     seen: set[tuple[Any, str]] = set()
-    for given in list_given(words, settings):
+    try:
+        listed = list(list_given(words, settings))
+    except RecursionError as error:
+        raise InputError("A config file names itself, or is nested without end.", "Name other files in it.") from error
+    for given in listed:
         _check_section(given, settings)
         setting = settings.values.get(given.key)
         if setting and _is_null(given) and not setting.takes_null and parser.get_default(given.key) is not None:

@@ -9,17 +9,21 @@ from difflib import SequenceMatcher
 def find_nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the known name that is meant, or `None` where none is near.
 
-    A name that only lacks its section or has the wrong one (`lr`, `trainer.lr`) is the setting of that last part.
-    Others differ by at most a third of their letters; of two that are equally near, the one that shares longer parts
-    is taken.
+    A name that only lacks its section or has the wrong one (`lr`, `trainer.lr`) is the setting of that last part, also
+    where that is misspelt. Others differ by at most two letters, or a third of the last part; of two that are equally
+    near, the one that shares longer parts is taken.
     """
-    candidates = sorted(set(known))
-    same_leaf = [one for one in candidates if one.rpartition(".")[2] == name.rpartition(".")[2]]
-    if name not in candidates and len(same_leaf) == 1:
-        return same_leaf[0]
-    distances = {one: _count_edits(name.lower(), one.lower()) for one in candidates}
-    near = [one for one, edits in distances.items() if edits <= max(1, max(len(name), len(one)) // 3)]
-    return min(near, key=lambda one: (distances[one], -SequenceMatcher(None, name, one).ratio()), default=None)
+    candidates = sorted(set(known) - {name})
+    leaf = name.rpartition(".")[2]
+    same = [one for one in candidates if one.rpartition(".")[2] == leaf]
+    if len(same) == 1:
+        return same[0]
+    limit = max(2 if len(name) > 3 else 1, len(leaf) // 3)
+    edits = {one: _count_edits(name.lower(), one.lower()) for one in candidates}
+    if "." not in name and len(name) > 3:
+        edits = {one: min(found, _count_edits(name, one.rpartition(".")[2])) for one, found in edits.items()}
+    near = [one for one in candidates if edits[one] <= limit]
+    return min(near, key=lambda one: (edits[one], -SequenceMatcher(None, name, one).ratio()), default=None)
 
 
 def suggest(name: str, known: Iterable[str], otherwise: str, prefix: str = "") -> str:
