@@ -114,6 +114,16 @@ def test_a_tokenizer_that_is_not_the_bases_is_refused(
         assert f"--data.tokenizer {base}" in err
 
 
+def test_a_tokenizer_out_of_reach_is_answered_with_the_bases_own(
+    folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    base = save_base(tmp_path, vocabulary=len(tokenizer))
+    tokenizer.save_pretrained(base)
+    err = refuse(folder, tmp_path, base, "--data.tokenizer", "distilgpt2")  # the default
+    assert "distilgpt2" in err
+    assert f"--data.tokenizer {base}" in err
+
+
 def test_a_vocabulary_below_the_tokenizers_is_refused(folder: Path, tmp_path: Path) -> None:
     config = write_small_config(folder, tmp_path)
     argv = ("fit", "--config", config, "--model.from_scratch", json.dumps({**tiny.NETWORK, "vocab_size": 100}))

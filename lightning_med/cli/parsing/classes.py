@@ -133,9 +133,10 @@ class ClassArguments:
     def _load(self, spec: _Spec) -> type:
         bases = self.setting.classes
         kind = _find_class(spec.name, bases)
-        if kind is None:
+        module, _, leaf = spec.name.rpartition(".")
+        if kind is None and not (module and hasattr(_import(module), leaf)):
             raise self._explain_missing(spec)
-        if not any(issubclass(kind, base) for base in bases):
+        if kind is None or not any(issubclass(kind, base) for base in bases):
             raise InputError(
                 f"{spec.given.place}: {spec.name} is not of the kind {' or '.join(base.__name__ for base in bases)}.",
                 _say_known(bases),

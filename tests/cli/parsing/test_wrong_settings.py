@@ -116,6 +116,7 @@ def parse(parser: SettingsParser, words: list[str]) -> str:
         (["--trainer.callbacks.monitor", "x"], "--trainer.callbacks.monitor is given to no class", "CLASS"),
         (["--optimizer", "SGDD"], "there is no class SGDD", "Did you mean SGD?"),
         (["--optimizer", "torch.optim.SDG"], "there is no class torch.optim.SDG", "Did you mean torch.optim.SGD?"),
+        (["--optimizer", "os.system"], "os.system is not of the kind Optimizer", "There are those of torch.optim"),
         (["--optimizer", "SGD", "--optimizer.lrr", "1"], "--optimizer.lrr is no argument", "--optimizer.lr?"),
         (["--optimizer", "SGD", "--optimizer.lr", "x"], "--optimizer.lr cannot be x", "a number"),
         (["--optimizer.lr", "0.1"], "--optimizer.lr is given to no class", "--optimizer CLASS"),
