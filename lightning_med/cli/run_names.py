@@ -73,7 +73,7 @@ def find_versions(home: Path, settings: Any) -> list[Path]:
     now = find_origin(settings.config, settings.trainer.default_root_dir)
     if not now or settings.name != name_run(settings.config) or settings.get("resume_anyway"):
         return versions
-    same = [run for run in versions if read_origin(run) in ("", now)]
+    same = [run for run in versions if _is_same(read_origin(run), now)]
     if versions and not same:
         newest = versions[-1]
         raise InputError(
@@ -81,6 +81,12 @@ def find_versions(home: Path, settings: Any) -> list[Path]:
             f"Give those of this config a name: --name NAME; or take one of the others: --config {newest / SETTINGS}",
         )
     return same
+
+
+def _is_same(before: str, now: str) -> bool:
+    """Returns whether two origins are one config file, perhaps moved with its folder; an unknown one is any."""
+    one, other = Path(before).parts[-2:], Path(now).parts[-2:]
+    return before in ("", now) or (one == other and len(one) == 2 and ".." not in one)
 
 
 def _find_path(configs: Any) -> Path | None:

@@ -127,6 +127,13 @@ def test_runs_and_configs_may_move_together(tmp_path: Path) -> None:
     assert find_versions(home, make_call(tmp_path / "new" / "configs" / "exp.yaml", tmp_path / "new")) == [run]
 
 
+def test_runs_may_move_without_their_config(tmp_path: Path) -> None:
+    config = tmp_path / "configs" / "exp.yaml"
+    home = get_runs_folder(tmp_path / "deep" / "new", "exp")
+    run = make_run(home, 0, find_origin([config], tmp_path / "old"))
+    assert find_versions(home, make_call(config, tmp_path / "deep" / "new")) == [run]
+
+
 def test_a_runs_own_config_means_that_run(tmp_path: Path) -> None:
     home = get_runs_folder(tmp_path, "exp")
     first, _ = make_run(home, 0, "x/exp.yaml"), make_run(home, 1, "y/exp.yaml")
