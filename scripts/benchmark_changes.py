@@ -28,7 +28,7 @@ from torch.optim import AdamW
 from transformers import PreTrainedModel
 from transformers.activations import NewGELUActivation
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import attention, causal_lm

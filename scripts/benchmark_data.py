@@ -25,7 +25,7 @@ from typing import Any
 
 from measurement import describe_machine, run_measured, write_corpus
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.allocator import read_resident_memory
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text

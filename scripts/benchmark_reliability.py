@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.shipped_configs import get_shipped_folder
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.callbacks.checkpoints import Checkpoints

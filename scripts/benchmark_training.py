@@ -41,7 +41,7 @@ from training.picture import draw_chart
 from training.report import describe_network, find_memory, format_table, summarize_rounds
 from training.settings import Settings
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.model.flops import FlopCount, measure_gemm_peak
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT
 from lightning_med.utils.console import show_progress

@@ -24,7 +24,7 @@ from bases.id_checks import IdOutcome, check_tokenizer
 from bases.tokenizers import BASES
 from transformers.utils import logging
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.data.batching import batch_plan, collate
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_scratch, compute_nll

@@ -27,7 +27,7 @@ import pandas as pd
 from runtimes.comparison import Comparison, Findings
 from transformers.utils import logging
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.data.sample import PATH as SAMPLE
 from lightning_med.export.checkpoint_export import export_checkpoint
 from lightning_med.export.export_kind import ExportKind

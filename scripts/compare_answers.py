@@ -29,7 +29,7 @@ from answers.models import Model, Settings, answer_questions, change_decoding, l
 from answers.questions import draw_questions
 from transformers.utils import logging
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.inference.decoding import Decoding
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, check_range

@@ -26,7 +26,7 @@ from answers.models import check_folder, name_folders
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.data.batching.collate import collate_flat
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import compute_nll

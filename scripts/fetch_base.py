@@ -25,7 +25,7 @@ from pathlib import Path
 
 from base_files.download import BASES, download_gguf
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder

@@ -21,7 +21,7 @@ import numpy as np
 from synthetic.corpus import Corpus, Row
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.tokenization.tokenizer import load_tokenizer
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, check_range

@@ -24,7 +24,7 @@ from rich.table import Table
 from synthetic.dirt import MAKERS
 from synthetic.search import SIMILAR, find_similar_across
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError

@@ -25,8 +25,8 @@ from quickstart_parts.processes import measure_peak_memory, run_child
 from quickstart_parts.question_sheet import check_sheet, read_questions, write_sheet
 
 from lightning_med.checkpoints.run_folder import list_versions
-from lightning_med.cli.arguments import Parser
 from lightning_med.cli.command import main
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, UnavailableError

@@ -22,7 +22,7 @@ from triage.model_answers import ANSWER, measure_answers
 from triage.real_questions import measure_real_questions
 from triage.scores import Score, count_hits, format_categories, format_share, score_rows
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.safety import guard
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError

@@ -23,7 +23,7 @@ import torch
 from faults import damage, disks, kills, nan_loss, ranks, signals, untrusted_files
 from faults.runs import Progress, Result
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text

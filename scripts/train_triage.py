@@ -20,7 +20,7 @@ import torch
 from triage.examples import FOLDER, get_set_name, list_rule_examples, load_rows
 from triage.regression import FOLDS, cross_validate, train_regression
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, ORDINARY, URGENT
 from lightning_med.safety.messages.classifier import PATH, LinearClassifier, digest_rules, serialize_classifier
 from lightning_med.safety.messages.classifier_features import extract_features

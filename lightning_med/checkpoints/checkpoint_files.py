@@ -20,16 +20,17 @@ def list_step_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(matches)]
 
 
-def find_last_checkpoint(home: Path) -> Path:
+def find_last_checkpoint(home: Path, runs: list[Path] | None = None) -> Path:
     """Returns `last.ckpt` of the newest run that has one.
 
     Args:
         home: The folder of all runs of one name.
+        runs: Those of them to choose from, oldest first; default all.
 
     Raises:
         InputError: No run has one.
     """
-    for run in reversed(list_versions(home)):
+    for run in reversed(list_versions(home) if runs is None else runs):
         path = run / CHECKPOINTS / LAST
         if path.is_file():
             return path

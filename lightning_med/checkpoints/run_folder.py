@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,21 +13,41 @@ from filelock import FileLock, Timeout
 
 from lightning_med.utils.errors import InputError
 
+RUNS = "lightning_logs"
 SETTINGS = "config.yaml"  # the run's settings, in its folder
+_ORIGIN = "# The run began with --config "  # first line of the settings; then the file
 _LOCK_TIMEOUT = 10.0  # seconds; loader processes of a killed run notice it within some, and hold its lock until then
-_NAME = re.compile(r"[\w][\w.-]*")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
 _VERSION = re.compile(r"version_(\d+)")
+
+
+def clean_name(name: str) -> str:
+    """Returns a name that can be a folder's everywhere and needs no quotes in a shell; empty where nothing is left.
+
+    Letters and digits of any script stay, and `.`, `_` and `-` within. Everything else becomes `-`.
+    """
+    name = unicodedata.normalize("NFC", name)  # as file systems differ in this
+    kept = "".join(c if c in "._-" or c.isalnum() or (ord(c) > 127 and c.isprintable()) else "-" for c in name)
+    kept = kept.strip(".-")
+    return f"run-{kept}" if _RESERVED.fullmatch(kept) else kept
 
 
 def get_runs_folder(root: str | Path | None, name: str) -> Path:
     """Returns the folder of all runs of one name.
 
     Raises:
-        InputError: The name could lead out of the folder.
+        InputError: The name could lead out of the folder, or would not do everywhere.
     """
-    if not _NAME.fullmatch(name):
-        raise InputError(f"--name {name!r} is not a name.", "Letters, digits, '.', '_' and '-', no folder in it.")
-    return Path(root or ".") / "lightning_logs" / name
+    good = clean_name(name)
+    if not name or good != unicodedata.normalize("NFC", name):
+        hint = f"For instance --name {good}" if good else "Letters, digits, '.', '_' and '-', no folder in it."
+        raise InputError(f"--name {name!r} is not a name.", hint)
+    return Path(root or ".") / RUNS / name
+
+
+def is_version(folder: Path) -> bool:
+    """Returns whether a folder is called like a run's, `version_N`."""
+    return _VERSION.fullmatch(folder.name) is not None
 
 
 def list_versions(home: Path) -> list[Path]:
@@ -54,6 +75,21 @@ def create_version(home: Path) -> Path:
                 f"{path} cannot be made: {error.strerror}.", "Name another place: --trainer.default_root_dir DIR"
             ) from error
         return path
+
+
+def read_origin(run: Path) -> str:
+    """Returns the config file that a run began with; empty where it is not known."""
+    try:
+        with (run / SETTINGS).open(encoding="utf-8") as file:
+            line = file.readline().rstrip("\n")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return line.removeprefix(_ORIGIN) if line.startswith(_ORIGIN) else ""
+
+
+def format_origin(config: str) -> str:
+    """Returns the first line of a run's settings, which names the config file that it began with."""
+    return f"{_ORIGIN}{config}\n" if config.isprintable() and config else ""
 
 
 def remove_unstarted(run: Path) -> None:

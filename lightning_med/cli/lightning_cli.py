@@ -20,7 +20,7 @@ from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, find_last_ch
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
 from lightning_med.checkpoints.run_folder import create_version, get_runs_folder, hold_lock, remove_unstarted
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
-from lightning_med.cli import next_steps, results, resume, setting_checks, trainer_options
+from lightning_med.cli import next_steps, results, resume, run_names, setting_checks, trainer_options
 from lightning_med.cli.checkpoint_settings import EVALUATIONS, names_other_data
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report.data_report import print_report, write_report
@@ -108,13 +108,13 @@ class MedCLI(HookedCLI):
         if self.verb == "prepare":
             setting_checks.check_model(settings)
             return
-        settings.name = settings.name or resume.name_run(settings.config)
+        settings.name = settings.name or run_names.name_run(settings.config)
         home = get_runs_folder(settings.trainer.default_root_dir, settings.name)
         if self.verb == "fit":
             run = resume.choose_run(home, settings)
             self.run_folder = run if is_first_rank() else None
         elif settings.ckpt_path == "last":
-            settings.ckpt_path = str(find_last_checkpoint(home))
+            settings.ckpt_path = str(find_last_checkpoint(home, run_names.find_versions(home, settings)))
         setting_checks.check_checkpoint_option(self.verb, settings.ckpt_path)
         if settings.ckpt_path:
             content = read_checkpoint(settings.ckpt_path)
@@ -138,7 +138,8 @@ class MedCLI(HookedCLI):
             raise InputError(str(error), TRAINER_HELP) from error
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveConfig):
-                callback.use_run(self.run_folder)
+                root = self.settings.trainer.default_root_dir
+                callback.use_run(self.run_folder, run_names.find_origin(self.settings.config, root))
             elif isinstance(callback, Checkpoints) and self.run_folder is not None:
                 callback.use_folder(self.run_folder / CHECKPOINTS)
         if self.card and self.card["settings"].get("data", {}).get("tokenizer") == self.datamodule.recipe.tokenizer:

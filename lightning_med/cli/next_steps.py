@@ -7,6 +7,8 @@ from pathlib import Path
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, find_run_folder
 
+_SMALL = ("--model.from_scratch", "{n_layer: 2, n_embd: 128, n_head: 4}")  # a network for a tokenizer of one's own
+
 
 def print_after_fit(run: Path) -> None:
     """Prints how to export a run's best checkpoint and ask it a question; nothing for a trial run, which keeps none."""
@@ -26,7 +28,7 @@ def print_export(checkpoint: str) -> None:
 
 
 def print_after_prepare(arguments: list[str]) -> None:
-    """Prints the fit on the same data.
+    """Prints the fit on the same data, with the base whose tokenizer was taken where no model is named.
 
     Args:
         arguments: Those of `prepare`; `--output` is left out.
@@ -34,7 +36,21 @@ def print_after_prepare(arguments: list[str]) -> None:
     words = list(arguments)
     if "--output" in words:
         del words[(at := words.index("--output")) : at + 2]
-    print("next: lightning-med fit", *(_quote(word) for word in words if not word.startswith("--output=")))
+    words = [word for word in words if not word.startswith("--output=")]
+    named = {word.partition("=")[0] for word in words}
+    tokenizer = _find_value(words, "--data.tokenizer")
+    if tokenizer and named.isdisjoint(("--config", "-c", "--model", "--model.base", "--model.from_scratch")):
+        words += ["--model.base", *(["null", *_SMALL] if tokenizer == "train" else [tokenizer])]
+    print("next: lightning-med fit", *map(_quote, words))
+
+
+def _find_value(words: list[str], option: str) -> str | None:
+    """Returns the value of an option, the last one where it is given twice."""
+    found = None
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        found = (value if equals else following) if name == option else found
+    return found
 
 
 def _quote(path: str | Path) -> str:

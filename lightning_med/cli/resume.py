@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from lightning_med.checkpoints.checkpoint_files import find_newest_whole
 from lightning_med.checkpoints.reading import KEY
-from lightning_med.checkpoints.run_folder import SETTINGS, list_versions
+from lightning_med.cli.run_names import find_versions
 from lightning_med.training.fit_loop.fit_end import EARLY
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
-
-
-def name_run(configs: Any) -> str:
-    """Returns the first config file's name without its ending, or the name of the run that saved it; else `run`.
-
-    Args:
-        configs: The values of `--config`, paths or what the parser makes of them.
-    """
-    for config in configs or []:
-        path = Path(os.fspath(getattr(config, "absolute", config)))
-        return (path.resolve().parent.parent.name if path.name == SETTINGS else path.stem) or "run"
-    return "run"
 
 
 def choose_run(home: Path, settings: Any) -> Path | None:
@@ -37,7 +24,8 @@ def choose_run(home: Path, settings: Any) -> Path | None:
         settings: Of the fit; changed in place.
 
     Raises:
-        InputError: Two places to resume from are named, or `--resume` is something else than `auto`.
+        InputError: Two places to resume from are named, `--resume` is something else than `auto`, or the runs of the
+            name began with another config.
     """
     if settings.checkpoint_every is not None:
         settings.checkpoint.every_n_train_steps = settings.checkpoint_every
@@ -45,7 +33,7 @@ def choose_run(home: Path, settings: Any) -> Path | None:
         settings.ckpt_path, settings.resume = None, "auto"
     if settings.resume not in (None, "auto"):
         raise InputError(f"--resume {settings.resume}: it takes auto and nothing else.", "A file: --ckpt_path FILE")
-    if settings.resume is None or not (versions := list_versions(home)):
+    if settings.resume is None or not (versions := find_versions(home, settings)):
         return None
     if settings.ckpt_path:
         raise InputError("--resume auto and --ckpt_path both say where to continue.", "Give one of them.")

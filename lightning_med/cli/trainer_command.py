@@ -6,16 +6,15 @@ import errno
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
-from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_med.cli.checkpoint_settings import add_checkpoint_settings
 from lightning_med.cli.lightning_cli import TRAINER_HELP, MedCLI, MedTrainer
+from lightning_med.cli.parsing.parser import SettingsParser
+from lightning_med.cli.parsing.untrusted_configs import check_configs
 from lightning_med.cli.shipped_configs import find_shipped_configs
-from lightning_med.cli.untrusted_configs import check_configs
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.callbacks.save_config import SaveConfig
 from lightning_med.training.module import DialogueLM
@@ -33,15 +32,6 @@ _TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
     "enable_model_summary": False,
 }
-
-
-class _Parser(LightningArgumentParser):
-    """A parser whose errors are one line, without the usage."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
-        hint = "All settings: lightning-med VERB --help; the shipped configs show the usual ones."
-        raise InputError(" ".join(lines)[:400], hint)
 
 
 def main(argv: list[str]) -> int:
@@ -70,7 +60,7 @@ def main(argv: list[str]) -> int:
                 trainer_class=MedTrainer,
                 trainer_defaults=_TRAINER_DEFAULTS,
                 seed_everything_default=42,
-                parser_class=_Parser,
+                parser_class=SettingsParser,
                 save_config_callback=SaveConfig,
                 load_from_checkpoint_support=False,
                 auto_configure_optimizers=False,

@@ -11,13 +11,27 @@ from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
 from lightning_med.training.optimization.other_optimizers import NamedOptimizer
 
+_NAME_HELP = (
+    "Name of the run. Default: that of the first config file, without its ending; its folder's name where the file is "
+    "called config.yaml; the run's own name for a run's config.yaml; without a config, run. What is no good in a name "
+    "becomes '-'."
+)
+_TITLES = {
+    "trainer": "trainer (steps, validations, devices, callbacks)",
+    "model": "model (base, optimizer, adapter, sampling of answers)",
+    "data": "data (source, columns, tokenizer, splits, batches)",
+    "checkpoint": "checkpoint (when one is saved, how many are kept)",
+    "samples": "samples (validation questions that are answered during the fit)",
+    "optimizer": "optimizer (a class of torch.optim instead of the own one)",
+    "lr_scheduler": "lr_scheduler (a schedule for it)",
+}
 # Options of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
 _OF_ONE_CALL = ("config", "ckpt_path", "weights_only", "resume", "resume_anyway", "checkpoint_every", "output")
 
 
 def add_run_options(parser: LightningArgumentParser) -> None:
     """Adds the options that every verb has."""
-    parser.add_argument("--name", type=str | None, default=None, help="Name of the run; default: the config's name.")
+    parser.add_argument("--name", type=str | None, default=None, help=_NAME_HELP)
     parser.add_lightning_class_args(Checkpoints, "checkpoint")
     parser.add_lightning_class_args(SampleAnswers, "samples")
     parser.add_optimizer_args()
@@ -31,13 +45,17 @@ def add_run_options(parser: LightningArgumentParser) -> None:
 
 
 def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
-    """Adds the options of one verb."""
+    """Adds the options of one verb, and what its help begins with."""
+    parser.usage = f"lightning-med {verb} [--config FILE.yaml] [--SECTION.SETTING VALUE ...]"
+    for key, group in (parser.groups or {}).items():
+        group.title = _TITLES.get(key, f"options of {verb}")
     if verb == "fit":
         parser.add_argument(
             "--resume",
             type=str | None,
             default=None,
-            help="auto: continue the newest run of this name if it is unfinished; else start one.",
+            help="auto: continue the newest run of this name that began with this config file, if it is unfinished; "
+            "else start one.",
         )
         parser.add_argument(
             "--resume_anyway", type=bool, default=False, help="Resume although the settings are not the run's."

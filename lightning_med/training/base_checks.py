@@ -16,7 +16,7 @@ from lightning_med.model.frozen_weights import check_machine
 from lightning_med.tokenization.tokenizer import has_tokenizer, load_tokenizer
 from lightning_med.training.batch_size import MOMENTS, count_trained, measure_free_memory
 from lightning_med.utils.console import say
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, UnavailableError
 
 _BYTES = {None: 4.0, "bf16": 2.0, "nf4": 0.6}  # of a frozen weight, by `base_dtype`
 _TRAINED = 4 + 4 + MOMENTS  # bytes of a trained weight: itself, its gradient, AdamW's averages
@@ -39,7 +39,11 @@ def check_base(base: str, tokenizer: str) -> None:
         return
     if tokenizer == "train":
         raise InputError(f"A trained tokenizer is not that of the base {base}.", name_own_tokenizer(base))
-    compare_tokens(base, load_tokenizer(base).get_vocab(), load_tokenizer(tokenizer).get_vocab())
+    try:
+        ours = load_tokenizer(tokenizer)
+    except UnavailableError as error:  # most often the default one, where none was named
+        raise UnavailableError(error.what, name_own_tokenizer(base)) from error
+    compare_tokens(base, load_tokenizer(base).get_vocab(), ours.get_vocab())
 
 
 def name_own_tokenizer(base: str) -> str:

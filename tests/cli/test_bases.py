@@ -115,6 +115,16 @@ def test_a_tokenizer_that_is_not_the_bases_is_refused(
         assert f"--data.tokenizer {base}" in err
 
 
+def test_a_tokenizer_out_of_reach_is_answered_with_the_bases_own(
+    folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    base = save_base(tmp_path, vocabulary=len(tokenizer))
+    tokenizer.save_pretrained(base)
+    err = refuse(folder, tmp_path, base, "--data.tokenizer", "distilgpt2")  # the default
+    assert "distilgpt2" in err
+    assert f"--data.tokenizer {base}" in err
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [

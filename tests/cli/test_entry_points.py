@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lightning_med.cli.command import VERBS, main
 from lightning_med.version import __version__
@@ -64,3 +65,15 @@ def test_help_of_fit_shows_our_options(capsys: pytest.CaptureFixture[str]) -> No
     assert raised.value.code == 0
     out = capsys.readouterr().out
     assert all(option in out for option in ("--data.source", "--model.lr", "--name", "--samples.questions"))
+    usage, _, rest = out.partition("\n\n")
+    assert len(usage.splitlines()) == 1
+    assert usage.startswith("usage: lightning-med fit")
+    for group in ("trainer", "model", "data", "checkpoint", "samples", "optimizer", "lr_scheduler"):
+        assert f"\n{group} (" in rest
+
+
+def test_print_config_prints_the_settings_as_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["fit", "--model.lr", "0.25", "--print_config"])
+    assert raised.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["lr"] == 0.25

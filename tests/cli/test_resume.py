@@ -14,7 +14,6 @@ import torch
 import yaml
 
 from lightning_med.checkpoints import digests, run_folder
-from lightning_med.cli.resume import name_run
 from tests import tiny
 
 # Eight steps in two epochs, with dropout, a validation within each epoch, and two batches a step.
@@ -272,20 +271,3 @@ def test_only_one_process_trains_a_run(config: Path, stopped: Path, monkeypatch:
         status, output = fit(config, stopped, "--resume", "auto")
     assert status == 2
     assert "being trained by another process" in output
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("configs/distilgpt2.yaml", "distilgpt2"),
-        ("/logs/tiny/version_0/config.yaml", "tiny"),
-        ("/config.yaml", "run"),  # as mounted into a container
-        ("/app/config.yaml", "run"),
-    ],
-)
-def test_a_run_is_named_after_its_config(path: str, name: str) -> None:
-    assert name_run([path]) == name
-
-
-def test_a_run_without_a_config_has_a_name() -> None:
-    assert name_run(None) == "run"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lightning_med.cli.untrusted_configs import check_configs
+from lightning_med.cli.parsing.untrusted_configs import check_configs
 from lightning_med.utils.errors import InputError
 
 CALLBACKS = "lightning.pytorch.callbacks"
@@ -71,6 +71,22 @@ def test_a_part_in_a_file_of_its_own_is_checked_too(tmp_path: Path) -> None:
     whole = write_config(tmp_path, "part.yaml")
     for argv in (["fit", "--trainer", str(part)], ["fit", f"--trainer={part}"], ["fit", "--config", str(whole)]):
         with pytest.raises(InputError, match=r"part\.yaml"):
+            check_configs(argv)
+
+
+@pytest.mark.parametrize("name", ["untrusted.txt", "untrusted", "untrusted.YAML"])
+def test_a_config_is_checked_whatever_its_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(yaml.safe_dump({"trainer": {"callbacks": "unknown.Mine"}}))
+    part = tmp_path / "whole.yaml"
+    part.write_text(yaml.safe_dump({"config": name}))
+    for argv in (["fit", "--config", str(path)], ["fit", f"--config={path}"], ["fit", "--config", str(part)]):
+        with pytest.raises(InputError, match="nothing of it was loaded"):
+            check_configs(argv)
+    path.write_text("callbacks: unknown.Mine")
+    part.write_text(yaml.safe_dump({"trainer": name}))
+    for argv in (["fit", "--trainer", str(path)], ["fit", "--config", str(part)]):
+        with pytest.raises(InputError, match="nothing of it was loaded"):
             check_configs(argv)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.export.checkpoint_export import export_checkpoint
 from lightning_med.export.export_kind import DTYPES, FORMATS, QUANTIZATIONS, ExportKind
 

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.verbs.triage import check_region
 from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_question, find_newest_export
 

@@ -17,6 +17,7 @@ _KNOWN = re.compile(
     r"|lightning\.pytorch\.cli\.ReduceLROnPlateau|torch\.optim(\.lr_scheduler|\.swa_utils)?\.[A-Z]\w*"
 )
 _SECTIONS = ("trainer", "optimizer", "lr_scheduler")  # they take objects of classes that they name
+_PARTS = (*((name,) for name in _SECTIONS), ("config",))
 _CALLS = ("LambdaCallback",)  # runs any function by its name
 _PLACES = ("dirpath", "save_dir", "root_dir", "filename", "dir", "name", "version", "prefix", "sub_dir")
 _IMPORTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
@@ -33,16 +34,23 @@ def check_configs(argv: list[str]) -> None:
     for before, word in zip(["", *argv], argv, strict=False):
         name, equals, given = word.partition("=")
         option, value = (name, given) if equals and name.startswith("-") else (before, word)
-        place = option.lstrip("-").split(".") if option.startswith("-") and option not in ("--config", "-c") else ()
-        _check_file(Path(value), tuple(place))
+        is_config = option in ("--config", "-c")
+        place = option.lstrip("-").removesuffix("+").split(".") if option.startswith("-") and not is_config else ()
+        try:
+            _check_file(Path(value), tuple(place), is_config)
+        except RecursionError as error:
+            raise InputError(f"{value} names itself, or files that name it.", "Name other files in it.") from error
 
 
-def _check_file(path: Path, place: tuple[str, ...] = ()) -> None:
-    if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file():
+def _check_file(path: Path, place: tuple[str, ...] = (), is_config: bool = False) -> None:
+    """Checks a file that the parser may read: a config under any name, a part under a usual one or in our sections."""
+    if path.suffix not in (".yaml", ".yml", ".json") and not is_config and place[:1] not in _PARTS:
         return
     try:
+        if not path.is_file():
+            return
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return  # the parser says what is wrong with it
     for key, named in _list_classes(settings, path.parent, place):
         if key.rpartition(".")[2] in _PLACES:
