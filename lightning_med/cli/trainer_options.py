@@ -12,7 +12,16 @@ from lightning_med.training.callbacks.sample_answers import SampleAnswers
 from lightning_med.training.optimization.other_optimizers import NamedOptimizer
 
 # Options of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
-_OF_ONE_CALL = ("config", "ckpt_path", "weights_only", "resume", "resume_anyway", "checkpoint_every", "output")
+_OF_ONE_CALL = (
+    "config",
+    "ckpt_path",
+    "weights_only",
+    "resume",
+    "resume_anyway",
+    "checkpoint_every",
+    "output",
+    "overwrite",
+)
 
 
 def add_run_options(parser: LightningArgumentParser) -> None:
@@ -45,6 +54,14 @@ def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
         parser.add_argument("--checkpoint_every", type=int | None, default=None, help="Save every so many steps.")
     if verb in EVALUATIONS:
         parser.add_argument("--output", type=str | None, default=None, help="File to write; default: in the run.")
+    if verb == "predict":
+        parser.add_argument(
+            "--overwrite",
+            type=bool,
+            default=False,
+            help="Replace a complete file, and discard the rows so far of another model, data or decoding. Without it"
+            " both are refused; the rows so far of an interrupted `predict` are gone on with.",
+        )
 
 
 def drop_call_options(settings: dict[str, Any]) -> dict[str, Any]:
