@@ -83,7 +83,7 @@ def test_predictions_that_a_signal_ended_are_gone_on_with(
     assert "another temperature: 0.0 there, 0.5 here" in err
     status, out, err = tiny.command(*argv, cwd=tmp_path)
     assert status == 0, err
-    assert "6 are there" in " ".join(out.split())
+    assert "6 are answered already" in " ".join(out.split())
     assert not part.exists()
     rows = [json.loads(line)["row"] for line in (run / "predictions.jsonl").open(encoding="utf-8")]
     assert rows == sorted(set(rows))

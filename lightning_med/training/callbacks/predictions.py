@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,11 @@ class PredictionWriter(L.Callback):
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        questions, batches = trainer.predict_dataloaders.dataset, int(trainer.num_predict_batches[0])  # type: ignore[union-attr]
         identity = {
             **identify_answers(pl_module.network, data.encoder, pl_module.decoding),  # type: ignore[arg-type]
             "data": str(data.prepared.fingerprint)[:16],
+            "choice of rows": hashlib.sha256(questions.rows.tobytes()).hexdigest()[:16],
             "precision": str(trainer.precision),
             "limit_predict_batches": str(trainer.limit_predict_batches),
             "region": resolve_file_region(),
@@ -73,10 +76,9 @@ class PredictionWriter(L.Callback):
         wait = trainer.strategy.barrier
         self._part = PartFile(self.path, identity, self.overwrite, OVERWRITE, trainer.global_rank, wait)
         pl_module.answered = self._part.written  # type: ignore[assignment]
-        questions, batches = trainer.predict_dataloaders.dataset, int(trainer.num_predict_batches[0])  # type: ignore[union-attr]
         self._asked = sum(map(len, questions.groups[: batches * trainer.world_size]))
         of = sum(len(data.store(split)) for split in SPLITS)
-        there = f"; {len(self._part.written):,} are there" if self._part.written else ""
+        there = f"; {len(self._part.written):,} are answered already" if self._part.written else ""
         say(f"Answers {self._asked:,} of the data's {of:,} questions, those of its test split{there}.", trainer)
 
     def on_predict_batch_end(
