@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
@@ -17,6 +18,8 @@ from lightning_med.serving.question_file import QuestionFile
 from lightning_med.serving.responder import CHUNK, Responder
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.part_file import PartFile
+
+SECONDS = 30.0  # between two lines of progress where there is no terminal
 
 
 def stream_answers(responder: Responder, questions: QuestionFile, target: TextIO) -> None:
@@ -82,8 +85,8 @@ def _answer_batches(
     responder: Responder, questions: QuestionFile, done: Collection[int] = ()
 ) -> Iterator[dict[int, dict[str, Any]]]:
     """Yields lines by row, batch by batch, and shows progress. Which rows form a batch does not depend on `done`."""
-    start, answered = time.monotonic(), 0
-    rows = iter(questions)
+    start = said = time.monotonic()
+    answered, rows = 0, iter(questions)
     with show_progress("respond") as progress:
         while chunk := list(islice(rows, CHUNK)):
             places = {place for place, (row, _) in enumerate(chunk) if row in done}
@@ -91,12 +94,13 @@ def _answer_batches(
                 continue
             for batch in responder.respond_chunk([question for _, question in chunk], done=places):
                 yield {chunk[place][0]: _make_line(chunk[place][0], answer) for place, answer in batch.items()}
-                answered += len(batch)
-                there, pace = (
-                    min(len(done) + answered, questions.count),
-                    60 * answered / max(time.monotonic() - start, 1e-9),
-                )
-                progress(f"{there:,} of {questions.count:,} rows, {pace:,.0f} a minute", there, questions.count)
+                answered, now = answered + len(batch), time.monotonic()
+                there, pace = min(len(done) + answered, questions.count), 60 * answered / max(now - start, 1e-9)
+                what = f"{there:,} of {questions.count:,} rows, {pace:,.0f} a minute"
+                progress(what, there, questions.count)
+                if now - said >= SECONDS and not sys.stderr.isatty():  # there is no bar then
+                    said = now
+                    print(f"respond: {what}", file=sys.stderr, flush=True)
 
 
 def _make_line(row: int, answer: Answer) -> dict[str, Any]:

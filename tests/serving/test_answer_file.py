@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,16 @@ def test_without_safety_each_line_says_so(exported: Path, questions: Path, tmp_p
     answer(exported, questions, tmp_path / "answers.jsonl", "--safety", "off")
     lines = read_lines((tmp_path / "answers.jsonl").read_text(encoding="utf-8"))
     assert {line["level"] for line in lines} == {"unchecked", "blank"}
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(
+    exported: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_file, "SECONDS", 0.0)
+    status, out, err = tiny.command("respond", "--model", exported, "--input", questions)
+    assert status == 0
+    assert len(read_lines(out)) == ROWS
+    assert re.fullmatch(rf"respond: {ROWS} of {ROWS} rows, [\d,]+ a minute", err.splitlines()[-1])
 
 
 # ------------------------------------------------------------------ batches
