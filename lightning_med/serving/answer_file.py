@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lightning_med.inference.answer_identity import identify_answers
+from lightning_med.inference.part_file import PartFile
 from lightning_med.safety.messages.advice import resolve_region
 from lightning_med.serving.answer import Answer
 from lightning_med.serving.question_file import QuestionFile
 from lightning_med.serving.responder import CHUNK, Responder
 from lightning_med.utils.console import show_progress
-from lightning_med.utils.part_file import PartFile
 
 SECONDS = 30.0  # between two lines of progress where there is no terminal
 
@@ -32,11 +32,12 @@ def stream_answers(responder: Responder, questions: QuestionFile, target: TextIO
     """
     waiting: dict[int, dict[str, Any]] = {}
     order = (row for row, _ in questions)
+    is_utf8 = (target.encoding or "utf-8").lower().startswith("utf")
     row = next(order, None)
     for answers in _answer_batches(responder, questions):
         waiting |= answers
         while row is not None and row in waiting:
-            target.write(json.dumps(waiting.pop(row), ensure_ascii=False) + "\n")
+            target.write(json.dumps(waiting.pop(row), ensure_ascii=not is_utf8) + "\n")
             row = next(order, None)
         target.flush()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lightning_med.data.batching import loaders
-from lightning_med.utils.part_file import PartFile
+from lightning_med.inference.part_file import PartFile
 from tests import tiny
 from tests.cli.helpers import list_files, read_json, run_refused, write_small_config
 

@@ -17,12 +17,12 @@ import pytest
 
 from lightning_med import Responder
 from lightning_med.inference import question_batches
+from lightning_med.inference.part_file import get_part_path
 from lightning_med.safety.messages.advice import REGION_VARIABLE
 from lightning_med.serving import answer_file
 from lightning_med.serving import responder as serving
 from lightning_med.serving.question_file import QuestionFile
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.part_file import get_part_path
 from tests import tiny
 from tests.cli.helpers import run_refused
 

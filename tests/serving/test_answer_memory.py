@@ -19,7 +19,7 @@ NETWORK = {**tiny.NETWORK, "n_layer": 4, "n_embd": 256, "n_head": 4, "n_position
 KILLED = """
 import os, signal, sys
 from lightning_med.cli.command import main
-from lightning_med.utils.part_file import PartFile
+from lightning_med.inference.part_file import PartFile
 
 append, left = PartFile.append, int(sys.argv.pop(1))
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from lightning_med.cli.arguments import Parser
 from lightning_med.cli.verbs.triage import check_region
+from lightning_med.inference.part_file import check_unwritten
 from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_question, find_newest_export
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder
-from lightning_med.utils.part_file import check_unwritten
 
 _DESCRIPTION = """Answer a question with an exported model, or each row of a file of questions.
 

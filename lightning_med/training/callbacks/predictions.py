@@ -10,10 +10,10 @@ import lightning as L
 
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.inference.answer_identity import identify_answers
+from lightning_med.inference.part_file import PartFile, check_unwritten
 from lightning_med.safety import guard
 from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.utils.console import say
-from lightning_med.utils.part_file import PartFile, check_unwritten
 
 OVERWRITE = "--overwrite true"  # as the command takes it
 

@@ -13,9 +13,9 @@ import pytest
 from lightning_med.data.batching import loaders
 from lightning_med.data.batching.loaders import LoaderFactory
 from lightning_med.inference.generation import generate_answers
+from lightning_med.inference.part_file import get_part_path
 from lightning_med.training.callbacks.predictions import PredictionWriter
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.part_file import get_part_path
 from tests import tiny
 from tests.training.callbacks.helpers import predict
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_med.inference.part_file import PartFile, check_unwritten, get_part_path, list_parts
 from lightning_med.utils.errors import InputError, RunError
-from lightning_med.utils.part_file import PartFile, check_unwritten, get_part_path, list_parts
 
 IDENTITY = {"model": "a1", "input": "b2"}
 BATCHES = ((3, 0), (2,), (4, 1))  # keys in the order in which their rows come
