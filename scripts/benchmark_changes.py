@@ -34,10 +34,10 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.model import attention, causal_lm
 from lightning_med.model.fast_layers import FastDropout
 from lightning_med.training.optimization.optimizer import make_adamw
-from lightning_med.utils.allocator import keep_freed_memory
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text
+from lightning_med.utils.memory.allocator import keep_freed_memory
 from lightning_med.utils.precision import has_cpu_bf16
 
 Change = Callable[[PreTrainedModel], Any]  # returns a context manager in which the optimization is reverted

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.cli.parsing.arguments import Parser
-from lightning_med.utils.allocator import read_resident_memory
 from lightning_med.utils.errors import InputError, check_range
 from lightning_med.utils.files import write_text
+from lightning_med.utils.memory.allocator import read_resident_memory
 
 _SHOWN = (1, 3, 10, 20, 30, 48, 60, 80, 100, 120, 140)  # steps, and the last
 _WARM_UP = 3  # steps before the clock counts

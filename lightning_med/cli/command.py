@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 
 from lightning_med.utils.errors import InputError, RunError
-from lightning_med.utils.garbage import pause_collection, skip_last_collection
+from lightning_med.utils.memory.garbage import pause_collection, skip_last_collection
 from lightning_med.utils.output import discard, protect_output
 from lightning_med.utils.ranks import check_ranks, forget_ranks
 from lightning_med.utils.signals import Interrupted, raise_on_signals
@@ -23,7 +23,7 @@ VERBS = {
     "predict": (_TRAINER, "answer every test question into RUN/predictions.jsonl"),
     "prepare": (_TRAINER, "the data alone: clean, split, tokenize into the cache, report"),
     "export": ("lightning_med.cli.verbs.export", "turn a checkpoint into a Hugging Face folder"),
-    "respond": ("lightning_med.cli.verbs.respond", "answer one question with an exported model"),
+    "respond": ("lightning_med.cli.verbs.respond", "answer a question, or each row of a file, with an exported model"),
     "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON"),
 }
 _HELP = """usage: lightning-med VERB [options]

@@ -179,8 +179,8 @@ class MedCLI(HookedCLI):
         if self.verb == "fit":
             return [*progress, *configured, SaveOnSignal(), Throughput(), Forecast(), HyperParameters()]
         if self.verb == "predict":
-            writer = PredictionWriter(results.find_output(self.settings, "predictions.jsonl"))
-            return [*progress, SaveOnSignal(), writer]
+            path = results.find_output(self.settings, results.PREDICTIONS)
+            return [*progress, SaveOnSignal(), PredictionWriter(path, self.settings.overwrite)]
         return [*progress, SaveOnSignal()]
 
     def change_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class MedCLI(HookedCLI):
 
     def after_predict(self) -> None:
         if is_first_rank():
-            print(f"predictions: {results.find_output(self.settings, 'predictions.jsonl')}")
+            print(f"predictions: {results.find_output(self.settings, results.PREDICTIONS)}")
             next_steps.print_export(self.settings.ckpt_path)
 
     def after_prepare(self) -> None:

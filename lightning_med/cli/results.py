@@ -9,6 +9,8 @@ from typing import Any
 from lightning_med.checkpoints.checkpoint_files import find_run_folder
 from lightning_med.utils.files import write_text
 
+PREDICTIONS = "predictions.jsonl"  # of `predict`, in the run's folder
+
 
 def find_output(settings: Any, name: str) -> Path:
     """Returns the file to write: `--output`, else `name` in the folder of the checkpoint's run."""

@@ -18,9 +18,9 @@ from lightning_med.cli.shipped_configs import find_shipped_configs
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.callbacks.save_config import SaveConfig
 from lightning_med.training.module import DialogueLM
-from lightning_med.utils.allocator import keep_freed_memory
 from lightning_med.utils.console import silence_warnings
 from lightning_med.utils.errors import InputError, RunError
+from lightning_med.utils.memory.allocator import keep_freed_memory
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _TRAINER_DEFAULTS = {

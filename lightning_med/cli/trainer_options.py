@@ -26,7 +26,16 @@ _TITLES = {
     "lr_scheduler": "lr_scheduler (a schedule for it)",
 }
 # Options of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
-_OF_ONE_CALL = ("config", "ckpt_path", "weights_only", "resume", "resume_anyway", "checkpoint_every", "output")
+_OF_ONE_CALL = (
+    "config",
+    "ckpt_path",
+    "weights_only",
+    "resume",
+    "resume_anyway",
+    "checkpoint_every",
+    "output",
+    "overwrite",
+)
 
 
 def add_run_options(parser: LightningArgumentParser) -> None:
@@ -63,6 +72,14 @@ def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
         parser.add_argument("--checkpoint_every", type=int | None, default=None, help="Save every so many steps.")
     if verb in EVALUATIONS:
         parser.add_argument("--output", type=str | None, default=None, help="File to write; default: in the run.")
+    if verb == "predict":
+        parser.add_argument(
+            "--overwrite",
+            type=bool,
+            default=False,
+            help="Replace a complete file, and discard the rows so far of another model, data or decoding. Without it"
+            " both are refused; the rows so far of an interrupted `predict` are gone on with.",
+        )
 
 
 def drop_call_options(settings: dict[str, Any]) -> dict[str, Any]:

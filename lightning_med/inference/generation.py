@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -92,11 +92,7 @@ def generate_with_ends(
     max_seconds: float | None = None,
 ) -> list[GeneratedAnswer]:
     """Generates as `generate_answers` does, and says how each answer ended."""
-    context = get_context_length(network)
-    # `max_new_tokens` may exceed the context: the answer then gets at most half of it.
-    max_new_tokens = max(min(decoding.max_new_tokens, context // 2, context - encoder.prompt_length - 1), 1)
-    question_tokens = context - max_new_tokens - encoder.prompt_length
-    prompts = [encoder.encode_question(question, question_tokens) for question in questions]
+    prompts, max_new_tokens = encode_prompts(network, encoder, questions, decoding)
     tokenizer, width = encoder.tokenizer, max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id, device=network.device)
     mask = torch.zeros_like(ids)
@@ -124,6 +120,17 @@ def generate_with_ends(
         ended = len(answer) < len(row) and encoder.prompt.find_turn(text) is None
         results.append(GeneratedAnswer(encoder.prompt.cut_to_first_turn(text), ended, len(answer)))
     return results
+
+
+def encode_prompts(
+    network: PreTrainedModel, encoder: Encoder, questions: Sequence[str], decoding: Decoding
+) -> tuple[list[list[int]], int]:
+    """Returns the token ids of each question's prompt, and how many tokens its answer may have."""
+    context = get_context_length(network)
+    # `max_new_tokens` may exceed the context: the answer then gets at most half of it.
+    max_new_tokens = max(min(decoding.max_new_tokens, context // 2, context - encoder.prompt_length - 1), 1)
+    question_tokens = context - max_new_tokens - encoder.prompt_length
+    return [encoder.encode_question(question, question_tokens) for question in questions], max_new_tokens
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from lightning_med.model.loss import compute_answer_nll
 from lightning_med.model.weight_files import check_config, check_files, load_weights, read_config
 from lightning_med.utils.argument_types import MOST, check_field
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.free_memory import measure_host_memory
 from lightning_med.utils.hub import download, explain_hub_errors
+from lightning_med.utils.memory.free_memory import measure_host_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError, check_text, describe_error
 from lightning_med.utils.files import refuse_pointer
-from lightning_med.utils.garbage import pause_collection
+from lightning_med.utils.memory.garbage import pause_collection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_med.tokenization.encoder import Encoder
 
 MODEL_VARIABLE = "LIGHTNING_MED_MODEL"
+CHUNK = 256  # questions that are sorted by length and split into batches at once
 
 
 class Responder:
@@ -104,8 +105,8 @@ class Responder:
         """
         return self.respond_all([question], None if verdict is None else [verdict])[0]
 
-    def respond_all(self, questions: list[str], verdicts: list[Verdict] | None = None) -> list[Answer]:
-        """Answers several questions in one batch.
+    def respond_all(self, questions: Iterable[str], verdicts: Iterable[Verdict] | None = None) -> list[Answer]:
+        """Answers several questions, in bounded memory however many they are.
 
         Args:
             questions: The patients' words.
@@ -114,23 +115,59 @@ class Responder:
         Raises:
             InputError: A question is empty.
         """
-        cleaned = [clean_question(question) for question in questions]
-        if not self.safety:
-            raws = self._generate(cleaned)
-            return [Answer.without_checks(question, raw) for question, raw in zip(questions, raws, strict=True)]
-        if verdicts is None:
+        questions = list(questions)
+        for question in questions:
+            clean_question(question)
+        verdicts = None if verdicts is None else list(verdicts)
+        answers: dict[int, Answer] = {}
+        for start in range(0, len(questions), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            for batch in self.respond_chunk(questions[chunk], None if verdicts is None else verdicts[chunk]):
+                answers |= {start + place: answer for place, answer in batch.items()}
+        return [answers[place] for place in range(len(questions))]
+
+    def respond_chunk(
+        self, questions: Sequence[str], verdicts: Sequence[Verdict] | None = None, done: Collection[int] = ()
+    ) -> Iterator[dict[int, Answer]]:
+        """Answers a chunk of questions, those of similar length side by side.
+
+        Args:
+            questions: The patients' words, at most `CHUNK`; an empty one gets an empty answer.
+            verdicts: Of `triage` on each question, if they are known already.
+            done: Places whose answers are not needed. The others are answered side by side as they would be without it.
+
+        Yields:
+            Answers by their place in the chunk, batch by batch; first those that need no model.
+        """
+        cleaned = list(map(normalize_whitespace, questions))
+        if verdicts is None and self.safety:
             verdicts = [triage(question, self.region) for question in questions]
-        asked = [number for number, verdict in enumerate(verdicts) if verdict.answerable]
-        raw_by_number = dict(zip(asked, self._generate([cleaned[number] for number in asked]), strict=True))
-        answers = []
-        for number, (question, verdict) in enumerate(zip(questions, verdicts, strict=True)):
-            raw = raw_by_number.get(number, "")
-            answers.append(Answer.from_guarded(question, raw, guard(question, raw, self.region, verdict)))
-        return answers
+        found: Sequence[Verdict | None] = verdicts if self.safety and verdicts is not None else [None] * len(questions)
+
+        def finish(place: int, raw: str) -> Answer:
+            question, verdict = questions[place], found[place]
+            if not cleaned[place]:
+                return Answer.without_question(question)
+            if verdict is None:
+                return Answer.without_checks(question, raw)
+            return Answer.from_guarded(question, raw, guard(question, raw, self.region, verdict))
+
+        pairs = enumerate(zip(cleaned, found, strict=True))
+        asked = [place for place, (text, verdict) in pairs if text and (verdict is None or verdict.answerable)]
+        fixed = sorted(set(range(len(questions))) - set(asked))
+        batches = self._plan([cleaned[place] for place in asked])
+        for batch in [fixed, *([asked[number] for number in numbers] for numbers in batches)]:
+            if all(place in done for place in batch):
+                continue
+            raws = [""] * len(batch) if batch is fixed else self._generate([cleaned[place] for place in batch])
+            yield {place: finish(place, raw) for place, raw in zip(batch, raws, strict=True)}
+
+    def _plan(self, questions: list[str]) -> list[list[int]]:
+        from lightning_med.inference.question_batches import plan_questions
+
+        return plan_questions(self.network, self.encoder, questions, self.decoding)
 
     def _generate(self, questions: list[str]) -> list[str]:
-        if not questions:
-            return []
         import torch
 
         from lightning_med.inference.generation import generate_answers

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lightning_med.tokenization.backend_text import split_backend
-from lightning_med.utils.allocator import release_freed_memory
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 from lightning_med.utils.hub import download, explain_hub_errors
+from lightning_med.utils.memory.allocator import release_freed_memory
 
 if TYPE_CHECKING:  # imported only where a whole tokenizer is made: processes that only encode do not need it
     from transformers import PreTrainedTokenizerFast

@@ -17,7 +17,7 @@ from lightning_med.model.adaptation import disable_checkpointing, enable_checkpo
 from lightning_med.model.causal_lm import compute_nll
 from lightning_med.model.execution import get_context_length
 from lightning_med.model.loss import CHUNK
-from lightning_med.utils.free_memory import measure_host_memory
+from lightning_med.utils.memory.free_memory import measure_host_memory
 
 CPU, CUDA = "cpu", "cuda"
 SHARE = {CPU: 0.25, CUDA: 0.8}  # of the free memory; a CPU's is shared with everything else that runs there

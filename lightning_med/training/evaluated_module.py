@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -29,6 +29,8 @@ class EvaluatedModule(L.LightningModule):
     Attributes:
         results: Metrics of the last evaluation by name, in float64.
         measured_at: The optimizer step of these results.
+        answered: Numbers of test rows that need no answer of `predict`; a group of questions is passed over if all its
+            rows are in it.
         speed: Of `predict`.
     """
 
@@ -39,6 +41,7 @@ class EvaluatedModule(L.LightningModule):
         self.likelihoods = nn.ModuleDict({f"{part}_part": AnswerLikelihood() for part in parts})
         self.results: dict[str, float] = {}
         self.measured_at = 0
+        self.answered: Container[int] = ()
         self.speed = GenerationSpeed()
         self._untuned: list[PreTrainedModel] = []  # at most one; in a list, so that it is no part of the state
         self._become_untuned: Callable[[], AbstractContextManager[None]] = nullcontext  # of an adapter run: without it
@@ -88,6 +91,8 @@ class EvaluatedModule(L.LightningModule):
         self.log(shown, values[shown], prog_bar=True)
 
     def predict_step(self, batch: list[dict[str, Any]], batch_idx: int) -> list[dict[str, Any]]:
+        if all(row["number"] in self.answered for row in batch):
+            return []
         encoder, questions = self._data.encoder, [str(row["question"]) for row in batch]
         generate = partial(generate_answers, self.network, encoder, questions, self.decoding)
         answers = self.speed.measure(encoder.tokenizer, generate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lightning_med.utils.free_memory import measure_address_room, measure_host_memory
+from lightning_med.utils.memory.free_memory import measure_address_room, measure_host_memory
 
 CONFIG, SMALL_CONFIG = "configs/quickstart.yaml", "configs/quickstart_small.yaml"
 _GIB = 2**30

@@ -86,8 +86,8 @@ def train_ours(settings: Settings, clock: Clock) -> tuple[PreTrainedModel, str]:
         RuntimeError: The token ids differ from those of the other contenders.
     """
     from lightning_med.training.module import DialogueLM
-    from lightning_med.utils.allocator import keep_freed_memory
     from lightning_med.utils.console import silence_warnings
+    from lightning_med.utils.memory.allocator import keep_freed_memory
 
     keep_freed_memory()
     silence_warnings()

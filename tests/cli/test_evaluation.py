@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lightning_med.data.batching import loaders
+from lightning_med.inference.part_file import PartFile
 from tests import tiny
-from tests.cli.helpers import list_files, read_json, write_small_config
+from tests.cli.helpers import list_files, read_json, run_refused, write_small_config
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["checkpoint alone", "with the run's config"])
@@ -40,6 +46,47 @@ def test_output_sets_the_file_of_the_results(run: Path, tmp_path: Path) -> None:
     assert str(target) in out
     assert read_json(target)["test/tokens"] > 0
     assert not (run / "test.json").exists()
+
+
+def test_predictions_are_replaced_only_when_asked(run: Path, tmp_path: Path) -> None:
+    argv = ("predict", "--ckpt_path", run / "checkpoints" / "last.ckpt", "--output", tmp_path / "p.jsonl")
+    status, out, err = tiny.command(*argv, cwd=tmp_path)
+    assert status == 0, err
+    assert re.search(r"Answers \d+ of the data's 60 questions", " ".join(out.split()))
+    before = (tmp_path / "p.jsonl").read_bytes()
+    err = run_refused(*argv, cwd=tmp_path)
+    assert "--overwrite true" in err
+    status, _, err = tiny.command(*argv, "--overwrite", "true", cwd=tmp_path)
+    assert status == 0, err
+    assert (tmp_path / "p.jsonl").read_bytes() == before
+
+
+def test_predictions_that_a_signal_ended_are_gone_on_with(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(loaders._QUESTIONS, "cpu", 2)
+    argv = ("predict", "--ckpt_path", run / "checkpoints" / "last.ckpt")
+    part, groups = run / ".predictions.jsonl.part", iter(range(3))
+    append = PartFile.append
+
+    def append_or_stop(self: PartFile, rows: dict[int, Any]) -> None:
+        append(self, rows)
+        if next(groups, None) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(PartFile, "append", append_or_stop)
+    status, out, _ = tiny.command(*argv, cwd=tmp_path)
+    assert status == 143
+    assert part.name in out
+    assert not (run / "predictions.jsonl").exists()
+    err = run_refused(*argv, "--model.temperature", "0.5", cwd=tmp_path)
+    assert "another temperature: 0.0 there, 0.5 here" in err
+    status, out, err = tiny.command(*argv, cwd=tmp_path)
+    assert status == 0, err
+    assert "6 are answered already" in " ".join(out.split())
+    assert not part.exists()
+    rows = [json.loads(line)["row"] for line in (run / "predictions.jsonl").open(encoding="utf-8")]
+    assert rows == sorted(set(rows))
 
 
 def test_options_override_the_settings_of_a_checkpoint(run: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lightning_med.checkpoints.reading import KEY
 from lightning_med.data.preparation.cache import keys
 from tests import tiny
 
+NAMED = ("--name", "small", "--resume", "auto")  # the run has moved, its config has not
 STOP = ("--trainer.callbacks+", "tests.tiny.Send", "--trainer.callbacks.step", 2)
 CHANGES = ("library pandas", "library tokenizers", "code that reads and cleans", "code that splits and encodes")
 
@@ -43,7 +44,7 @@ def resume(home: Path, place: Path, *options: object) -> tuple[int, str]:
     """Resumes a copy of the stopped run; returns the exit status and the output."""
     if not place.exists():
         shutil.copytree(home / "stopped", place, symlinks=True)
-    status, out, err = tiny.command("fit", "--config", home / "small.yaml", "--resume", "auto", *options, cwd=place)
+    status, out, err = tiny.command("fit", "--config", home / "small.yaml", *NAMED, *options, cwd=place)
     return status, out + err
 
 

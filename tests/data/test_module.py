@@ -256,7 +256,7 @@ def test_questions_to_answer_are_those_of_the_test_split(data: Callable[..., Dia
     store = module.store("test")
     assert max(map(len, groups)) <= 32 < len(store)
     assert sorted(row["row"] for row in asked) == sorted(store.texts(row)["row"] for row in range(len(store)))
-    assert set(asked[0]) == {"question", "answer", "source", "row", "group"}
+    assert set(asked[0]) == {"number", "question", "answer", "source", "row", "group"}
     order = {store.texts(row)["row"]: int(store.targets[QUESTION][row]) for row in range(len(store))}
     lengths = [order[row["row"]] for row in asked]
     assert lengths == sorted(lengths)  # of like length together: little padding

@@ -1,20 +1,45 @@
-"""`lightning-med respond`: one answer from an exported model."""
+"""`lightning-med respond`: an answer from an exported model, or one for each row of a file."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.verbs.triage import check_region
+from lightning_med.inference.part_file import check_unwritten
+from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_question, find_newest_export
+from lightning_med.utils.errors import InputError, RunError
+from lightning_med.utils.files import make_writable_folder
+
+_DESCRIPTION = """Answer a question with an exported model, or each row of a file of questions.
+
+With --output, the answers so far lie in the hidden file .FILE.part beside it. After an interruption the same command
+goes on with them, if model, input and settings are the same, and the file is what it would have been without it."""
 
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    parser = Parser("lightning-med respond", "Answer one question with an exported model.")
+    given = _make_parser().parse_args(argv[1:])
+    if given.input is None:
+        _check_one(given)
+        check_region(given.region)
+        _answer_one(given)
+    else:
+        _check_file(given)
+        check_region(given.region)
+        _answer_file(given)
+    return 0
+
+
+def _make_parser() -> Parser:
+    parser = Parser("lightning-med respond", _DESCRIPTION)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--model",
         help=f"folder of an export (default: ${MODEL_VARIABLE}, else the newest export under lightning_logs)",
@@ -23,20 +48,91 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--region",
         help="country whose emergency numbers the advice names, for instance GB (default: $LIGHTNING_MED_REGION, else"
-        " that of the locale)",
+        " that of the locale for a QUESTION, and several countries' numbers for --input)",
     )
     parser.add_argument("--safety", choices=("on", "off"), default="on", help="off: check neither question nor answer")
-    parser.add_argument("question", metavar="QUESTION", help="the patient's words; - reads them from standard input")
-    given = parser.parse_args(argv[1:])
-    check_region(given.region)
+    parser.add_argument(
+        "--input",
+        type=Path,
+        metavar="FILE",
+        help="table of questions (CSV, TSV, JSON, JSONL, Parquet), or a text with one on each line; each row gets a"
+        " line of JSON, in the order of the file, its level `blank` where there is no question",
+    )
+    parser.add_argument("--question_column", metavar="NAME", help="column of the table with the questions (input)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="JSON Lines file for the answers to --input; - and the default are standard output, as they come",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a complete --output, and discard the answers so far of another model, input or setting",
+    )
+    parser.add_argument(
+        "question", nargs="?", metavar="QUESTION", help="the patient's words; - reads them from standard input"
+    )
+    return parser
+
+
+def _check_one(given: argparse.Namespace) -> None:
+    for name in ("question_column", "output", "overwrite"):
+        if getattr(given, name):
+            raise InputError(
+                f"respond: --{name} needs --input FILE.",
+                "lightning-med respond --model DIR --input questions.csv --output answers.jsonl",
+            )
+    if given.question is None:
+        raise InputError(
+            "respond: the following arguments are required: QUESTION.",
+            "Or answer a file: --input FILE; lightning-med respond --help shows the options.",
+        )
+
+
+def _check_file(given: argparse.Namespace) -> None:
+    if given.question is not None:
+        raise InputError(
+            "respond takes a QUESTION or --input FILE, not both.", "Leave one out; quote a question of several words."
+        )
+    given.output = None if str(given.output) in ("None", "-") else given.output
+    if given.output is None and given.overwrite:
+        raise InputError("respond: --overwrite needs --output FILE.", "Standard output is never replaced.")
+    if given.output is None:
+        return
+    if given.output.exists() and given.input.exists() and given.output.samefile(given.input):
+        raise InputError(f"--output {given.output} is the file of the questions.", "Name another file.")
+    check_unwritten(given.output, given.overwrite)
+
+
+def _load(given: argparse.Namespace, region: str | None) -> Responder:
+    folder = given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export()
+    return Responder.from_pretrained(folder, region, given.safety == "on")
+
+
+def _answer_one(given: argparse.Namespace) -> None:
     content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
-    safety = given.safety == "on"
-
-    def load() -> Responder:
-        folder = given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export()
-        return Responder.from_pretrained(folder, given.region, safety)
-
-    answer = answer_question(content.decode("utf-8", "replace"), load, given.region, safety)
+    question, safety = content.decode("utf-8", "replace"), given.safety == "on"
+    answer = answer_question(question, lambda: _load(given, given.region), given.region, safety)
     is_utf8 = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     print(json.dumps(asdict(answer), ensure_ascii=not is_utf8) if given.json else answer)
-    return 0
+
+
+def _answer_file(given: argparse.Namespace) -> None:
+    from lightning_med.serving.answer_file import stream_answers, write_answers
+    from lightning_med.serving.question_file import QuestionFile
+
+    questions = QuestionFile(given.input, given.question_column)
+    responder = _load(given, resolve_file_region(given.region))
+    if given.output is None:
+        stream_answers(responder, questions, sys.stdout)
+        return
+    make_writable_folder(given.output.parent, "--output FILE")
+    try:
+        write_answers(responder, questions, given.output, given.overwrite)
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or given.output} cannot be written: {error.strerror}.",
+            "What was written before is kept: fix it, and the same command goes on.",
+        ) from error
+    print(f"answers: {given.output} ({questions.count:,} rows)")

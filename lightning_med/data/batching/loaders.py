@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_med.data.batching.batch_dataset import BatchDataset, ResumableSampler, TimedLoader
 from lightning_med.data.batching.batch_plan import plan_batches
@@ -31,6 +31,27 @@ def measure_rows(store: TokenStore, padded: int | None) -> np.ndarray:
 def _find_width(store: TokenStore, padded: int | None) -> int | None:
     """Returns the common length of padded rows: `padded`, or that of a longer row of validation or test."""
     return None if padded is None else max(padded, int(store.lengths.max(initial=0)))
+
+
+@dataclass(frozen=True)
+class QuestionGroups(Dataset[list[dict[str, Any]]]):
+    """Questions with their references, by group; texts are read when a group is asked for.
+
+    Attributes:
+        store: The tokens and texts of a split.
+        rows: The rows to answer.
+        groups: Rows that are answered side by side, over all ranks.
+    """
+
+    store: TokenStore
+    rows: np.ndarray
+    groups: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> list[dict[str, Any]]:
+        return [{"number": int(row), **self.store.texts(row)} for row in self.groups[index]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,7 @@ class LoaderFactory:
         """
         size = _QUESTIONS.get(device, _QUESTIONS["cpu"])
         order = rows[np.argsort(store.targets[QUESTION][rows], kind="stable")]
-        groups = [order[i : i + size] for i in range(0, len(order), size)][self.rank :: self.ranks]
-        texts = [[store.texts(row) for row in group] for group in groups]
-        return DataLoader(texts, batch_size=None, sampler=ResumableSampler(texts))  # type: ignore[arg-type]
+        groups = [order[i : i + size] for i in range(0, len(order), size)]
+        groups += [order[:0]] * (-len(groups) % self.ranks)  # the ranks wait for each other at the end
+        questions = QuestionGroups(store, rows, groups)
+        return DataLoader(questions, batch_size=None, sampler=ResumableSampler(questions, 0, self.rank, self.ranks))

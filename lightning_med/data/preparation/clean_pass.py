@@ -21,9 +21,9 @@ from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import name_files, read_frames
 from lightning_med.data.splits.row_groups import Groups, group_rows
 from lightning_med.data.splits.shingle_sets import ShingleSets
-from lightning_med.utils.allocator import release_freed_memory
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.memory.allocator import release_freed_memory
 
 _ARRAYS = ("turns", "rows", "digests", "questions", "origins", "patients", "answers")  # of a `Chunk`
 

@@ -25,9 +25,9 @@ from lightning_med.data.splits.group_split import BY_FRACTIONS, SPLITS, OwnAssig
 from lightning_med.privacy.mask import mask
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import StoredTokenizer, add_tokens, store_tokenizer, train_tokenizer
-from lightning_med.utils.allocator import release_freed_memory
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.memory.allocator import release_freed_memory
 
 TOKENIZER, REPORT = "tokenizer.txt", "report.json"  # files beside those of the splits
 REPEATS = "repeats_evaluation"  # the rule, in the report, by which training rows are left out

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import StoredTokenizer
-from lightning_med.utils.allocator import release_freed_memory
+from lightning_med.utils.memory.allocator import release_freed_memory
 
 # Texts, one row an exchange; number of exchanges and side of each conversation.
 Task = tuple[pa.RecordBatch, np.ndarray, np.ndarray]

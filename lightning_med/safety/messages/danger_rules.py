@@ -15,7 +15,7 @@ from typing import Any
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL
 from lightning_med.safety.messages.phrase_matcher import PhraseMatcher
 from lightning_med.safety.yaml_files import read_yaml
-from lightning_med.utils.garbage import pause_collection
+from lightning_med.utils.memory.garbage import pause_collection
 
 PATH = Path(__file__).with_name("danger_rules.yaml")
 _LEVELS = (EMERGENCY, CRISIS, HARMFUL)

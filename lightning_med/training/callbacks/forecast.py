@@ -13,8 +13,8 @@ from torch.distributed.tensor import DTensor
 
 from lightning_med.data.batching.loaders import measure_rows
 from lightning_med.training.batch_size import MOMENTS, count_trained, measure_free_memory, measure_step
-from lightning_med.utils.allocator import read_resident_memory, release_freed_memory
 from lightning_med.utils.console import say
+from lightning_med.utils.memory.allocator import read_resident_memory, release_freed_memory
 
 _WARM_UP, _MEASURED = 2, 8  # steps before the clock starts, and steps that it measures
 _WORTH_SAYING = 20  # seconds

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 
+from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.inference.answer_identity import identify_answers
+from lightning_med.inference.part_file import PartFile, check_unwritten
 from lightning_med.safety import guard
 from lightning_med.safety.messages.advice import resolve_file_region
-from lightning_med.utils.files import write_text
+from lightning_med.utils.console import say
+
+OVERWRITE = "--overwrite true"  # as the command takes it
 
 
 def make_prediction(row: dict[str, Any], raw: str) -> dict[str, Any]:
@@ -39,28 +43,64 @@ def make_prediction(row: dict[str, Any], raw: str) -> dict[str, Any]:
 
 
 class PredictionWriter(L.Callback):
-    """Writes `predictions.jsonl` when all questions are answered; an interrupted run leaves no file.
+    """Writes the rows of `predictions.jsonl` as they come; those of an interrupted run are gone on with.
+
+    Groups of questions that are answered already are passed over, so that all others are answered side by side as they
+    would have been without the interruption. Each rank writes its own part, and the first one puts them together.
 
     Args:
-        path: The file to write.
+        path: The file to write; it appears when all questions are answered.
+        overwrite: Replace it if it is there, and discard the rows so far of another model, data or decoding.
+
+    Raises:
+        InputError: It is there already.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._rows: list[dict[str, Any]] = []
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
+        check_unwritten(path, overwrite, OVERWRITE)
+        self.path, self.overwrite = path, overwrite
+        self._part: PartFile | None = None
+        self._asked = 0  # rows of the file
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        questions, batches = trainer.predict_dataloaders.dataset, int(trainer.num_predict_batches[0])  # type: ignore[union-attr]
+        identity = {
+            **identify_answers(pl_module.network, data.encoder, pl_module.decoding),  # type: ignore[arg-type]
+            "data": str(data.prepared.fingerprint)[:16],
+            "choice of rows": hashlib.sha256(questions.rows.tobytes()).hexdigest()[:16],
+            "precision": str(trainer.precision),
+            "limit_predict_batches": str(trainer.limit_predict_batches),
+            "region": resolve_file_region(),
+        }
+        wait = trainer.strategy.barrier
+        self._part = PartFile(self.path, identity, self.overwrite, OVERWRITE, trainer.global_rank, wait)
+        pl_module.answered = self._part.written  # type: ignore[assignment]
+        self._asked = sum(map(len, questions.groups[: batches * trainer.world_size]))
+        of = sum(len(data.store(split)) for split in SPLITS)
+        there = f"; {len(self._part.written):,} are answered already" if self._part.written else ""
+        say(f"Answers {self._asked:,} of the data's {of:,} questions, those of its test split{there}.", trainer)
 
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *args: Any, **kwargs: Any
     ) -> None:
-        self._rows.extend(outputs)
+        if outputs and self._part is not None:
+            self._part.append({row["number"]: answer for row, answer in zip(batch, outputs, strict=True)})
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        rows, self._rows = self._rows, []
-        if trainer.world_size > 1:
-            shares: list[list[dict[str, Any]]] = [[] for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(shares, rows)
-            rows = [row for share in shares for row in share]
-        if not trainer.is_global_zero:
+        if self._part is None:
             return
-        rows.sort(key=lambda row: (row["source"], row["row"]))
-        write_text(self.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        pl_module.answered = ()  # type: ignore[assignment]
+        trainer.strategy.barrier()  # all ranks have written their rows
+        if trainer.is_global_zero:
+            self._part.complete(self._asked, lambda key, row: (row["source"], row["row"]))
+        self._part.close()
+        self._part = None
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if self._part is None:
+            return
+        pl_module.answered = ()  # type: ignore[assignment]
+        self._part.close()
+        say(f"{len(self._part.written):,} answers are in {self._part.path}; the same command goes on.", trainer)
+        self._part = None

@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.training.batch_size import CPU, MOST
-from lightning_med.utils.allocator import read_resident_memory, release_freed_memory
-from lightning_med.utils.kernel_cache import DEFAULT, count_kernels, limit_kernel_cache
+from lightning_med.utils.memory.allocator import read_resident_memory, release_freed_memory
+from lightning_med.utils.memory.kernel_cache import DEFAULT, count_kernels, limit_kernel_cache
 
 _STEPS = 10  # that show how much memory a fit needs, and that lie between two returns of free memory at least
 _GROWTH = 1.08  # of the resident memory since then, from which on free memory is returned

@@ -18,8 +18,10 @@ def fit(folder: Path, tmp_path: Path, callbacks: list[Any], ckpt_path: Path | No
     return trainer
 
 
-def predict(folder: Path, tmp_path: Path, checkpoint: Path, *callbacks: Any) -> None:
+def predict(
+    folder: Path, tmp_path: Path, checkpoint: Path, *callbacks: Any, max_new_tokens: int = 3, **changes: Any
+) -> None:
     """Predicts the answers to the test questions."""
-    trainer = tiny.trainer(tmp_path, callbacks=list(callbacks))
-    model, data = tiny.language_model(max_new_tokens=3), tiny.data_module(folder)
+    trainer = tiny.trainer(tmp_path, callbacks=list(callbacks), **changes)
+    model, data = tiny.language_model(max_new_tokens=max_new_tokens), tiny.data_module(folder)
     trainer.predict(model, data, ckpt_path=checkpoint, return_predictions=False, weights_only=True)

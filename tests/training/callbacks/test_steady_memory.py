@@ -13,7 +13,7 @@ import torch
 from lightning_med.training.callbacks import steady_memory
 from lightning_med.training.callbacks.steady_memory import SteadyMemory
 from lightning_med.training.module import DialogueLM
-from lightning_med.utils.kernel_cache import count_kernels
+from lightning_med.utils.memory.kernel_cache import count_kernels
 from tests import tiny
 
 VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")

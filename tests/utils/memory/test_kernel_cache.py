@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lightning_med.utils import kernel_cache
-from lightning_med.utils.kernel_cache import count_kernels, limit_kernel_cache
+from lightning_med.utils.memory.kernel_cache import count_kernels, limit_kernel_cache
 from lightning_med.utils.precision import has_cpu_bf16
 
 VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
@@ -18,7 +18,7 @@ VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 MANY_SHAPES = """
 import ctypes
 import torch
-from lightning_med.utils.kernel_cache import limit_kernel_cache
+from lightning_med.utils.memory.kernel_cache import limit_kernel_cache
 
 class Counts(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena a b c mapped d e used free f".split()]

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lightning_med.cli.command import main
-from lightning_med.utils.garbage import pause_collection
+from lightning_med.utils.memory.garbage import pause_collection
 
 
 def test_collection_is_paused_and_goes_on_also_after_an_error() -> None:
