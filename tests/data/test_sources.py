@@ -17,10 +17,15 @@ from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sample import PATH as SAMPLE
 from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, find_files, name_files, read_frames
+from lightning_med.data.sources.source import Source, find_files, name_files
+from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.utils.errors import InputError
 
-ROWS = [("My tongue hurts, badly.", 'Rinse. "Salt" helps.'), ("NA", "None"), ("I cough.\nAnd sneeze.", "Drink tea.")]
+ROWS = [
+    ("My tongue hurts, badly.", 'Rinse. "Salt" helps.'),
+    ("NA was ticked.", "None of it."),
+    ("I cough.\nAnd sneeze.", "Drink tea."),
+]
 
 
 def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str, str] = ("input", "output")) -> Path:
@@ -107,22 +112,12 @@ def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, suffix: 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_csv_of_any_system(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "notes.csv"
-    path.write_bytes(ending.join(["input,output", "I cough.,Drink tea.", '"NA, or so",None', ""]).encode())
-    assert texts(path) == [("I cough.", "Drink tea."), ("NA, or so", "None")]
+    path.write_bytes(ending.join(["input,output", "I cough.,Drink tea.", '"NA, or so",Nonesuch', ""]).encode())
+    assert texts(path) == [("I cough.", "Drink tea."), ("NA, or so", "Nonesuch")]
 
 
 def test_suffix_in_capitals(tmp_path: Path) -> None:
     assert texts(write_table(tmp_path / "NOTES.CSV")) == ROWS
-
-
-def test_empty_cells_are_null_and_words_that_mean_null_elsewhere_are_words(tmp_path: Path) -> None:
-    path = tmp_path / "notes.csv"
-    path.write_text("input,output\nnull,nan\n,n/a\nI cough.,\n", encoding="utf-8")
-    frame = frame_of(path)
-    assert frame["question"].isna().tolist() == [False, True, False]
-    assert frame["answer"].isna().tolist() == [False, False, True]
-    assert frame["question"][0] == "null"
-    assert frame["answer"].tolist()[:2] == ["nan", "n/a"]
 
 
 def test_null_and_missing_keys_of_json_are_null(tmp_path: Path) -> None:

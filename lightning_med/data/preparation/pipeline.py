@@ -29,7 +29,7 @@ from lightning_med.data.splits.own_splits import find_file_splits, sort_held_fir
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import add_tokens, find_missing_tokens, read_tokenizer_text, restore_tokenizer
-from lightning_med.utils.console import show_progress
+from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
 
 CLEAN_ROWS = "clean_rows"  # the folder of the first level
@@ -119,6 +119,8 @@ def prepare(
         tokenizer = restore_tokenizer(_read_tokenizer(folder))
         for source, (number, _) in zip(report["sources"], files, strict=True):
             source["weight"] = recipe.sources[number].weight
+    for note in [] if cached else report["notes"]:
+        say(note)
     report["content"] = _digest_content(digests)
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
     return Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)

@@ -21,11 +21,13 @@ _PROMPT_SETTINGS = ("system_prompt", "prompt_format")  # the prompt that they ch
 # it afterwards. A test compares them with what preparation imports and opens.
 ROW_CODE = (
     "data/sources/bad_rows.py",
+    "data/sources/cell_values.py",
     "data/sources/conversations.py",
     "data/sources/csv_reader.py",
     "data/sources/json_reader.py",
     "data/sources/parquet_reader.py",
     "data/sources/source.py",
+    "data/sources/source_reader.py",
     "data/sources/table_columns.py",
     "data/sources/table_files.py",
     "data/cleaning/*.py",
@@ -63,7 +65,7 @@ def make_rows_key(recipe: Recipe, content: bytes) -> str:
         content: The digest of the sources' content.
     """
     settings = {name: getattr(recipe, name) for name in _ROW_SETTINGS}
-    columns = [source.columns for source in recipe.sources]
+    columns = [[source.columns, source.instruction_column] for source in recipe.sources]
     others = [columns, unicodedata.unidata_version]  # Python's own Unicode tables change with its version
     return _make_key(content.hex(), settings, others, ROW_CODE, ROW_LIBRARIES)
 
