@@ -209,6 +209,7 @@ def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str
     error = refusal(path, "Input")
     assert "no column 'output'" in error.what
     assert "--data.answer_column" in error.hint
+    assert "lightning-med respond --input FILE" in error.hint  # questions to answer have none
 
 
 def test_wrong_column_with_nothing_like_it(tmp_path: Path) -> None:
@@ -356,6 +357,39 @@ def test_half_of_a_surrogate_pair_in_json_is_a_bad_row(tmp_path: Path) -> None:
     (frame,) = read_frames(source, path, bad)
     assert frame["answer"].tolist() == ["Rest \N{GRINNING FACE}"]
     assert bad.count == 1
+
+
+HIDDEN = (
+    ".ipynb_checkpoints/notes-checkpoint.csv",
+    ".git/a.jsonl",
+    ".notes.csv",
+    "._notes.csv",
+    ".~lock.notes.csv",
+    "~$notes.csv",
+    "__MACOSX/notes.csv",
+    "__MACOSX/deep/notes.parquet",
+    "deep/.hidden/notes.tsv",
+)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_files_are_left_out_of_folders_and_globs(tmp_path: Path, name: str) -> None:
+    """Notebooks and archives keep copies with rows that the owner has removed."""
+    folder = tmp_path / ".mine"  # where the folder itself lies does not matter
+    for place in (name, "notes.csv", "_notes.csv"):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        write_table(folder / place)
+    for source in (folder, f"{folder}/*", f"{folder}/**", f"{folder}/**/*.*", f"{tmp_path}/.m*/*.csv"):
+        assert [path.relative_to(folder) for path in find_files(str(source))] == [Path("_notes.csv"), Path("notes.csv")]
+    assert find_files(str(folder / name)) == [folder / name]
+    assert folder / name in find_files(f"{(folder / name).parent}/{Path(name).name[:2]}*")
+
+
+def test_folder_of_hidden_files_alone_says_so(tmp_path: Path) -> None:
+    write_table(tmp_path / ".notes.csv")
+    error = refusal(tmp_path)
+    assert "holds no table" in error.what
+    assert "hidden files are left out" in error.hint
 
 
 def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callable[..., Path]) -> None:

@@ -158,9 +158,7 @@ def test_long_cells_come_in_smaller_chunks(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "a.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("input", "output"), *[("q" * 300, f"a{row}") for row in range(10)]])
-    frames = list(
-        table_files.read_table(path, {"question_column": "input", "answer_column": "output"}, BadRows(), set())
-    )
+    frames = list(table_files.read_table(path, {"question_column": "input", "answer_column": "output"}, BadRows()))
     assert [len(frame) for frame in frames] == [4, 4, 2]
     assert [row for frame in frames for row in frame["row"]] == list(range(10))
     assert [line for frame in frames for line in frame["line"]] == list(range(2, 12))

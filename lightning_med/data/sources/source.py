@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from lightning_med.utils.errors import InputError
 
 _NOT_TABLES = ("dataset_infos.json", "dataset-metadata.json")  # the Hub's and Kaggle's metadata of a data set
 _COLUMNS = ("question_column", "answer_column", "messages_column", "group_column", "instruction_column")
+_HIDDEN = re.compile(r"\.|~\$|__MACOSX$")
 AUTO = "auto"  # the instruction column of Alpaca's tables, where there is one
 
 
@@ -130,9 +133,8 @@ def find_files(path: str) -> list[Path]:
                 f"Known suffixes: {', '.join(SUFFIXES)}; save or unpack it as one.",
             )
         return [place]
-    literal = Path(path).parts
     found = (Path(name) for name in glob.glob(str(place), recursive=True))
-    files = sorted(file for file in found if _is_table(file) and not _is_hidden(set(file.parts).difference(literal)))
+    files = sorted(file for file in found if _is_table(file) and not _is_hidden(file.parts, place.parts))
     if not files:
         raise InputError(
             f"{path}: no such file or folder.",
@@ -151,9 +153,10 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file() and path.name not in _NOT_TABLES
 
 
-def _is_hidden(parts: Iterable[str]) -> bool:
-    """Whether a file or one of its folders is not the owner's: notebooks' copies, locks, what an archive adds."""
-    return any(part.startswith((".", "~$")) or part == "__MACOSX" for part in parts)
+def _is_hidden(parts: Iterable[str], pattern: Iterable[str] = ()) -> bool:
+    """Whether a file or one of its folders is a notebook's copy, a lock or an archive's, and no pattern asks for it."""
+    asked = [part for part in pattern if _HIDDEN.match(part)]
+    return any(not any(fnmatch(part, one) for one in asked) for part in parts if _HIDDEN.match(part))
 
 
 def _find_tables(folder: Path, path: str) -> list[Path]:

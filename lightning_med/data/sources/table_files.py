@@ -27,7 +27,7 @@ _READERS = {
 SUFFIXES = tuple(_READERS)
 
 
-def read_table(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[pd.DataFrame]:
+def read_table(path: Path, columns: Columns, bad: BadRows, met: set[str] | None = None) -> Iterator[pd.DataFrame]:
     """Reads the rows of a file in order.
 
     Args:
@@ -43,7 +43,7 @@ def read_table(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Ite
     Raises:
         InputError: A column is missing, or the file is malformed or a Git LFS pointer; the message names file and line.
     """
-    yield from _make_frames(columns, read_records(path, columns, bad, met))
+    yield from _make_frames(columns, read_records(path, columns, bad, set() if met is None else met))
 
 
 def read_records(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
