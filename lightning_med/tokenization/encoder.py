@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -176,7 +176,7 @@ class Encoder:
             own = list(islice(texts, len(exchanges)))
             for exchange, mark in zip(exchanges, marks, strict=False):
                 exchange.learned = mark
-            row = self._join(exchanges)
+            row = _join(exchanges, self.max_length, self._cut)
             rows.append(row if exchanges[0].learned or any(row.runs[3::4]) else self._encode_later(own, exchanges, row))
         return rows
 
@@ -264,24 +264,6 @@ class Encoder:
         (later,) = self.encode(questions, answers, [len(questions)], learned[start:])
         return replace(later, cut=True, uncut_counts=row.uncut_counts)
 
-    def _join(self, exchanges: list[_Exchange]) -> EncodedConsultation:
-        pieces: list[np.ndarray] = []
-        runs: list[int] = []
-        answer_bytes, counts, cut = 0, [0, 0, 0], False
-        for exchange in exchanges:
-            lengths = exchange.runs
-            counts = [counts[0] + lengths[1], counts[1] + lengths[3], counts[2] + sum(lengths)]
-            cut = cut or counts[2] > self.max_length
-            if cut and runs:
-                continue
-            if cut:
-                exchange = self._cut(exchange, counts[2] - self.max_length)
-                lengths = exchange.runs
-            pieces += exchange.pieces
-            runs += lengths
-            answer_bytes += exchange.answer_bytes
-        return EncodedConsultation(np.concatenate(pieces), runs, answer_bytes, cut, (counts[0], counts[1], counts[2]))
-
     def _cut(self, exchange: _Exchange, excess: int) -> _Exchange:
         """Cuts an exchange that has too many tokens."""
         kept, answer = copy(exchange), len(exchange.answer) + len(exchange.end)
@@ -293,9 +275,26 @@ class Encoder:
         room = self.max_length - sum(kept.runs[:3])
         if answer > room:
             kept.answer, kept.end = exchange.answer[:room], exchange.end[:0]
-            kept.text = self._decode(kept.answer).lstrip()
+            backend = self._backend if self._whole is None else self._whole.tokenizer
+            kept.text = backend.decode(kept.answer.tolist(), skip_special_tokens=False).lstrip()
         return kept
 
-    def _decode(self, ids: np.ndarray) -> str:
-        backend = self._backend if self._whole is None else self._whole.tokenizer
-        return backend.decode(ids.tolist(), skip_special_tokens=False)
+
+def _join(
+    exchanges: list[_Exchange], max_length: int, cut_one: Callable[[_Exchange, int], _Exchange]
+) -> EncodedConsultation:
+    pieces: list[np.ndarray] = []
+    runs: list[int] = []
+    answer_bytes, counts, cut = 0, [0, 0, 0], False
+    for exchange in exchanges:
+        lengths = exchange.runs
+        counts = [counts[0] + lengths[1], counts[1] + lengths[3], counts[2] + sum(lengths)]
+        cut = cut or counts[2] > max_length
+        if cut and runs:
+            continue
+        if cut:
+            exchange = cut_one(exchange, counts[2] - max_length)
+        pieces += exchange.pieces
+        runs += exchange.runs
+        answer_bytes += exchange.answer_bytes
+    return EncodedConsultation(np.concatenate(pieces), runs, answer_bytes, cut, (counts[0], counts[1], counts[2]))
