@@ -26,7 +26,7 @@ from lightning_med.utils.argument_types import check_types
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, check_range
 
-_COLUMNS = ("question_column", "answer_column", "messages_column", "group_column")
+_COLUMNS = ("question_column", "answer_column", "messages_column", "group_column", "instruction_column")
 
 
 class DialogueDataModule(PreparedDataModule):
@@ -35,17 +35,21 @@ class DialogueDataModule(PreparedDataModule):
     Args:
         source: A CSV, TSV, JSON, JSONL or Parquet file, a folder or glob of them, `kaggle:OWNER/NAME`,
             `hub:OWNER/NAME`, or `sample` (the embedded synthetic consultations). Or a list of such, each a path or a
-            mapping `{path, weight, split, question_column, answer_column, messages_column, group_column}`; a weight of
-            2 shows a source's training rows twice an epoch, 0.5 half of them, another half each time. Files that are
-            named as training, validation and test stay apart; `split` is `train`, `validation` or `test` where names
-            do not say it, `mixed` where they are not meant.
+            mapping of `path`, `weight`, `split` and the columns below; a weight of 2 shows a source's training rows
+            twice an epoch, 0.5 half of them, another half each time. Files that are named as training, validation and
+            test stay apart; `split` is `train`, `validation` or `test` where names do not say it, `mixed` where they
+            are not meant.
         tokenizer: A name on the Hub, a folder, or `train`: a byte-level BPE trained on the training split.
         vocab_size: Its size where it is trained.
         question_column: The column with the patient's words.
         answer_column: The column with the doctor's words.
         messages_column: Instead of these two, a column with conversations of several turns: a list of messages with
-            `role` (user, assistant) and `content`. Every turn of the doctor is learned.
+            `role` (user, assistant) and `content`. Every turn of the doctor is learned, unless it is marked with
+            `weight: 0` or `train: false`.
         group_column: A column whose equal values stay on one side of the split, for instance a patient's number.
+        instruction_column: A column whose text stands before the question, after it an empty line, then the question.
+            `auto` takes the column `instruction` beside the question column `input`, as Alpaca's tables have it, unless
+            it is the same in all rows: that is a system prompt. `null` takes none.
         system_prompt: Text before every consultation; every row pays for its tokens.
         prompt_format: `chat` writes consultations as the tokenizer's own chat template does, `plain` as
             "Patient: … Doctor: …"; by default `chat` where there is a template.
@@ -80,6 +84,7 @@ class DialogueDataModule(PreparedDataModule):
         answer_column: str = "output",
         messages_column: str | None = None,
         group_column: str | None = None,
+        instruction_column: str | None = "auto",
         system_prompt: str = SYSTEM_PROMPT,
         prompt_format: Literal["plain", "chat"] | None = None,
         add_tokens: list[str] | None = None,

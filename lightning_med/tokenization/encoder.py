@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -31,9 +31,9 @@ class EncodedConsultation:
     Attributes:
         input_ids: `[length]`, integer.
         runs: Token counts of the segments in order; their parts repeat `CYCLE`.
-        answer_bytes: UTF-8 bytes of the answers in `input_ids`, the denominator of bits per byte.
+        answer_bytes: UTF-8 bytes of the learned answers in `input_ids`, the denominator of bits per byte.
         cut: Whether tokens were removed to fit `max_length`.
-        uncut_counts: Tokens of the questions, of the answers and of everything, before cutting.
+        uncut_counts: Tokens of the questions, of the learned answers and of everything, before cutting.
     """
 
     input_ids: np.ndarray
@@ -44,7 +44,7 @@ class EncodedConsultation:
 
     @property
     def parts(self) -> np.ndarray:
-        """`[length]`, uint8: `PROMPT`, `QUESTION` or `ANSWER`; the end token is part of the answer."""
+        """`[length]`, uint8: `PROMPT`, also an answer that is not learned; `QUESTION`; `ANSWER`, also its end token."""
         return expand_runs(np.array(self.runs))
 
 
@@ -63,6 +63,7 @@ class _Exchange:
     answer: np.ndarray
     end: np.ndarray
     text: str
+    learned: bool = True
 
     @property
     def pieces(self) -> list[np.ndarray]:
@@ -70,11 +71,13 @@ class _Exchange:
 
     @property
     def runs(self) -> list[int]:
-        return [len(self.before), len(self.question), len(self.prefix), len(self.answer) + len(self.end)]
+        answer = len(self.answer) + len(self.end)
+        last = [len(self.prefix), answer] if self.learned else [len(self.prefix) + answer, 0]
+        return [len(self.before), len(self.question), *last]
 
     @property
     def answer_bytes(self) -> int:
-        return len(self.text.encode("utf-8", "surrogatepass"))
+        return len(self.text.encode("utf-8", "surrogatepass")) if self.learned else 0
 
 
 _Conversations = Iterator[list[_Exchange]]
@@ -145,24 +148,37 @@ class Encoder:
         return [token for token in ids if token is not None]
 
     def encode(
-        self, questions: list[str], answers: list[str], turns: list[int] | None = None
+        self,
+        questions: list[str],
+        answers: list[str],
+        turns: list[int] | None = None,
+        learned: list[bool] | None = None,
     ) -> list[EncodedConsultation]:
         """Encodes consultations and cuts them to `max_length`.
 
         A single exchange loses the end of its question first, down to `MIN_QUESTION` tokens, then the end of its
-        answer; a cut answer has no end token. A longer conversation keeps the leading exchanges that fit whole.
+        answer; a cut answer has no end token. A longer conversation keeps the leading exchanges that fit whole. If none
+        of these is learned, it loses as many of its first exchanges as it must to keep the first one that is.
 
         Args:
             questions: Questions of all exchanges.
             answers: Answers of all exchanges, as many.
             turns: Exchanges of each conversation, in order; `None` where each is a conversation of its own.
+            learned: Whether each answer is learned, at least one of each conversation; `None` where all are.
 
         Returns:
             One item per conversation.
         """
         turns = [1] * len(questions) if turns is None else turns
         encode = self._encode_by_segments if self._whole is None else self._encode_whole
-        return list(map(self._join, encode(questions, answers, turns)))
+        texts, marks, rows = zip(questions, answers, strict=True), iter(learned or [True] * len(questions)), []
+        for exchanges in encode(questions, answers, turns):
+            own = list(islice(texts, len(exchanges)))
+            for exchange, mark in zip(exchanges, marks, strict=False):
+                exchange.learned = mark
+            row = _join(exchanges, self.max_length, self._cut)
+            rows.append(row if exchanges[0].learned or any(row.runs[3::4]) else self._encode_later(own, exchanges, row))
+        return rows
 
     def encode_question(self, question: str, max_tokens: int) -> list[int]:
         """Encodes a prompt for generation: it ends where the answer starts.
@@ -235,23 +251,18 @@ class Encoder:
 
     # ------------------------------------------------------------------ cutting to length
 
-    def _join(self, exchanges: list[_Exchange]) -> EncodedConsultation:
-        pieces: list[np.ndarray] = []
-        runs: list[int] = []
-        answer_bytes, counts, cut = 0, [0, 0, 0], False
-        for exchange in exchanges:
-            lengths = exchange.runs
-            counts = [counts[0] + lengths[1], counts[1] + lengths[3], counts[2] + sum(lengths)]
-            cut = cut or counts[2] > self.max_length
-            if cut and runs:
-                continue
-            if cut:
-                exchange = self._cut(exchange, counts[2] - self.max_length)
-                lengths = exchange.runs
-            pieces += exchange.pieces
-            runs += lengths
-            answer_bytes += exchange.answer_bytes
-        return EncodedConsultation(np.concatenate(pieces), runs, answer_bytes, cut, (counts[0], counts[1], counts[2]))
+    def _encode_later(
+        self, texts: list[tuple[str, str]], exchanges: list[_Exchange], row: EncodedConsultation
+    ) -> EncodedConsultation:
+        """Encodes a conversation from a later exchange on, because its first learned answer does not fit otherwise."""
+        learned = [exchange.learned for exchange in exchanges]
+        first = learned.index(True)
+        lengths = [sum(exchange.runs) for exchange in exchanges[: first + 1]]
+        room = [self.max_length + len(exchange.before) - len(self._opening) for exchange in exchanges]
+        start = next((place for place in range(1, first) if sum(lengths[place:]) <= room[place]), first)
+        questions, answers = map(list, zip(*texts[start:], strict=True))
+        (later,) = self.encode(questions, answers, [len(questions)], learned[start:])
+        return replace(later, cut=True, uncut_counts=row.uncut_counts)
 
     def _cut(self, exchange: _Exchange, excess: int) -> _Exchange:
         """Cuts an exchange that has too many tokens."""
@@ -264,9 +275,26 @@ class Encoder:
         room = self.max_length - sum(kept.runs[:3])
         if answer > room:
             kept.answer, kept.end = exchange.answer[:room], exchange.end[:0]
-            kept.text = self._decode(kept.answer).lstrip()
+            backend = self._backend if self._whole is None else self._whole.tokenizer
+            kept.text = backend.decode(kept.answer.tolist(), skip_special_tokens=False).lstrip()
         return kept
 
-    def _decode(self, ids: np.ndarray) -> str:
-        backend = self._backend if self._whole is None else self._whole.tokenizer
-        return backend.decode(ids.tolist(), skip_special_tokens=False)
+
+def _join(
+    exchanges: list[_Exchange], max_length: int, cut_one: Callable[[_Exchange, int], _Exchange]
+) -> EncodedConsultation:
+    pieces: list[np.ndarray] = []
+    runs: list[int] = []
+    answer_bytes, counts, cut = 0, [0, 0, 0], False
+    for exchange in exchanges:
+        lengths = exchange.runs
+        counts = [counts[0] + lengths[1], counts[1] + lengths[3], counts[2] + sum(lengths)]
+        cut = cut or counts[2] > max_length
+        if cut and runs:
+            continue
+        if cut:
+            exchange = cut_one(exchange, counts[2] - max_length)
+        pieces += exchange.pieces
+        runs += exchange.runs
+        answer_bytes += exchange.answer_bytes
+    return EncodedConsultation(np.concatenate(pieces), runs, answer_bytes, cut, (counts[0], counts[1], counts[2]))

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, read_frames
+from lightning_med.data.sources.source import Source
+from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
 

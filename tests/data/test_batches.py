@@ -45,6 +45,7 @@ def store(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
         for first, last in ((0, 9), (9, ROWS)):
             columns = dict(zip(("question", "answer"), map(list, zip(*pairs[first:last], strict=True)), strict=True))
             count = last - first
+            columns["learned"] = [True] * count
             (shard,) = encode_batch(
                 (pa.RecordBatch.from_pydict(columns), np.ones(count, int), np.zeros(count, int)), coding
             )

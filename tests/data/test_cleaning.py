@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med.data.cleaning.cleaner import EXAMPLES, Cleaned, clean, resolve_rules
+from lightning_med.data.cleaning.cleaner import ALWAYS, EXAMPLES, Cleaned, clean, resolve_rules
 from lightning_med.data.cleaning.cleaning_rules import RULES
 from lightning_med.data.preparation.clean_chunk import TEXTS, Chunk, Steps, clean_chunk
 from lightning_med.privacy.mask import find_private
 from lightning_med.utils.errors import InputError
 
 DEFAULTS = resolve_rules({})
-BARE = resolve_rules({name: name in ("missing", "blank", "duplicate") for name in DEFAULTS})
+BARE = resolve_rules({name: name in (*ALWAYS, "duplicate") for name in DEFAULTS})
 REST = "Please rest well and drink enough."
 
 
@@ -113,6 +113,7 @@ def test_each_rule_counts_its_rows() -> None:
             "cut_answer": 0,
             "lost_words": 0,
             "unsafe_advice": 0,
+            "not_learned": 0,
         },
     }
 

@@ -18,7 +18,8 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, read_frames
+from lightning_med.data.sources.source import Source
+from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.tokenization.encoder import ANSWER, QUESTION
 from lightning_med.tokenization.tokenizer import END
@@ -34,6 +35,11 @@ def to_messages(*turns: str) -> Messages:
     """Messages from texts that begin with `p:`, `d:` or `s:`: the patient, the doctor, the system."""
     roles = {"p": "user", "d": "assistant", "s": "system"}
     return [{"role": roles[turn[0]], "content": turn[2:]} for turn in turns]
+
+
+def to_marked(name: str, mark: Any) -> Messages:
+    """A question, and an answer with a mark."""
+    return [{"role": "user", "content": "It hurts."}, {"role": "assistant", "content": "Rest it.", name: mark}]
 
 
 SHORT, LONG = (
@@ -203,7 +209,24 @@ FAULTS = [
     ([{"role": "user"}], "content is not text"),
     ([{"role": "user", "content": None}], "content is not text"),
     ([{"role": "user", "content": 3}], "content is not text"),
-    ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "content is not text"),
+    ([{"role": "user", "content": []}], "content is not text"),
+    ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}], "a part that is not text"),
+    ([{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image"}]}], "a part that is not text"),
+    ([{"role": "user", "content": [{"type": "text", "text": None}]}], "a part that is not text"),
+    ([{"role": "user", "content": ["x"]}], "a part that is not text"),
+    (to_marked("weight", 0.5), "weight is neither 0 nor 1"),
+    (to_marked("weight", 2), "weight is neither 0 nor 1"),
+    (to_marked("weight", -1), "weight is neither 0 nor 1"),
+    (to_marked("weight", "0"), "weight is neither 0 nor 1"),
+    (to_marked("train", "false"), "train is neither 0 nor 1"),
+    (to_marked("training", []), "training is neither 0 nor 1"),
+    (to_marked("loss", 3.2), "loss is neither 0 nor 1"),
+    ([{**to_marked("weight", 0)[1], "train": True}], "weight and train contradict each other"),
+    (to_marked("train_detail", [{"begin_offset": 0, "end_offset": 3, "train": False}]), "train_detail"),
+    ([{"role": "user", "content": "x", "train": True}], "not the doctor's is marked as one to learn"),
+    ([{"role": "system", "content": "x", "weight": 1}], "not the doctor's is marked as one to learn"),
+    ([*to_marked("weight", 0), *to_marked("weight", 1)[1:]], "several messages is to be learned in part"),
+    (to_messages("p:It hurts.", "d:['Rest.', 'Walk.']"), "a list or an object, written as text"),
     (["It hurts."], "a message is not an object"),
     ([None], "a message is not an object"),
     ([[]], "a message is not an object"),

@@ -17,10 +17,15 @@ from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sample import PATH as SAMPLE
 from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, find_files, name_files, read_frames
+from lightning_med.data.sources.source import Source, find_files, name_files
+from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.utils.errors import InputError
 
-ROWS = [("My tongue hurts, badly.", 'Rinse. "Salt" helps.'), ("NA", "None"), ("I cough.\nAnd sneeze.", "Drink tea.")]
+ROWS = [
+    ("My tongue hurts, badly.", 'Rinse. "Salt" helps.'),
+    ("NA was ticked.", "None of it."),
+    ("I cough.\nAnd sneeze.", "Drink tea."),
+]
 
 
 def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str, str] = ("input", "output")) -> Path:
@@ -107,22 +112,12 @@ def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, suffix: 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_csv_of_any_system(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "notes.csv"
-    path.write_bytes(ending.join(["input,output", "I cough.,Drink tea.", '"NA, or so",None', ""]).encode())
-    assert texts(path) == [("I cough.", "Drink tea."), ("NA, or so", "None")]
+    path.write_bytes(ending.join(["input,output", "I cough.,Drink tea.", '"NA, or so",Nonesuch', ""]).encode())
+    assert texts(path) == [("I cough.", "Drink tea."), ("NA, or so", "Nonesuch")]
 
 
 def test_suffix_in_capitals(tmp_path: Path) -> None:
     assert texts(write_table(tmp_path / "NOTES.CSV")) == ROWS
-
-
-def test_empty_cells_are_null_and_words_that_mean_null_elsewhere_are_words(tmp_path: Path) -> None:
-    path = tmp_path / "notes.csv"
-    path.write_text("input,output\nnull,nan\n,n/a\nI cough.,\n", encoding="utf-8")
-    frame = frame_of(path)
-    assert frame["question"].isna().tolist() == [False, True, False]
-    assert frame["answer"].isna().tolist() == [False, False, True]
-    assert frame["question"][0] == "null"
-    assert frame["answer"].tolist()[:2] == ["nan", "n/a"]
 
 
 def test_null_and_missing_keys_of_json_are_null(tmp_path: Path) -> None:
@@ -214,6 +209,7 @@ def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str
     error = refusal(path, "Input")
     assert "no column 'output'" in error.what
     assert "--data.answer_column" in error.hint
+    assert "lightning-med respond --input FILE" in error.hint  # questions to answer have none
 
 
 def test_wrong_column_with_nothing_like_it(tmp_path: Path) -> None:
@@ -361,6 +357,39 @@ def test_half_of_a_surrogate_pair_in_json_is_a_bad_row(tmp_path: Path) -> None:
     (frame,) = read_frames(source, path, bad)
     assert frame["answer"].tolist() == ["Rest \N{GRINNING FACE}"]
     assert bad.count == 1
+
+
+HIDDEN = (
+    ".ipynb_checkpoints/notes-checkpoint.csv",
+    ".git/a.jsonl",
+    ".notes.csv",
+    "._notes.csv",
+    ".~lock.notes.csv",
+    "~$notes.csv",
+    "__MACOSX/notes.csv",
+    "__MACOSX/deep/notes.parquet",
+    "deep/.hidden/notes.tsv",
+)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_files_are_left_out_of_folders_and_globs(tmp_path: Path, name: str) -> None:
+    """Notebooks and archives keep copies with rows that the owner has removed."""
+    folder = tmp_path / ".mine"  # where the folder itself lies does not matter
+    for place in (name, "notes.csv", "_notes.csv"):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        write_table(folder / place)
+    for source in (folder, f"{folder}/*", f"{folder}/**", f"{folder}/**/*.*", f"{tmp_path}/.m*/*.csv"):
+        assert [path.relative_to(folder) for path in find_files(str(source))] == [Path("_notes.csv"), Path("notes.csv")]
+    assert find_files(str(folder / name)) == [folder / name]
+    assert folder / name in find_files(f"{(folder / name).parent}/{Path(name).name[:2]}*")
+
+
+def test_folder_of_hidden_files_alone_says_so(tmp_path: Path) -> None:
+    write_table(tmp_path / ".notes.csv")
+    error = refusal(tmp_path)
+    assert "holds no table" in error.what
+    assert "hidden files are left out" in error.hint
 
 
 def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callable[..., Path]) -> None:

@@ -204,6 +204,23 @@ def test_each_token_belongs_to_the_part_that_holds_its_last_character(name: str)
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_an_answer_that_is_not_learned_has_the_ids_of_one_that_is(name: str) -> None:
+    encoder = encoder_of(name)
+    questions, answers = ["My knee hurts?", "For how long?", "Why?"], ["Rest it. " * 9, "2 days? " * 9, "Walk. " * 30]
+    (plain,) = encoder.encode(questions, answers, [3])
+    (row,) = encoder.encode(questions, answers, [3], [False, False, True])
+    assert row.input_ids.tolist() == plain.input_ids.tolist()
+    learned = row.parts == ANSWER
+    assert learned.tolist() == ((plain.parts == ANSWER) & (np.arange(len(learned)) >= sum(plain.runs[:11]))).tolist()
+    for limit in range(len(row.input_ids) - 1, encoder.prompt_length + MIN_QUESTION + 8, -7):
+        (cut,) = encoder.with_max_length(limit).encode(questions, answers, [3], [False, False, True])
+        ids = cut.input_ids[cut.parts == ANSWER].tolist()
+        assert len(cut.input_ids) <= limit
+        assert ids
+        assert ids == plain.input_ids[learned].tolist()[: len(ids)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("excess", [1, 2, 30, 10_000])
 def test_a_row_that_is_too_long_loses_the_end_of_its_question_first(name: str, excess: int) -> None:
     encoder = encoder_of(name)

@@ -318,3 +318,25 @@ def test_gpt2_is_itself(gpt2_folder: Path) -> None:
     text = "Be kind.\n\nPatient: It's sore.\n\nDoctor: I'm sorry. "
     assert encoded.input_ids.tolist()[: len(plain(text.rstrip())["input_ids"])] == plain(text.rstrip())["input_ids"]
     assert (encoded.input_ids == 50256).sum() == 1
+
+
+@given(marks=st.lists(st.booleans(), min_size=1, max_size=6).filter(any), max_length=st.integers(70, 400))
+def test_answers_that_are_not_learned_are_context(
+    tokenizer: PreTrainedTokenizerFast, marks: list[bool], max_length: int
+) -> None:
+    questions, answers = exchanges(len(marks))
+    (plain,) = Encoder(tokenizer, PLAIN, 100_000).encode(questions, answers, [len(marks)])
+    (whole,) = Encoder(tokenizer, PLAIN, 100_000).encode(questions, answers, [len(marks)], marks)
+    assert np.array_equal(whole.input_ids, plain.input_ids)
+    learned = [f" {answer}{END}" for answer, mark in zip(answers, marks, strict=True) if mark]
+    assert part(tokenizer, whole, ANSWER) == "".join(learned)
+    assert part(tokenizer, whole, QUESTION) == part(tokenizer, plain, QUESTION)
+    assert whole.uncut_counts[1] == (whole.parts == ANSWER).sum()
+    (cut,) = Encoder(tokenizer, PLAIN, max_length).encode(questions, answers, [len(marks)], marks)
+    assert len(cut.input_ids) <= max_length
+    assert cut.uncut_counts == whole.uncut_counts
+    assert cut.cut == (len(whole.input_ids) > max_length)
+    kept = part(tokenizer, cut, ANSWER)  # at least the first, or its beginning
+    assert kept
+    assert "".join(learned).startswith(kept)
+    assert tokenizer.decode(cut.input_ids).startswith("Be kind.\n\nPatient:")

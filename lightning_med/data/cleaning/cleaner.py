@@ -13,7 +13,7 @@ from lightning_med.data.cleaning.rule import COLUMNS, Rule, find_matching, repai
 from lightning_med.privacy import mask as private
 from lightning_med.utils.errors import InputError
 
-ALWAYS = ("missing", "blank")  # rules that cannot be switched off
+ALWAYS = ("missing", "blank", "not_learned")  # rules that cannot be switched off
 EXAMPLES = 3  # kept of each rule
 _CONTEXT = 60  # characters shown on either side of a change
 
@@ -63,7 +63,7 @@ def clean(frame: pd.DataFrame, rules: dict[str, bool], mask: bool) -> Cleaned:
     """Cleans a frame.
 
     Args:
-        frame: Has columns `question`, `answer`, `row` and, for conversations, `turn`.
+        frame: Has columns `question`, `answer`, `row` and, for conversations, `turn` and `learned`.
         rules: Every rule, and whether it is on.
         mask: Whether private data is replaced.
     """
@@ -123,6 +123,8 @@ def _mask_columns(cleaned: Cleaned) -> None:
 def _apply_drop(cleaned: Cleaned, rule: Rule, on: bool) -> None:
     """Drops the rule's rows, or only counts them; a dropped exchange ends its conversation."""
     dropped = rule.find_rows(cleaned.frame)
+    if "learned" in cleaned.frame and rule.name not in ALWAYS:  # what is not learned may be short, cut or unsafe
+        dropped = dropped & cleaned.frame["learned"].to_numpy(dtype=bool)
     if on and "turn" in cleaned.frame:
         first = (cleaned.frame["turn"] == 0).to_numpy(dtype=bool)
         conversation = np.cumsum(first)

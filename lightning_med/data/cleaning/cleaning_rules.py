@@ -11,6 +11,7 @@ from lightning_med.data.cleaning.chat_doctor import CHAT_DOCTOR, repair_chat_doc
 from lightning_med.data.cleaning.dropped_rows import (
     SPACES,
     has_lost_words,
+    has_nothing_to_learn,
     has_unsafe_advice,
     is_blank,
     is_cut,
@@ -49,5 +50,6 @@ RULES = (
     Rule("cut_answer", "drops", default=False, find_rows=is_cut),
     Rule("lost_words", "drops", default=False, find_rows=has_lost_words),
     Rule("unsafe_advice", "drops", default=False, find_rows=has_unsafe_advice),
+    Rule("not_learned", "drops", find_rows=has_nothing_to_learn),  # the last: the others end conversations early
 )
 DUPLICATE = "duplicate"  # a rule of its own: it compares all rows, not those of one frame

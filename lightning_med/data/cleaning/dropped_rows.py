@@ -36,6 +36,13 @@ def is_too_short(frame: pd.DataFrame) -> np.ndarray:
     return short if "turns" not in frame else short & (frame["turns"] == 1).to_numpy(dtype=bool)
 
 
+def has_nothing_to_learn(frame: pd.DataFrame) -> np.ndarray:
+    """Finds conversations of which no turn is to be learned."""
+    if "learned" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    return ~frame.groupby("row")["learned"].transform("any").to_numpy(dtype=bool)
+
+
 def is_cut(frame: pd.DataFrame) -> np.ndarray:
     """Finds answers that stop in mid-sentence."""
     return find_matching(frame["answer"], "(?i)" + _UNFINISHED)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from lightning_med.data.cleaning.cleaner import Example, clean
 from lightning_med.data.splits.word_hashes import WordHashes
 
-TEXTS = pa.schema({"question": pa.large_string(), "answer": pa.large_string()})
+TEXTS = pa.schema({"question": pa.large_string(), "answer": pa.large_string(), "learned": pa.bool_()})
 MIN_ANSWER = 31  # words of an answer that two different questions do not share by chance
 _OPENING = 5  # words
 _SIGNS = bytes(code for code in range(128) if not chr(code).isalnum())
@@ -43,7 +43,7 @@ class Chunk:
     """A chunk's conversations; a plain row is a conversation of one exchange.
 
     Attributes:
-        texts: One row an exchange, in `TEXTS`.
+        texts: One row an exchange, in `TEXTS`; `learned` is whether its answer is to be learned.
         turns: `[conversations]`, int32, number of exchanges.
         rows: `[conversations]`, int64, row in the source.
         digests: `[conversations, 2]`, uint64, hash of the complete text.
@@ -86,8 +86,8 @@ def clean_chunk(frame: pd.DataFrame, steps: Steps) -> Chunk:
     if "turn" in frame:
         frame = frame.assign(turns=frame.groupby("row")["turn"].transform("size"))
     cleaned = clean(frame.assign(origin=_hash_origins(frame["question"])), steps.rules, steps.mask)
-    frame = cleaned.frame
-    texts = pa.RecordBatch.from_arrays([pa.array(frame[name], pa.large_string()) for name in TEXTS.names], schema=TEXTS)
+    frame = cleaned.frame if "learned" in cleaned.frame else cleaned.frame.assign(learned=True)
+    texts = pa.RecordBatch.from_arrays([pa.array(frame[field.name], field.type) for field in TEXTS], schema=TEXTS)
     whole = frame if "turn" not in frame else _join_turns(frame)
     first_questions = (whole["first_question"] if "turn" in frame else whole["question"]).tolist()
     first_answers = (whole["first_answer"] if "turn" in frame else whole["answer"]).tolist()
@@ -107,14 +107,21 @@ def clean_chunk(frame: pd.DataFrame, steps: Steps) -> Chunk:
         private=cleaned.private,
         examples=cleaned.examples,
         shortened=cleaned.shortened,
-        openings=Counter(" ".join(answer.split(None, _OPENING)[:_OPENING])[:80] for answer in first_answers),
+        openings=Counter(
+            " ".join(answer.split(None, _OPENING)[:_OPENING])[:80]
+            for answer, learned in zip(first_answers, whole["learned"], strict=True)
+            if learned
+        ),
     )
 
 
 def _join_turns(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a conversation: its first exchange, by which it is grouped, and the text of all its turns."""
+    """One row a conversation: its first exchange, by which it is grouped, and the text and marks of all its turns."""
     frame = frame.assign(turns=1, first_question=frame["question"], first_answer=frame["answer"])
-    frame = frame.assign(question=[f"{len(text)}:{text}" for text in frame["question"]])
+    marks = ("" if learned else "-" for learned in frame["learned"])
+    frame = frame.assign(
+        question=[f"{len(text)}{mark}:{text}" for text, mark in zip(frame["question"], marks, strict=True)]
+    )
     columns: dict[str, Any] = {
         "question": "\n".join,
         "answer": "\n".join,
@@ -122,6 +129,7 @@ def _join_turns(frame: pd.DataFrame) -> pd.DataFrame:
         "first_question": "first",
         "first_answer": "first",
         "origin": "first",
+        "learned": "first",
         **({"group": "first"} if "group" in frame else {}),
     }
     return frame.groupby("row", sort=False).agg(columns).reset_index()

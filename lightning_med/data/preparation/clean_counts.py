@@ -58,13 +58,14 @@ class CleanCounts:
         """Names each rule that dropped rows, with their number."""
         return [f"{count} {rule}" for rule, count in self._counts.items() if count and recipe.rules[rule]]
 
-    def report(self, recipe: Recipe, kept_files: np.ndarray, bad: BadRows) -> dict[str, Any]:
+    def report(self, recipe: Recipe, kept_files: np.ndarray, bad: BadRows, notes: list[str]) -> dict[str, Any]:
         """Returns what was read, dropped, repaired and replaced.
 
         Args:
             recipe: The rules that were on.
             kept_files: `[kept]`, the file of each conversation that is kept.
             bad: Rows that could not be read.
+            notes: What of the files was not used.
         """
         rows_out = np.bincount(kept_files, minlength=len(self._names))
         return {
@@ -76,6 +77,7 @@ class CleanCounts:
             "bad_rows": bad.count,
             "bad_row_places": bad.places,
             "shortened": self._shortened,
+            "notes": notes,
             "sources": [
                 {"name": name, "rows_in": self._rows_in[file], "rows_out": int(rows_out[file])}
                 for file, name in enumerate(self._names)

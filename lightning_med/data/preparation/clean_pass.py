@@ -18,7 +18,8 @@ from lightning_med.data.preparation.clean_rows import CleanRowWriter, encrypt_ke
 from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import name_files, read_frames
+from lightning_med.data.sources.source import name_files
+from lightning_med.data.sources.source_reader import SourceReader
 from lightning_med.data.splits.row_groups import Groups, group_rows
 from lightning_med.data.splits.shingle_sets import ShingleSets
 from lightning_med.utils.console import Progress
@@ -43,6 +44,10 @@ def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: 
         InputError: A file or a column is missing or malformed, or no row is left.
     """
     counts, bad = CleanCounts(name_files([file for _, file in files])), BadRows(recipe.on_bad_row)
+    readers = [
+        SourceReader(source, [file for owner, file in files if owner == number], bad)
+        for number, source in enumerate(recipe.sources)
+    ]
     with CleanRowWriter(folder) as writer, _ShingleFile(folder / "shingles") as shingles:
 
         def add(file: int, chunk: Chunk) -> None:
@@ -51,7 +56,7 @@ def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: 
             shingles.add(chunk)
             progress(f"reading and cleaning, {counts.rows_in:,} rows", 0, 0)
 
-        arrays = _collect_arrays(_clean_chunks(recipe, files, bad, pool), add)
+        arrays = _collect_arrays(_clean_chunks(recipe, files, readers, pool), add)
         kept = _find_unrepeated(recipe, arrays["digests"], counts) if arrays else np.empty(0, np.int64)
         if not len(kept):
             raise _explain_no_rows(recipe, counts, bad)
@@ -62,7 +67,9 @@ def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: 
         split_keys = encrypt_keys(np.where(patients != 0, patients, arrays["origins"][kept]), secret)
         writer.write_arrays(**{name: arrays[name] for name in ("files", "rows", "turns")})
         writer.write_arrays(kept=kept, split_keys=split_keys, labels=groups.labels, founders=groups.founders)
-        figures = counts.report(recipe, arrays["files"][kept], bad)
+        figures = counts.report(
+            recipe, arrays["files"][kept], bad, [note for reader in readers for note in reader.notes]
+        )
         writer.write_report(sources=[number for number, _ in files], near_pairs=groups.near_pairs, figures=figures)
 
 
@@ -77,14 +84,16 @@ def _collect_arrays(chunks: Iterator[tuple[int, Chunk]], add: Callable[[int, Chu
     return {name: np.concatenate(parts.pop(name)) for name in tuple(parts)}
 
 
-def _clean_chunks(recipe: Recipe, files: Files, bad: BadRows, pool: WorkerPool) -> Iterator[tuple[int, Chunk]]:
+def _clean_chunks(
+    recipe: Recipe, files: Files, readers: list[SourceReader], pool: WorkerPool
+) -> Iterator[tuple[int, Chunk]]:
     """Yields the clean chunks of all files in order, each with the number of its file."""
     steps = Steps(recipe.rules, recipe.private_data, recipe.near_duplicates)
     submitted: list[int] = []  # the file of each frame
 
     def read_all() -> Iterator[pd.DataFrame]:
         for index, (number, file) in enumerate(files):
-            for frame in read_frames(recipe.sources[number], file, bad):
+            for frame in readers[number].read(file):
                 submitted.append(index)
                 yield frame
 

@@ -139,6 +139,8 @@ def prepare(
         tokenizer = restore_tokenizer(_read_tokenizer(folder))
         for source, (number, _) in zip(report["sources"], files, strict=True):
             source["weight"] = recipe.sources[number].weight
+    for note in [] if cached else report["notes"]:
+        say(note)
     report["content"] = _digest_content(digests)
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
     report["parts"] = target.parts.to_dict()

@@ -56,5 +56,6 @@ class SplitPlan:
         owner = np.repeat(chosen, turns)
         source = pa.DictionaryArray.from_arrays(pa.array(store.files[owner], pa.int32()), store.names)
         numbers = [store.rows[owner], turn.astype(np.int32), self._groups[owner]]
-        columns = [source, *map(pa.array, numbers), *(column.cast(pa.string()) for column in texts.columns)]
+        own = [texts.column(name).cast(TEXTS.field(name).type) for name in texts.schema.names]
+        columns = [source, *map(pa.array, numbers), *own]
         return chosen, pa.Table.from_arrays(columns, schema=TEXTS)

@@ -43,8 +43,8 @@ class Shard:
         lengths: `[conversations]`, int64, number of ids.
         runs: The lengths of all stretches end to end, int32; see `encoder.CYCLE`.
         stretches: `[conversations]`, int64, number of stretches.
-        answer_bytes: `[conversations]`, int32, UTF-8 bytes of the answers.
-        whole: `[conversations, 3]`, int32, tokens of questions, of answers and of all before anything was cut.
+        answer_bytes: `[conversations]`, int32, UTF-8 bytes of the answers that are learned.
+        whole: `[conversations, 3]`, int32, tokens of questions, of such answers and of all before anything was cut.
         cut: Conversations that lost tokens.
         uses: `[vocabulary]`, int64, occurrences of each id in questions and answers.
     """
@@ -66,15 +66,13 @@ def encode_batch(task: Task, coding: Coding) -> list[Shard]:
     shards = []
     for side, encoder in enumerate(_make_encoders(coding)):
         part = texts.filter(pa.array(owner == side))
-        questions, answers = (part.column(name).to_pylist() for name in ("question", "answer"))
-        shards.append(_make_shard(encoder, coding.vocabulary, questions, answers, turns[sides == side]))
+        shards.append(_make_shard(encoder, coding.vocabulary, part, turns[sides == side]))
     return shards
 
 
-def _make_shard(
-    encoder: Encoder, vocabulary: int, questions: list[str], answers: list[str], turns: np.ndarray
-) -> Shard:
-    rows = encoder.encode(questions, answers, None if (turns == 1).all() else turns.tolist())
+def _make_shard(encoder: Encoder, vocabulary: int, texts: pa.RecordBatch, turns: np.ndarray) -> Shard:
+    questions, answers, learned = (texts.column(name).to_pylist() for name in ("question", "answer", "learned"))
+    rows = encoder.encode(questions, answers, None if (turns == 1).all() else turns.tolist(), learned)
     dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
     ids = np.concatenate([row.input_ids for row in rows] or [np.empty(0, dtype)]).astype(dtype)
     runs = np.array([run for row in rows for run in row.runs], dtype=np.int32)

@@ -30,6 +30,7 @@ TEXTS = pa.schema(
         "group": pa.int64(),
         "question": pa.string(),
         "answer": pa.string(),
+        "learned": pa.bool_(),
     }
 )
 _ROW_GROUP = 20_000  # rows compressed together
@@ -139,10 +140,14 @@ class TokenStore:
         return expand_runs(self._runs[row])
 
     def texts(self, row: int) -> dict[str, Any]:
-        """Returns `source`, `row`, `group`, and the first `question` and `answer` of a consultation."""
+        """Returns `source`, `row`, `group`, and the first `question` and `answer` of a consultation.
+
+        The answer is empty where it is not to be learned: it is no reference.
+        """
         table, first = self._table
         exchange = table.slice(int(first[row]), 1).to_pylist()[0]
-        return {name: exchange[name] for name in ("source", "row", "group", "question", "answer")}
+        answer = exchange["answer"] if exchange["learned"] else ""
+        return {**{name: exchange[name] for name in ("source", "row", "group", "question")}, "answer": answer}
 
     @cached_property
     def question_keys(self) -> np.ndarray:

@@ -17,6 +17,7 @@ RULE_TITLES = {  # name: title, explanation
     "cut_answer": ("Answers that break off", "They stop in mid-sentence."),
     "unsafe_advice": ("Unsafe advice", "They advise against seeking care, or are abusive."),
     "lost_words": ("Lost words", "“Chat Doctor” replaced words that cannot be restored."),
+    "not_learned": ("Nothing to learn", "No turn of the conversation is marked as one to learn."),
     "invisible": ("Invisible characters", "They split words or change the direction of writing."),
     "mojibake": ("Garbled letters", "Decoded wrongly, such as â€™ for an apostrophe."),
     "html": ("Markup of web pages", "Tags and codes such as &amp;."),

@@ -12,11 +12,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lightning_med.data.sources.cell_values import is_list
 from lightning_med.utils.errors import InputError
 
 MAX_CELL = 1_000_000  # bytes; a larger cell is a sign of a damaged file
 _MAX_PLACES = 5  # kept for the report
+_BRACKETS = r"(?s)^[\s\pZ\pC]*[\[{].*[\]}][\s\pZ\pC]*$"  # what may be a list
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_ONE_TEXT = "Write one text a cell; a list of messages is read by --data.messages_column NAME."
 _UNDECODED_BYTES = re.compile("[\udc80-\udcff]")  # as `errors="surrogateescape"` leaves them
 
 
@@ -81,7 +84,9 @@ def _is_readable(column: pd.Series) -> bool:
     except (pa.ArrowException, UnicodeEncodeError, TypeError):
         return False
     longest = pc.max(pc.binary_length(texts)).as_py() or 0
-    return longest <= MAX_CELL and not pc.any(pc.match_substring(texts, "\x00")).as_py()
+    if longest > MAX_CELL or pc.any(pc.match_substring(texts, "\x00")).as_py():
+        return False
+    return not pc.any(pc.match_substring_regex(texts, _BRACKETS)).as_py()
 
 
 def find_fault(cells: Iterable[object]) -> tuple[str, str] | None:
@@ -99,4 +104,6 @@ def find_fault(cells: Iterable[object]) -> tuple[str, str] | None:
             return "a NUL byte inside a cell", "The file is damaged, or UTF-16: write it again as UTF-8."
         if len(cell) > MAX_CELL or len(cell.encode()) > MAX_CELL:
             return f"a cell of {len(cell):,} characters, too long for a consultation", "Is a quote left open before it?"
+        if is_list(cell):
+            return "a cell holds a list or an object, written as text", _ONE_TEXT
     return None

@@ -18,7 +18,7 @@ _MAX_FIELD = 1 << 24  # characters of a cell, above which a quote counts as left
 _QUOTES = "Put a cell with a comma, a quote or a line break in quotes, and double the quotes inside it."
 
 
-def read_csv(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]:
+def read_csv(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
     """Yields the records of a CSV or TSV file.
 
     Bytes that are not UTF-8 are kept as lone surrogates, so that the message can name their row.
@@ -30,7 +30,7 @@ def read_csv(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
         header = _read_header(path, reader)
-        check_columns(path, columns, header)
+        check_columns(path, columns, header, met)
         indices = [header.index(name) for name in columns.values()]
         for row, (line, cells) in enumerate(_read_lines(path, reader)):
             if len(cells) == len(header):

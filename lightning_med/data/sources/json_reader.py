@@ -17,7 +17,7 @@ _EXPECTED_LIST = 'Expected: [{"input": "…", "output": "…"}, …]'
 _EXPECTED_OBJECT = 'Expected: {"input": "…", "output": "…"}'
 
 
-def read_json(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]:
+def read_json(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
     """Yields the records of a JSON file.
 
     Raises:
@@ -39,10 +39,10 @@ def read_json(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]:
         raise InputError(f"{path} cannot be read as a table: {error}.", _EXPECTED_LIST) from error
     if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
         raise InputError(f"{path} is not a list of objects.", _EXPECTED_LIST)
-    yield from _pick_columns(path, columns, ((row, 0, item) for row, item in enumerate(objects)))
+    yield from _pick_columns(path, columns, ((row, 0, item) for row, item in enumerate(objects)), met)
 
 
-def read_jsonl(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]:
+def read_jsonl(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
     """Yields the records of a JSONL file.
 
     Raises:
@@ -54,7 +54,8 @@ def read_jsonl(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]:
             (row, number, _parse_object(line, describe_place(path, row, number), bad))
             for row, (number, line) in enumerate(lines)
         )
-        yield from _pick_columns(path, columns, ((row, line, item) for row, line, item in objects if item is not None))
+        whole = ((row, line, item) for row, line, item in objects if item is not None)
+        yield from _pick_columns(path, columns, whole, met)
 
 
 def _parse_object(line: bytes, place: str, bad: BadRows) -> dict[str, Any] | None:
@@ -73,10 +74,13 @@ def _parse_object(line: bytes, place: str, bad: BadRows) -> dict[str, Any] | Non
     return item
 
 
-def _pick_columns(path: Path, columns: Columns, objects: Iterator[tuple[int, int, dict[str, Any]]]) -> Iterator[Record]:
+def _pick_columns(
+    path: Path, columns: Columns, objects: Iterator[tuple[int, int, dict[str, Any]]], met: set[str]
+) -> Iterator[Record]:
     """Yields records. Each column must be a key of one of the first objects; any object may lack it."""
     first = list(islice(objects, _HEADER_OBJECTS))
     if first:
-        check_columns(path, columns, list(dict.fromkeys(key for *_, item in first for key in item)))
+        check_columns(path, columns, list(dict.fromkeys(key for *_, item in first for key in item)), met)
     for row, line, item in chain(first, objects):
+        met.update(item)
         yield row, line, [item.get(name) for name in columns.values()]

@@ -13,7 +13,7 @@ from lightning_med.utils.errors import InputError
 _BATCH = 2_500  # rows of Python objects held at once
 
 
-def read_parquet(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]:
+def read_parquet(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
     """Yields the records of a Parquet file.
 
     Raises:
@@ -25,7 +25,7 @@ def read_parquet(path: Path, columns: Columns, bad: BadRows) -> Iterator[Record]
     row = 0
     try:
         with pq.ParquetFile(path) as file:
-            check_columns(path, columns, file.schema_arrow.names)
+            check_columns(path, columns, file.schema_arrow.names, met)
             for batch in file.iter_batches(_BATCH, columns=[*columns.values()]):
                 for cells in zip(*(_convert_cells(batch.column(name)) for name in columns.values()), strict=True):
                     yield row, 0, list(cells)

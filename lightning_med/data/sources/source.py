@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from lightning_med.data.sources.bad_rows import BadRows, describe_place, keep_readable
-from lightning_med.data.sources.conversations import split_exchanges
 from lightning_med.data.sources.kaggle import download_dataset
 from lightning_med.data.sources.table_columns import Columns
-from lightning_med.data.sources.table_files import SUFFIXES, read_table
+from lightning_med.data.sources.table_files import SUFFIXES
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.data.splits.own_splits import MIXED
 from lightning_med.utils import hub
 from lightning_med.utils.errors import InputError
 
 _NOT_TABLES = ("dataset_infos.json", "dataset-metadata.json")  # the Hub's and Kaggle's metadata of a data set
-_COLUMNS = ("question_column", "answer_column", "messages_column", "group_column")
+_COLUMNS = ("question_column", "answer_column", "messages_column", "group_column", "instruction_column")
+_HIDDEN = re.compile(r"\.|~\$|__MACOSX$")
+AUTO = "auto"  # the instruction column of Alpaca's tables, where there is one
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Source:
         question_column, answer_column: The patient's text and the doctor's.
         messages_column: Instead of the two, a list of messages with roles.
         group_column: Equal for rows of one patient.
+        instruction_column: Its text is written before the question; `auto` decides by the table, see `SourceReader`.
         weight: How often an epoch shows each training row; 0.5 shows half of the rows, another half each time.
         split: The split that all its rows are of: `train`, `validation` or `test`; `mixed` splits them by the
             fractions, whatever its files are named; `None` goes by these names, see `find_file_splits`.
@@ -44,13 +45,16 @@ class Source:
     answer_column: str
     messages_column: str | None = None
     group_column: str | None = None
+    instruction_column: str | None = None
     weight: float = 1.0
     split: str | None = None
 
     @property
     def columns(self) -> Columns:
-        """The columns to read, by the option that names each."""
-        texts = ("messages_column",) if self.messages_column else ("question_column", "answer_column")
+        """The columns that every table has, by the option that names each."""
+        texts = ["messages_column"] if self.messages_column else ["question_column", "answer_column"]
+        if not self.messages_column and self.instruction_column != AUTO:
+            texts.append("instruction_column")
         return {name: getattr(self, name) for name in (*texts, "group_column") if getattr(self, name)}
 
 
@@ -98,7 +102,7 @@ def _parse_source(entry: dict[str, Any], common: dict[str, str | None]) -> Sourc
     if len(set(names)) < len(names):
         raise InputError(
             f"{source.path}: two columns have the same name {max(names, key=names.count)!r}.",
-            "question_column, answer_column and group_column must differ: --data.question_column NAME …",
+            "The columns that are read must differ: --data.question_column NAME …",
         )
     return source
 
@@ -129,7 +133,8 @@ def find_files(path: str) -> list[Path]:
                 f"Known suffixes: {', '.join(SUFFIXES)}; save or unpack it as one.",
             )
         return [place]
-    files = sorted(file for name in glob.glob(str(place), recursive=True) if _is_table(file := Path(name)))
+    found = (Path(name) for name in glob.glob(str(place), recursive=True))
+    files = sorted(file for file in found if _is_table(file) and not _is_hidden(file.parts, place.parts))
     if not files:
         raise InputError(
             f"{path}: no such file or folder.",
@@ -144,43 +149,24 @@ def name_files(files: list[Path]) -> list[str]:
     return [file.name if counts[file.name] == 1 else f"{file.absolute().parent.name}/{file.name}" for file in files]
 
 
-def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
-    """Reads the consultations of a file in order.
-
-    Args:
-        source: Names the columns.
-        file: One of the source's files.
-        bad: Takes rows that cannot be read.
-
-    Yields:
-        Frames with columns `question` and `answer` (text or null), `group` (text or null; where a column is named),
-        `row` (0-based in the file) and, for conversations, `turn`. All exchanges of a conversation are in one frame.
-
-    Raises:
-        InputError: See `read_table`.
-    """
-    columns = source.columns
-    for frame in read_table(file, columns, bad):
-        frame = frame.set_axis([*(option.removesuffix("_column") for option in columns), "row", "line"], axis=1)
-        if source.messages_column:
-            frame = split_exchanges(frame, "messages", file, bad)
-        else:
-            places = (describe_place(file, *place) for place in zip(frame["row"], frame["line"], strict=True))
-            frame = keep_readable(frame, ["question", "answer"], places, bad)
-        if source.group_column:
-            groups = [None if cell is None or cell != cell else str(cell).strip() or None for cell in frame["group"]]
-            frame = frame.assign(group=pd.Series(groups, index=frame.index, dtype=object))
-        yield frame[[name for name in ("question", "answer", "group", "row", "turn") if name in frame.columns]]
-
-
 def _is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file() and path.name not in _NOT_TABLES
 
 
+def _is_hidden(parts: Iterable[str], pattern: Iterable[str] = ()) -> bool:
+    """Whether a file or one of its folders is a notebook's copy, a lock or an archive's, and no pattern asks for it."""
+    asked = [part for part in pattern if _HIDDEN.match(part)]
+    return any(not any(fnmatch(part, one) for one in asked) for part in parts if _HIDDEN.match(part))
+
+
 def _find_tables(folder: Path, path: str) -> list[Path]:
-    files = sorted(file for file in folder.rglob("*") if _is_table(file))
+    files = sorted(
+        file for file in folder.rglob("*") if not _is_hidden(file.relative_to(folder).parts) and _is_table(file)
+    )
     if not files:
-        raise InputError(f"{path} holds no table.", f"Known suffixes: {', '.join(SUFFIXES)}.")
+        raise InputError(
+            f"{path} holds no table.", f"Known suffixes: {', '.join(SUFFIXES)}; hidden files are left out."
+        )
     return files
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +13,34 @@ from lightning_med.utils.errors import InputError
 Columns = dict[str, str]  # the option that names a column -> the column's name
 Record = tuple[int, int, list[Any]]  # row, line (0 where a file has none), cells in the order of `Columns`
 
+_MEANT = re.compile(  # names of columns that shape what is learned, in the usual data sets
+    "answers?|assistant_masks?|chat|chosen|completion|context|conversation_id|conversations?|demonstrations|description"
+    "|dialog|dialogue|doctor|few_shot|fold|group|history|images?|input|instructions?|knowledge|labels?|loss_mask|mask"
+    "|messages|output|patient|patient_id|prompt|query|questions?|reasoning|rejected|responses?|sample_weight|split"
+    "|subject_id|subset|system|system_prompt|target|thinking|tools|train|training|turns|weight"
+)
 _MAX_LISTED = 12  # columns that a message names
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
-def check_columns(path: Path, columns: Columns, header: list[str]) -> None:
+def find_meant(names: Iterable[str]) -> list[str]:
+    """Returns the columns, of those that are not read, whose owner may expect that they are."""
+    return sorted(name for name in names if _MEANT.fullmatch(name.strip().lower().replace(" ", "_")))
+
+
+def check_columns(path: Path, columns: Columns, header: list[str], met: set[str]) -> None:
     """Checks that a table has each column exactly once.
 
     Args:
         path: The file, for messages.
         columns: The columns to read.
         header: The names of the table's columns.
+        met: Receives them.
 
     Raises:
         InputError: A column is missing or occurs twice.
     """
+    met.update(header)
     for option, name in columns.items():
         count = header.count(name)
         if count > 1:
@@ -50,13 +65,14 @@ def _explain_missing(path: Path, columns: Columns, option: str, header: list[str
             f"Write a line before it: {','.join(columns.values())}",
         )
     name = columns[option]
+    answerless = " Questions without answers: lightning-med respond --input FILE" * (option == "answer_column")
     close = difflib.get_close_matches(name.lower(), [column.lower() for column in header], n=1)
     guess = next((column for column in header if close and column.lower() == close[0]), "NAME")
     shown = [_quote_spaces(str(column))[:60] for column in header[:_MAX_LISTED]]
     more = f", … ({len(header):,} in all)" if len(header) > _MAX_LISTED else ""
     return InputError(
         f"{path} has no column {name!r}. It has: {', '.join(shown) or 'none'}{more}.",
-        f"Name yours: --data.{option} {_quote_spaces(guess)}",
+        f"Name yours: --data.{option} {_quote_spaces(guess)}{'.' * bool(answerless)}{answerless}",
     )
 
 

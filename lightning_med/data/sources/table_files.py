@@ -27,13 +27,14 @@ _READERS = {
 SUFFIXES = tuple(_READERS)
 
 
-def read_table(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFrame]:
+def read_table(path: Path, columns: Columns, bad: BadRows, met: set[str] | None = None) -> Iterator[pd.DataFrame]:
     """Reads the rows of a file in order.
 
     Args:
         path: The file; its suffix tells the format.
         columns: The columns to read.
         bad: Takes rows that cannot be read.
+        met: Receives the names of the table's columns; more may come with each frame of a JSON file.
 
     Yields:
         Frames of at most `CHUNK` rows with the columns to read, cells as in the file (null where empty), `row`: 0-based
@@ -42,11 +43,23 @@ def read_table(path: Path, columns: Columns, bad: BadRows) -> Iterator[pd.DataFr
     Raises:
         InputError: A column is missing, or the file is malformed or a Git LFS pointer; the message names file and line.
     """
+    yield from _make_frames(columns, read_records(path, columns, bad, set() if met is None else met))
+
+
+def read_records(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
+    """Yields what `read_table` makes frames of."""
     try:
         refuse_pointer(path)
-        yield from _make_frames(columns, _READERS[path.suffix.lower()](path, columns, bad))
+        yield from _READERS[path.suffix.lower()](path, columns, bad, met)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read_header(path: Path) -> set[str]:
+    """Returns the names of a table's columns; of a JSON file's, those of its first objects."""
+    met: set[str] = set()
+    next(read_records(path, {}, BadRows("drop"), met), None)
+    return met
 
 
 def _make_frames(columns: Columns, records: Iterable[Record]) -> Iterator[pd.DataFrame]:

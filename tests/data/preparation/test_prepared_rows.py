@@ -195,7 +195,7 @@ def test_stored_set_is_one_of_the_datasets_library(cache: Path, consultations: C
         assert len(table) == len(texts) == prepared.report["splits"][split]
         row = table[0]
         assert set(row) == {"input_ids", "runs", "answer_bytes", "source"}
-        assert set(texts[0]) == {"source", "row", "turn", "group", "question", "answer"}
+        assert set(texts[0]) == {"source", "row", "turn", "group", "question", "answer", "learned"}
         assert len(row["input_ids"]) == sum(row["runs"])
         assert f"Patient: {texts[0]['question']}" in prepared.tokenizer.decode(row["input_ids"])
 

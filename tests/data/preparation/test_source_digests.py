@@ -53,7 +53,8 @@ def load(cache: Path) -> dict[str, Any]:
 
 def test_the_second_preparation_opens_no_source(cache: Path, old: Path, reads: list[str]) -> None:
     first = prepare(recipe(old))
-    assert reads == [old.name] * 3  # its digest, its rows, and whether it is still the same
+    # Its digest; its header and its rows, each after a look for a pointer of Git LFS; whether it is still the same.
+    assert reads == [old.name] * 6
     reads.clear()
     again = prepare(recipe(old))
     assert again.cached
@@ -84,7 +85,7 @@ def test_other_cleaning_reads_the_content_before_and_after(cache: Path, old: Pat
     prepare(recipe(old))
     reads.clear()
     assert not prepare(recipe(old, private_data=False)).cached
-    assert reads == [old.name] * 3
+    assert reads == [old.name] * 6  # as above
 
 
 def test_every_loader_of_a_second_command_opens_no_source(cache: Path, old: Path, reads: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_med.utils import free_memory
+from lightning_med.utils.memory import free_memory
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lightning_med.utils import kernel_cache
+from lightning_med.utils.memory import kernel_cache
 from lightning_med.utils.memory.kernel_cache import count_kernels, limit_kernel_cache
 from lightning_med.utils.precision import has_cpu_bf16
 

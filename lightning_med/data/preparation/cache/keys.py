@@ -22,11 +22,13 @@ _PROMPT_SETTINGS = ("system_prompt", "prompt_format")  # the prompt that they ch
 # it afterwards. A test compares them with what preparation imports and opens.
 ROW_CODE = (
     "data/sources/bad_rows.py",
+    "data/sources/cell_values.py",
     "data/sources/conversations.py",
     "data/sources/csv_reader.py",
     "data/sources/json_reader.py",
     "data/sources/parquet_reader.py",
     "data/sources/source.py",
+    "data/sources/source_reader.py",
     "data/sources/table_columns.py",
     "data/sources/table_files.py",
     "data/cleaning/*.py",
@@ -67,9 +69,10 @@ def describe_rows(recipe: Recipe, content: bytes) -> Parts:
     """
     settings = {name: getattr(recipe, name) for name in _ROW_SETTINGS if name != "rules"}
     settings |= {f"rule {name}": on for name, on in recipe.rules.items()}
+    columns = [[source.columns, source.instruction_column] for source in recipe.sources]
     return {
         "content of the sources": _digest(content),
-        **_describe_settings({"columns": [source.columns for source in recipe.sources], **settings}),
+        **_describe_settings({"columns": columns, **settings}),
         f"{CODE}reads and cleans": digest_code(ROW_CODE),
         UNICODE: unicodedata.unidata_version,  # they change with Python's version
         **{LIBRARY + name: version(name) for name in ROW_LIBRARIES},

@@ -1,0 +1,133 @@
+"""Reads the consultations of a source's files, and notes what is in them but not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lightning_med.data.sources.bad_rows import BadRows, describe_place, keep_readable
+from lightning_med.data.sources.cell_values import blank_missing, normalize_group
+from lightning_med.data.sources.conversations import SYSTEM, split_exchanges
+from lightning_med.data.sources.source import AUTO, Source, name_files
+from lightning_med.data.sources.table_columns import Columns, find_meant
+from lightning_med.data.sources.table_files import read_header, read_records, read_table
+from lightning_med.utils.errors import InputError
+
+INSTRUCTION, INPUT = "instruction", "input"  # columns of Alpaca's tables
+_INSTRUCTION_COLUMN = {"instruction_column": INSTRUCTION}
+_COLUMNS = ("question", "answer", "group", "row", "turn", "learned")
+
+
+class SourceReader:
+    """Reads the consultations of a source's files.
+
+    Where the source's instruction column is `auto`, the question column is `input` and a table has a column
+    `instruction`, it is joined to the question as Alpaca's prompt does: instruction, empty line, input. One text in all
+    rows of the source is a system prompt instead and left out, as in HealthCareMagic's copies.
+
+    Args:
+        source: Names the columns.
+        files: The files of the source, in order.
+        bad: Takes rows that cannot be read.
+
+    Raises:
+        InputError: A file is malformed.
+    """
+
+    def __init__(self, source: Source, files: list[Path], bad: BadRows) -> None:
+        self._columns, self._files, self._bad = source.columns, files, bad
+        self._notes: list[str] = []
+        self._met: set[str] = set()  # names of the columns of all files
+        self._message_keys: set[str] = set()
+        self._chooses = source.instruction_column == AUTO and source.columns.get("question_column") == INPUT
+        self._instructed = [file for file in files if self._chooses and {INSTRUCTION, INPUT} <= read_header(file)]
+        self._joins = self._has_different_instructions()
+
+    def read(self, file: Path) -> Iterator[pd.DataFrame]:
+        """Reads the consultations of a file in order.
+
+        Yields:
+            Frames with columns `question` and `answer` (text or null), `group` (text or null; where a column is named),
+            `row` (0-based in the file) and, for conversations, `turn` and `learned` (whether the doctor's turn is to be
+            learned). All exchanges of a conversation are in one frame.
+
+        Raises:
+            InputError: See `read_table`; or the column `instruction` begins in the middle.
+        """
+        met: set[str] = set()
+        columns = {**self._columns, **(_INSTRUCTION_COLUMN if self._joins and file in self._instructed else {})}
+        for frame in read_table(file, columns, self._bad, met):
+            if self._chooses and file not in self._instructed and INSTRUCTION in met:
+                raise InputError(
+                    f"{file}: its rows have no {INSTRUCTION!r} at first, and later they do.",
+                    "Write it in all rows, or leave it out: --data.instruction_column null",
+                )
+            self._met |= met
+            yield self._read_frame(frame, file, columns)
+
+    def _read_frame(self, frame: pd.DataFrame, file: Path, columns: Columns) -> pd.DataFrame:
+        names: list[str] = [option.removesuffix("_column") for option in columns]
+        frame = frame.set_axis([*names, "row", "line"], axis=1)
+        frame = frame.assign(**{name: _make_column(blank_missing(frame[name], file), frame) for name in names})
+        if "messages" in names:
+            frame = split_exchanges(frame, "messages", file, self._bad, self._message_keys)
+        else:
+            places = (describe_place(file, *place) for place in zip(frame["row"], frame["line"], strict=True))
+            texts: list[str] = [name for name in ("instruction", "question", "answer") if name in names]
+            frame = keep_readable(frame, texts, places, self._bad)
+        if "group" in names:
+            frame = frame.assign(group=_make_column([normalize_group(cell) for cell in frame["group"]], frame))
+        if "instruction" in names:
+            pairs = zip(frame["instruction"], frame["question"], strict=True)
+            frame = frame.assign(question=_make_column([_join_question(*pair) for pair in pairs], frame))
+        return frame[[name for name in _COLUMNS if name in frame.columns]]
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the files that were read is not used, or joined, one line each."""
+        notes, used = list(self._notes), {*self._columns.values(), *([INSTRUCTION] if self._instructed else [])}
+        if self._joins:
+            notes.append(f"{INSTRUCTION} and {INPUT} are joined to one question.")
+        elif self._instructed:
+            hint = "To put it before every question: --data.system_prompt TEXT"
+            notes.append(f"{INSTRUCTION} is the same in all rows and left out. {hint}")
+        if columns := find_meant(self._met - used):
+            notes.append(f"columns not used: {', '.join(columns)}.")
+        if keys := sorted(self._message_keys - {SYSTEM}):
+            notes.append(f"keys of messages not used: {', '.join(keys)}.")
+        if SYSTEM in self._message_keys:
+            notes.append("system messages not used: --data.system_prompt stands before every conversation.")
+        names = name_files(self._files)
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return [f"{names[0]}{more}: {note}" for note in notes]
+
+    def _has_different_instructions(self) -> bool:
+        """Whether two rows of the source have different instructions; reads no further than to the second one."""
+        texts = filter(None, chain.from_iterable(map(_read_instructions, self._instructed)))
+        first = next(texts, None)
+        return any(text != first for text in texts)
+
+
+def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
+    """Reads the consultations of a single file; see `SourceReader.read`."""
+    return SourceReader(source, [file], bad).read(file)
+
+
+def _read_instructions(file: Path) -> Iterator[str]:
+    records = read_records(file, _INSTRUCTION_COLUMN, BadRows("drop"), set())
+    for cell in blank_missing((cells[0] for _, _, cells in records), file):
+        yield str(cell or "").strip()
+
+
+def _join_question(instruction: str | None, question: str | None) -> str | None:
+    """Joins the two as Alpaca's prompt does; either may be missing."""
+    texts = [text for text in (instruction, question) if text is not None and text.strip()]
+    return "\n\n".join(texts) if texts else question
+
+
+def _make_column(cells: list[Any], frame: pd.DataFrame) -> pd.Series:
+    return pd.Series(cells, index=frame.index, dtype=object)
