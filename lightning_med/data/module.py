@@ -106,14 +106,8 @@ class DialogueDataModule(PreparedDataModule):
         check_types(DialogueDataModule, locals())
         super().__init__()
         check_range("num_workers", num_workers, 0)
-        check_range("max_length", max_length, 1)
-        if tokenizer == "train":
-            check_range("vocab_size", vocab_size, LEAST_VOCABULARY)
         check_range("seed", seed, -(2**63), 2**63 - 1)
         self.save_hyperparameters(logger=False)
-        for name in ("source", "tokenizer", "cache_dir", *_COLUMNS):
-            if self.hparams[name] == "":
-                raise InputError(f"{name} is empty.", f"Leave --data.{name} out, or name one.")
         self.recipe = _make_recipe(self.hparams)
         self.step_size = StepSize(self.hparams)
         self.seed, self.num_workers, self.cache_dir = seed, num_workers, cache_dir
@@ -203,7 +197,8 @@ class DialogueDataModule(PreparedDataModule):
             if self.trainer.fit_loop.restarting:
                 done = restore_position(self.trainer.fit_loop, self._restored.get("window", window), window, last)
                 self._restored = {**self._restored, "window": window}  # the trainer's counts are in today's batches now
-            self._interval = self._interval or ValidationInterval(self.trainer)
+            if self._interval is None or self._interval.trainer is not self.trainer:
+                self._interval = ValidationInterval(self.trainer)
             self._interval.fit_epoch(last)
         window = self._count_window(epoch)
         planned = self._planner.count(self._limits.choose_epoch(epoch), window, self.ranks)
@@ -242,6 +237,12 @@ def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
     Raises:
         InputError: A setting is out of range, or two do not go together.
     """
+    for name in ("source", "tokenizer", "cache_dir", *_COLUMNS):
+        if settings[name] == "":
+            raise InputError(f"{name} is empty.", f"Leave --data.{name} out, or name one.")
+    check_range("max_length", settings["max_length"], 1)
+    if settings["tokenizer"] == "train":
+        check_range("vocab_size", settings["vocab_size"], LEAST_VOCABULARY)
     test, validation = settings["test_fraction"], settings["val_fraction"]
     if not (test >= 0 and validation >= 0 and test + validation <= 1):
         raise InputError(*_explain_fractions(test, validation))

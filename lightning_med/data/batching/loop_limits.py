@@ -65,10 +65,13 @@ class ValidationInterval:
 
     Epochs differ by a batch or two in their number. The trainer refuses an interval that is longer than an epoch; in
     a shorter one the validation comes at its end.
+
+    Attributes:
+        trainer: Whose interval it is.
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer, self._asked = trainer, trainer.val_check_interval
+        self.trainer, self._asked = trainer, trainer.val_check_interval
         self._is_first = True
 
     def fit_epoch(self, batches: int) -> None:
@@ -77,7 +80,7 @@ class ValidationInterval:
         Raises:
             InputError: It is longer than the first epoch.
         """
-        trainer, asked = self._trainer, self._asked
+        trainer, asked = self.trainer, self._asked
         if not isinstance(asked, int) or trainer.check_val_every_n_epoch is None or not trainer.limit_val_batches:
             return
         if self._is_first and asked > batches:
@@ -90,4 +93,4 @@ class ValidationInterval:
 
     def restore(self) -> None:
         """Gives the trainer its own interval back."""
-        self._trainer.val_check_interval = self._asked  # type: ignore[attr-defined]
+        self.trainer.val_check_interval = self._asked  # type: ignore[attr-defined]
