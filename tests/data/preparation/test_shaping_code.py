@@ -36,7 +36,8 @@ SHAPES_NO_ROW = (
     "data/preparation/cache/*.py",  # names, locks and renames folders
     "data/sources/kaggle.py",  # downloads: what arrives is in the keys
     "data/splits/own_splits.py",  # the split that it finds for each file is in the keys
-    "utils/*.py",  # errors, files, downloads, memory
+    "utils/*.py",  # errors, files, downloads
+    "utils/memory/*.py",
 )
 
 CODE = """
