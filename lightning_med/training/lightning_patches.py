@@ -159,8 +159,10 @@ def find_reached_limit(trainer: L.Trainer) -> str:
 def count_epochs(trainer: L.Trainer) -> int:
     """Returns the epochs whose batches are all done."""
     progress: Any = trainer.fit_loop.epoch_progress.current
-    within = progress.ready > progress.processed  # between two batches, or after the last one
-    return int(progress.processed + (within and has_epoch_ended(trainer)))
+    if progress.ready > progress.processed:  # between two batches, or after the last one
+        return int(progress.processed + has_epoch_ended(trainer))
+    # The loop counts an epoch in which it stopped as processed.
+    return int(max(progress.processed - (not has_epoch_ended(trainer)), 0))
 
 
 def find_trainer(module: L.LightningModule) -> L.Trainer | None:

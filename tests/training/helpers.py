@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
+import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.tokenization.encoder import ANSWER, QUESTION
 from lightning_med.training.module import DialogueLM
 from tests import tiny
 
@@ -62,6 +67,21 @@ def fit(folder: Path, tmp_path: Path, data: dict[str, Any] | None = None, **chan
     trainer = tiny.trainer(tmp_path, callbacks=callbacks, **changes)
     trainer.fit(model, tiny.data_module(folder, **(data or {})), ckpt_path=ckpt_path, weights_only=True)
     return model, steps
+
+
+def compute_mean_gradient(
+    network: Any, data: DialogueDataModule, rows: list[int], question_weight: float = 0.0
+) -> dict[str, Tensor]:
+    """Returns the gradient of the weighted mean loss over the learned tokens of these rows, one forward pass a row."""
+    store, total, weight = data.store("train"), torch.zeros(()), 0.0
+    network.zero_grad()
+    for row in rows:
+        ids, parts = torch.tensor(store.input_ids(row).astype(np.int64)), torch.tensor(store.parts(row)[1:])
+        nll = cross_entropy(network(ids[None]).logits[0, :-1], ids[1:], reduction="none")
+        importance = (parts == ANSWER).float() + question_weight * (parts == QUESTION).float()
+        total, weight = total + (nll * importance).sum(), weight + float(importance.sum())
+    (total / weight).backward()
+    return {name: parameter.grad for name, parameter in network.named_parameters()}
 
 
 def evaluate(

@@ -10,20 +10,17 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.data.batching.epoch_planner import EpochPlanner
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_text, describe_network
-from lightning_med.tokenization.encoder import ANSWER, QUESTION
 from lightning_med.training.callbacks.forecast import Forecast
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError
 from tests import tiny
-from tests.training.helpers import Norms, fit
+from tests.training.helpers import Norms, compute_mean_gradient, fit
 
 
 def find_budget(folder: Path, batches: int) -> int:
@@ -32,21 +29,6 @@ def find_budget(folder: Path, batches: int) -> int:
         if len(tiny.data_module(folder, batch_tokens=tokens).plan_epoch(0)) == batches:
             return tokens
     raise AssertionError(f"no budget gives {batches} batches")
-
-
-def compute_mean_gradient(
-    network: Any, data: DialogueDataModule, rows: list[int], question_weight: float = 0.0
-) -> dict[str, Tensor]:
-    """Returns the gradient of the weighted mean loss over the learned tokens of these rows, one forward pass a row."""
-    store, total, weight = data.store("train"), torch.zeros(()), 0.0
-    network.zero_grad()
-    for row in rows:
-        ids, parts = torch.tensor(store.input_ids(row).astype(np.int64)), torch.tensor(store.parts(row)[1:])
-        nll = cross_entropy(network(ids[None]).logits[0, :-1], ids[1:], reduction="none")
-        importance = (parts == ANSWER).float() + question_weight * (parts == QUESTION).float()
-        total, weight = total + (nll * importance).sum(), weight + float(importance.sum())
-    (total / weight).backward()
-    return {name: parameter.grad for name, parameter in network.named_parameters()}
 
 
 # ------------------------------------------------------------------ a step
