@@ -20,7 +20,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from lightning_med.cli.arguments import Parser
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import Progress, say, show_progress
 from lightning_med.utils.errors import InputError, describe_error
 from lightning_med.utils.files import make_temporary_folder, sync_files
