@@ -4,10 +4,12 @@
 # make check        lint, types, imports, sizes
 # make verify       what takes longest, by hand: faults done to real runs, exactness at full size
 PYTHON ?= python3
+# The versions to install: constraints-oldest.txt has the oldest that pyproject.toml admits.
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 # On Linux the index offers a build with CUDA; TORCH_INDEX=https://download.pytorch.org/whl/cpu gives the smaller one.
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(INDEX)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) $(INDEX)
 # One worker a core, one thread each: the networks are tiny, and threads that wait for each other cost more than they bring.
 PARALLEL := -n auto --maxprocesses 4
 
@@ -36,7 +38,7 @@ check: .venv/installed-dev
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+.venv/installed: .venv/bin/python pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into .venv; PyTorch is a large download."
 	$(PIP) --editable .
 	touch $@

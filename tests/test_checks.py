@@ -7,6 +7,9 @@ import tomllib
 from typing import Any
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from lightning_med.version import __version__
 from tests.conftest import ROOT
@@ -14,6 +17,11 @@ from tests.conftest import ROOT
 
 def read(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def read_lines(name: str) -> list[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def list_check_commands() -> list[str]:
@@ -38,6 +46,18 @@ def test_the_workflow_runs_ci_on_each_supported_python() -> None:
     assert setup["with"]["python-version"] == "${{ matrix.python }}"
     assert run["run"] == ".ci/run"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_oldest_constraints_are_the_lower_bounds() -> None:
+    """What `make check` alone uses is left out: its results depend on its own versions."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = [Requirement(line) for line in read_lines("constraints-oldest.txt")]
+    pinned = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in oldest}
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        admitted = Requirement(text)
+        if admitted.name not in ("ruff", "mypy", "import-linter", "types-PyYAML", "pandas-stubs"):
+            (bound,) = [part.version for part in admitted.specifier if part.operator == ">="]
+            assert Version(pinned[canonicalize_name(admitted.name)]) == Version(bound), text
 
 
 def test_the_citation_names_this_version() -> None:

@@ -37,17 +37,19 @@ def test_a_paused_collector_stays_paused() -> None:
 
 
 def test_a_command_leaves_the_collector_on(capsys: pytest.CaptureFixture[str]) -> None:
+    made: list[object] = []
     assert main(["triage", "My tongue is sore."]) == 0
     assert gc.isenabled()
-    assert gc.get_freeze_count() == 0
+    assert any(walked is made for walked in gc.get_objects())  # Python 3.12 freezes objects of its own: no count tells
 
 
 def test_what_is_alive_at_exit_is_not_walked_and_other_functions_at_exit_run() -> None:
     code = (
         "import atexit, gc\n"
-        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "made = []\n"
+        "atexit.register(lambda: print('walked:', any(walked is made for walked in gc.get_objects())))\n"
         "from lightning_med.cli.command import main\n"
         "main(['triage', 'My tongue is sore.'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "True", done.stderr
+    assert done.stdout.splitlines()[-1] == "walked: False", done.stderr
