@@ -1,6 +1,6 @@
 """Prints the page of the trainer's options: what becomes of each argument, callback, logger and strategy of Lightning.
 
-    python scripts/list_trainer_options.py > docs/trainer_options.md
+python scripts/list_trainer_options.py > docs/trainer_options.md
 """
 
 from __future__ import annotations

@@ -108,13 +108,14 @@ class MedCLI(HookedCLI):
         if self.verb == "prepare":
             setting_checks.check_model(settings)
             return
+        is_named = settings.name is not None
         settings.name = settings.name or run_names.name_run(settings.config)
         home = get_runs_folder(settings.trainer.default_root_dir, settings.name)
         if self.verb == "fit":
-            run = resume.choose_run(home, settings)
+            run = resume.choose_run(home, settings, is_named)
             self.run_folder = run if is_first_rank() else None
         elif settings.ckpt_path == "last":
-            settings.ckpt_path = str(find_last_checkpoint(home, run_names.find_versions(home, settings)))
+            settings.ckpt_path = str(find_last_checkpoint(home, run_names.find_versions(home, settings, is_named)))
         setting_checks.check_checkpoint_option(self.verb, settings.ckpt_path)
         if settings.ckpt_path:
             content = read_checkpoint(settings.ckpt_path)

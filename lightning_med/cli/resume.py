@@ -14,7 +14,7 @@ from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
 
 
-def choose_run(home: Path, settings: Any) -> Path | None:
+def choose_run(home: Path, settings: Any, is_named: bool) -> Path | None:
     """Returns the run that a fit resumes, or `None` for a new one.
 
     Settles `resume`, `ckpt_path` (the run's newest complete checkpoint) and `checkpoint_every` in the settings.
@@ -22,6 +22,7 @@ def choose_run(home: Path, settings: Any) -> Path | None:
     Args:
         home: The folder of all runs of this name.
         settings: Of the fit; changed in place.
+        is_named: Whether the call names the run itself.
 
     Raises:
         InputError: Two places to resume from are named, `--resume` is something else than `auto`, or the runs of the
@@ -33,7 +34,7 @@ def choose_run(home: Path, settings: Any) -> Path | None:
         settings.ckpt_path, settings.resume = None, "auto"
     if settings.resume not in (None, "auto"):
         raise InputError(f"--resume {settings.resume}: it takes auto and nothing else.", "A file: --ckpt_path FILE")
-    if settings.resume is None or not (versions := find_versions(home, settings)):
+    if settings.resume is None or not (versions := find_versions(home, settings, is_named)):
         return None
     if settings.ckpt_path:
         raise InputError("--resume auto and --ckpt_path both say where to continue.", "Give one of them.")

@@ -56,12 +56,13 @@ def find_origin(configs: Any, root: str | Path | None) -> str:
         return path.as_posix()
 
 
-def find_versions(home: Path, settings: Any) -> list[Path]:
+def find_versions(home: Path, settings: Any, is_named: bool) -> list[Path]:
     """Returns the runs that `--resume auto` and `--ckpt_path last` choose from, oldest first.
 
     Args:
         home: The folder of all runs of the name.
         settings: Of the call.
+        is_named: Whether the call names the run itself, so that its config need not be the run's.
 
     Raises:
         InputError: There are runs of the name, but all began with another config file.
@@ -71,7 +72,7 @@ def find_versions(home: Path, settings: Any) -> list[Path]:
         return [home / run.name]
     versions = list_versions(home)
     now = find_origin(settings.config, settings.trainer.default_root_dir)
-    if not now or settings.name != name_run(settings.config) or settings.get("resume_anyway"):
+    if not now or is_named or settings.get("resume_anyway"):
         return versions
     same = [run for run in versions if _is_same(read_origin(run), now)]
     if versions and not same:

@@ -104,8 +104,8 @@ def make_run(home: Path, number: int, origin: str = "") -> Path:
 def test_the_runs_of_a_config_are_those_that_began_with_it(tmp_path: Path) -> None:
     home = get_runs_folder(tmp_path, "exp")
     runs = [make_run(home, number, origin) for number, origin in enumerate(("x/exp.yaml", "y/exp.yaml", ""))]
-    assert find_versions(home, make_call(tmp_path / "x" / "exp.yaml", tmp_path)) == [runs[0], runs[2]]
-    assert find_versions(home, make_call(tmp_path / "y" / "exp.yaml", tmp_path)) == [runs[1], runs[2]]
+    assert find_versions(home, make_call(tmp_path / "x" / "exp.yaml", tmp_path), is_named=False) == [runs[0], runs[2]]
+    assert find_versions(home, make_call(tmp_path / "y" / "exp.yaml", tmp_path), is_named=False) == [runs[1], runs[2]]
 
 
 def test_a_name_that_belongs_to_another_config_is_refused(tmp_path: Path) -> None:
@@ -113,25 +113,29 @@ def test_a_name_that_belongs_to_another_config_is_refused(tmp_path: Path) -> Non
     run = make_run(home, 0, "x/exp.yaml")
     call = make_call(tmp_path / "y" / "exp.yaml", tmp_path)
     with pytest.raises(InputError, match=r"began with --config x/exp\.yaml, not with y/exp\.yaml") as caught:
-        find_versions(home, call)
+        find_versions(home, call, is_named=False)
     assert "--name" in caught.value.hint
-    assert find_versions(home, make_call(tmp_path / "y" / "exp.yaml", tmp_path, resume_anyway=True)) == [run]
-    assert find_versions(home, make_call(tmp_path / "y" / "other.yaml", tmp_path, name="exp")) == [run]
-    assert find_versions(home, make_call(None, tmp_path, name="exp")) == [run]
+    assert find_versions(
+        home, make_call(tmp_path / "y" / "exp.yaml", tmp_path, resume_anyway=True), is_named=False
+    ) == [run]
+    for config in (tmp_path / "y" / "exp.yaml", tmp_path / "y" / "other.yaml", None):
+        assert find_versions(home, make_call(config, tmp_path, name="exp"), is_named=True) == [run]
 
 
 def test_runs_and_configs_may_move_together(tmp_path: Path) -> None:
     origin = find_origin([tmp_path / "old" / "configs" / "exp.yaml"], tmp_path / "old")
     home = get_runs_folder(tmp_path / "new", "exp")
     run = make_run(home, 0, origin)
-    assert find_versions(home, make_call(tmp_path / "new" / "configs" / "exp.yaml", tmp_path / "new")) == [run]
+    assert find_versions(
+        home, make_call(tmp_path / "new" / "configs" / "exp.yaml", tmp_path / "new"), is_named=False
+    ) == [run]
 
 
 def test_runs_may_move_without_their_config(tmp_path: Path) -> None:
     config = tmp_path / "configs" / "exp.yaml"
     home = get_runs_folder(tmp_path / "deep" / "new", "exp")
     run = make_run(home, 0, find_origin([config], tmp_path / "old"))
-    assert find_versions(home, make_call(config, tmp_path / "deep" / "new")) == [run]
+    assert find_versions(home, make_call(config, tmp_path / "deep" / "new"), is_named=False) == [run]
 
 
 def test_a_runs_own_config_means_that_run(tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_a_runs_own_config_means_that_run(tmp_path: Path) -> None:
     first, _ = make_run(home, 0, "x/exp.yaml"), make_run(home, 1, "y/exp.yaml")
     call = make_call(first / SETTINGS, tmp_path)
     assert call.name == "exp"
-    assert find_versions(home, call) == [first]
+    assert find_versions(home, call, is_named=False) == [first]
     assert find_origin(call.config, tmp_path) == "x/exp.yaml"  # of a new run with the same settings
 
 

@@ -127,7 +127,7 @@ def test_another_prompt_than_the_checkpoints_is_refused(
     assert named in err
     assert "add_tokens" in options[0] or f"Leave {options[0]} out" in err
     shutil.copytree(folder / "lightning_logs", tmp_path / "lightning_logs", symlinks=True)
-    resumed = (*config, "--resume", "auto", "--trainer.max_steps", "4")
+    resumed = (*config, "--name", "chat", "--resume", "auto", "--trainer.max_steps", "4")
     status, _, err = tiny.command("fit", *resumed, cwd=tmp_path)
     assert (status, len(err.strip().splitlines())) == (2, 2), err
     assert named in err

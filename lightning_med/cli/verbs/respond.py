@@ -85,7 +85,7 @@ def _check_one(given: argparse.Namespace) -> None:
             )
     if given.question is None:
         raise InputError(
-            "respond: the following arguments are required: QUESTION.",
+            "respond needs QUESTION.",
             "Or answer a file: --input FILE; lightning-med respond --help shows the options.",
         )
 

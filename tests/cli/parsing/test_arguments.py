@@ -17,7 +17,13 @@ from tests.cli.helpers import run_refused
         (["respond", "--safty", "off", "Why?"], ["--safty is no option of respond.", "Did you mean --safety?"]),
         (["respond", "--safety", "of", "Why?"], ["--safety cannot be of.", "Did you mean off? It takes on or off."]),
         (["respond", "--model"], ["--model needs a value.", "lightning-med respond --help shows the options."]),
-        (["respond"], ["respond needs QUESTION.", "lightning-med respond --help shows the options."]),
+        (
+            ["respond"],
+            [
+                "respond needs QUESTION.",
+                "Or answer a file: --input FILE; lightning-med respond --help shows the options.",
+            ],
+        ),
         (["respond", "--gravity", "Why?"], ["--gravity is no option of respond.", "--help"]),
         (["export", "--chekpoint", "x"], ["--chekpoint is no option of export.", "Did you mean --checkpoint?"]),
         (["export"], ["export needs --checkpoint and --output.", "--help"]),
