@@ -115,7 +115,7 @@ def test_answers_are_the_same_with_transformers_alone(exported: Path) -> None:
     [
         (["--data.prompt_format", "plain"], "prompt"),
         (["--data.system_prompt", "Be brief."], "system prompt"),
-        (["--data.add_tokens", '["[NAME]"]'], "no token '[NAME]'"),
+        (["--data.add_tokens", '["[NAME]"]'], "[NAME]"),
     ],
 )
 def test_another_prompt_than_the_checkpoints_is_refused(

@@ -243,7 +243,7 @@ def test_a_sheet_has_questions_and_answers_alone(script: Script, tmp_path: Path)
         (["--questions", "none.yaml"], "none.yaml cannot be read"),
         (["--questions", "bad.yaml"], "bad.yaml is no list of questions"),
         (["--sheet", "a.md"], "belong to --questions"),
-        (["--question"], "Did you mean --questions?"),
+        (["--question"], "is no option of quickstart"),
     ],
 )
 def test_wrong_input_is_refused_in_two_lines(
