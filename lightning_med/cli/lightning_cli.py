@@ -38,7 +38,7 @@ from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
 from lightning_med.utils.console import say
-from lightning_med.utils.errors import InputError, RunError
+from lightning_med.utils.errors import InputError, RunError, describe_error
 from lightning_med.utils.files import make_writable_folder
 from lightning_med.utils.precision import choose_precision
 from lightning_med.utils.ranks import is_first_rank
@@ -102,6 +102,9 @@ class MedCLI(HookedCLI):
 
     # ------------------------------------------------------------------ before the work
 
+    def check_seed(self, seed: bool | int) -> None:
+        setting_checks.check_seed(seed)
+
     def before_instantiate_classes(self) -> None:
         settings = self.settings
         setting_checks.check_launch(settings.trainer)
@@ -137,6 +140,8 @@ class MedCLI(HookedCLI):
             trainer = super().instantiate_trainer(**options, **kwargs)
         except (ValueError, TypeError, ModuleNotFoundError) as error:
             raise InputError(str(error), TRAINER_HELP) from error
+        except RuntimeError as error:  # two callbacks of a kind whose states would be one
+            raise InputError(describe_error(error).partition(". ")[0] + ".", TRAINER_HELP) from error
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SaveConfig):
                 root = self.settings.trainer.default_root_dir

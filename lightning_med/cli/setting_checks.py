@@ -56,7 +56,6 @@ def check_settings(verb: str, settings: Any, options: Sequence[str] = ()) -> Non
         InputError: Two of them contradict each other, or one asks for what cannot be done.
     """
     register.check_settings(settings.trainer, verb == "fit")
-    _check_seed(settings.seed_everything)
     if verb == "fit":
         _check_fit(settings)
         _check_optimizer(settings, options)
@@ -72,7 +71,12 @@ def check_settings(verb: str, settings: Any, options: Sequence[str] = ()) -> Non
         make_writable_folder(path.parent, "--output FILE")
 
 
-def _check_seed(seed: bool | int) -> None:
+def check_seed(seed: bool | int) -> None:
+    """Checks `--seed_everything`.
+
+    Raises:
+        InputError: NumPy takes no such seed.
+    """
     if not 0 <= int(seed) < 2**32:
         raise InputError(f"--seed_everything is {seed}.", "It must be between 0 and 4294967295.")
 

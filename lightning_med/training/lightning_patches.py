@@ -41,6 +41,7 @@ PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
     LightningCLI: (
         "_prepare_subcommand_parser",
         "_parse_ckpt_path",
+        "_set_seed",
         "_instantiate_trainer",
         "_run_subcommand",
         "_prepare_subcommand_kwargs",
@@ -253,6 +254,9 @@ class HookedCLI(LightningCLI):
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
         """Adds options to one subcommand's parser."""
 
+    def check_seed(self, seed: bool | int) -> None:
+        """Checks `seed_everything` before it is used."""
+
     def choose_callbacks(self, configured: list[Callback]) -> list[Callback]:
         """Returns the callbacks of this call, given those of the settings."""
         return configured
@@ -279,6 +283,10 @@ class HookedCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         self.add_subcommand_arguments(parser, subcommand)
         return parser
+
+    def _set_seed(self) -> None:
+        self.check_seed(self.config[self.subcommand]["seed_everything"])
+        super()._set_seed()
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning lets a checkpoint's hyperparameters win over the command line, without a word."""

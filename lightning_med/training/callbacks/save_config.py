@@ -14,7 +14,7 @@ from lightning_med.utils.files import write_text
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes `config.yaml` once the data and the network exist, so that a run that never started leaves no folder."""
+    """Writes `config.yaml` before the first step, so that a run that never started leaves no folder."""
 
     run: Path | None = None
     origin = ""
@@ -32,7 +32,7 @@ class SaveConfig(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Does nothing: Lightning would save here, before the data is there."""
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and self.run is not None:
             text = yaml.safe_dump(pl_module.resolve_settings(), sort_keys=False, allow_unicode=True, width=120)
             write_text(self.run / SETTINGS, format_origin(self.origin) + text)

@@ -125,7 +125,7 @@ CALLBACKS = {
     "ModelCheckpoint": _honoured("writes files beside our checkpoints"),
     "ModelPruning": _refused("Leave it out: exports would lack its masks."),
     "ModelSummary": _indifferent("a table of the layers"),
-    "OnExceptionCheckpoint": _indifferent("writes a file beside our checkpoints"),
+    "OnExceptionCheckpoint": _refused("--checkpoint_every N saves; after an error a state may not be whole."),
     "ProgressBar": _honoured("in place of ours"),
     "RichModelSummary": _indifferent("a table of the layers"),
     "RichProgressBar": _honoured("in place of ours"),

@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     ModelSummary,
-    OnExceptionCheckpoint,
     RichModelSummary,
     Timer,
 )
@@ -201,7 +200,6 @@ INDIFFERENT = {
     "enable_autolog_hparams": {"enable_autolog_hparams": False},
     "log_every_n_steps": {"log_every_n_steps": 0},
     "summaries": {"callbacks": [ModelSummary(), RichModelSummary()]},
-    "OnExceptionCheckpoint": {"callbacks": [OnExceptionCheckpoint(".", "never")]},
     "EarlyStopping": {"callbacks": [EarlyStopping("train/loss", patience=100)]},
     "val_check_interval": {"val_check_interval": 2},
     "limit_val_batches": {"limit_val_batches": 1},
