@@ -58,7 +58,7 @@ def is_finished(content: dict[str, Any], settings: dict[str, Any]) -> bool:
     card, trainer = content[KEY], settings["trainer"]
     before = json.loads(card["settings"]).get("trainer", {})
     if settings["resume"] and card.get("finished") == EARLY:
-        return before.get("callbacks") == trainer["callbacks"]  # with another patience it may go on
+        return _list_stops(before) == _list_stops(trainer)  # with another patience it may go on
     step, epochs = int(content["global_step"]), int(card.get("epochs", 0))
     done = [
         (name, f"step {step}" if name == "max_steps" else f"the end of epoch {epochs}")
@@ -74,3 +74,9 @@ def is_finished(content: dict[str, Any], settings: dict[str, Any]) -> bool:
         f"The checkpoint stands at {place}, {name} is {trainer[name]}: nothing is left to do.",
         f"To go on, give a larger --trainer.{name}",
     )
+
+
+def _list_stops(trainer: dict[str, Any]) -> list[Any]:
+    """Returns the settings of early stopping among those of a trainer's callbacks."""
+    callbacks = trainer.get("callbacks") or []
+    return [one for one in callbacks if isinstance(one, dict) and one.get("class_path", "").endswith("EarlyStopping")]

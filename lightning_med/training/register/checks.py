@@ -97,7 +97,7 @@ def _check_option(kind: str, name: str) -> None:
 
 
 def _refuse(what: str, hint: str) -> None:
-    raise InputError(f"{what} is not for a fit of lightning-med.", hint)
+    raise InputError(f"{what} is not supported.", hint)
 
 
 def _check_values(trainer: Mapping[str, Any]) -> None:
