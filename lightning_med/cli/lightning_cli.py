@@ -15,6 +15,7 @@ from lightning import Trainer
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, find_last_checkpoint
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
@@ -167,10 +168,13 @@ class MedCLI(HookedCLI):
     def _make_trainer_options(self) -> dict[str, Any]:
         """Returns the trainer's arguments that the verb and the run's folder decide."""
         given = self.config_init[self.verb].trainer
-        fit, loggers = self.verb == "fit", []
+        loggers: list[Any] = []
+        fit = self.verb == "fit"
         if self.run_folder is not None and given.logger is not False:
             others = [] if isinstance(given.logger, bool) else trainer_options.make_list(given.logger)
             loggers = [*make_loggers(self.run_folder, self.steps_done if self.settings.resume else None), *others]
+        elif fit and given.logger is not False:
+            loggers = [DummyLogger()]  # callbacks that log are on every rank, and may refuse a trainer without a logger
         return {
             "precision": None if self.verb == "prepare" else choose_precision(given.precision, given.accelerator),
             "logger": loggers or False,

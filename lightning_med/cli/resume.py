@@ -9,6 +9,7 @@ from typing import Any
 from lightning_med.checkpoints.checkpoint_files import find_newest_whole
 from lightning_med.checkpoints.reading import KEY
 from lightning_med.cli.run_names import find_versions
+from lightning_med.cli.trainer_options import make_list
 from lightning_med.training.fit_loop.fit_end import EARLY
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
@@ -78,5 +79,5 @@ def is_finished(content: dict[str, Any], settings: dict[str, Any]) -> bool:
 
 def _list_stops(trainer: dict[str, Any]) -> list[Any]:
     """Returns the settings of early stopping among those of a trainer's callbacks."""
-    callbacks = trainer.get("callbacks") or []
+    callbacks = make_list(trainer.get("callbacks"))
     return [one for one in callbacks if isinstance(one, dict) and one.get("class_path", "").endswith("EarlyStopping")]
