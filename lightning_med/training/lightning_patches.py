@@ -60,8 +60,10 @@ class _AfterEachBatch:
     def __call__(self, data_fetcher: Any) -> None:
         loop = self.loop
         # When a run resumes from a state in which a validation has just run, the loop passes here once without a batch
-        # and counts a step for it. The saved state therefore holds one step less.
+        # and counts a step for it. The saved state therefore holds one step less; not if only a stop calls for it.
+        is_to_stop, loop.trainer.should_stop = loop.trainer.should_stop, False
         counted = int(loop._should_check_val_fx(data_fetcher) and not loop._should_accumulate())
+        loop.trainer.should_stop = is_to_stop
         self.original(data_fetcher)
         loop._batches_that_stepped -= counted
         for action in self.actions:

@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
+from lightning_med.training.fit_loop.fit_end import is_out_of_time
 from lightning_med.training.lightning_patches import (
     call_between_batches,
     is_at_step_boundary,
@@ -42,6 +43,12 @@ class LoopRules(L.Callback):
         if isinstance(window := getattr(trainer.datamodule, "window", None), int):  # type: ignore[attr-defined]
             trainer.accumulate_grad_batches = window
         restore_metrics(trainer, pl_module.monitored)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+        # Lightning would log and validate once more before a stop. A run that is out of time goes on later, and would
+        # then have had a validation too many, which early stopping has judged. The ranks' clocks differ.
+        if trainer.should_stop and trainer.strategy.broadcast(is_out_of_time(trainer)):
+            self._is_to_stop, trainer.should_stop = True, False
 
     def _delay_stop(self, trainer: L.Trainer) -> None:
         # A step that is cut in two by the end of a fit would be lost.
