@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -51,8 +52,17 @@ def write_table(path: Path, rows: int = 160) -> Path:
     return path
 
 
-def write_config(folder: Path, settings: RunSettings) -> Path:
-    """Writes the config file of a tiny run; the table and the cache of prepared data are in the same folder."""
+def write_config(
+    folder: Path, settings: RunSettings, name: str | None = None, trainer: dict[str, Any] | None = None
+) -> Path:
+    """Writes the config file of a tiny run; the table and the cache of prepared data are in the same folder.
+
+    Args:
+        folder: Where it is written.
+        settings: In which the runs differ.
+        name: Of the file, without its ending; default one of the settings.
+        trainer: Further options of the trainer, or others than the usual ones.
+    """
     table = folder / "consultations.csv"
     if not table.exists():
         write_table(table)
@@ -64,6 +74,7 @@ def write_config(folder: Path, settings: RunSettings) -> Path:
             "log_every_n_steps": 2,
             "accumulate_grad_batches": settings.accumulate,
             "val_check_interval": 0.5,
+            **(trainer or {}),
         },
         "data": {
             "source": str(table),
@@ -81,7 +92,7 @@ def write_config(folder: Path, settings: RunSettings) -> Path:
         "samples": {"questions": 1 if settings.validation else 0, "max_new_tokens": 4},
         "checkpoint": {"every_n_train_steps": 4},
     }
-    name = f"fit-{settings.workers}-{settings.accumulate}-{int(settings.validation)}"
+    name = name or f"fit-{settings.workers}-{settings.accumulate}-{int(settings.validation)}"
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path

@@ -19,7 +19,7 @@ from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 STAGES = ("half written", "written", "digest written", "renamed", "linked")  # of a save, in order
 
 
-def _die() -> None:
+def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -32,7 +32,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
 
         def kill_after(current: str) -> None:
             if saves == number and stage == current:
-                _die()
+                die()
 
         def patched_save(content: Any, file: Any) -> None:
             nonlocal saves
@@ -40,7 +40,7 @@ def kill_in_save(number: int, stage: str) -> Callable[[], None]:
             saves += 1
             if saves == number and stage == "half written":
                 file.truncate(file.tell() // 2)
-                _die()
+                die()
             kill_after("written")
 
         def patched_write_digest(path: Path, content: Path) -> None:
@@ -73,10 +73,10 @@ def kill_at_epoch(epoch: int, after: bool) -> Callable[[], None]:
         def patched(self: Any) -> None:
             is_due = self.epoch_progress.current.processed == epoch
             if is_due and not after:
-                _die()
+                die()
             on_advance_end(self)
             if is_due:
-                _die()
+                die()
 
         _FitLoop.on_advance_end = patched  # type: ignore[method-assign]
 

@@ -30,7 +30,7 @@ def check_resumption(folder: Path, count: int, rng: random.Random, progress: Pro
         for number in range(share):
             progress(f"kills, {settings}", finished, count)
             cwd = folder / config.stem / str(number)
-            _kill(config, cwd, number, seconds, rng)
+            kill_fit(config, cwd, number, seconds, rng)
             resumed = start_fit(config, cwd, "--resume", "auto")
             held += resumed.wait() == 0 and compute_fingerprint(get_run_folder(cwd)) == expected
             finished += 1
@@ -39,15 +39,24 @@ def check_resumption(folder: Path, count: int, rng: random.Random, progress: Pro
             yield f"kill -9, {settings}: final weights, optimizer, steps equal", held, share
 
 
-def _kill(config: Path, cwd: Path, number: int, seconds: float, rng: random.Random) -> None:
-    """Kills a run: by its number at a random time, at the boundary of an epoch, or during a save."""
-    kind = number % 3
+def kill_fit(config: Path, cwd: Path, number: int, seconds: float, rng: random.Random, *options: str) -> None:
+    """Kills a fit: by its number at a random time, at the boundary of an epoch, or during a save.
+
+    Args:
+        config: Its config file.
+        cwd: Its working folder.
+        number: Of the attempt.
+        seconds: That an uninterrupted fit takes.
+        rng: Chooses time, epoch and stage.
+        options: Further options of the command.
+    """
+    kind, inject = number % 3, None
     if kind == 1:
-        child = start_fit(config, cwd, inject=injection.kill_at_epoch(rng.randint(0, 2), rng.random() < 0.5))
+        inject = injection.kill_at_epoch(rng.randint(0, 2), rng.random() < 0.5)
     elif kind == 2:
-        child = start_fit(config, cwd, inject=injection.kill_in_save(rng.randint(1, 3), rng.choice(injection.STAGES)))
-    else:
-        child = start_fit(config, cwd)
+        inject = injection.kill_in_save(rng.randint(1, 3), rng.choice(injection.STAGES))
+    child = start_fit(config, cwd, *options, inject=inject)
+    if kind == 0:
         time.sleep(rng.uniform(0.1, seconds))
         child.send_signal(signal.SIGKILL)
     if child.wait() not in (-signal.SIGKILL, 0):
