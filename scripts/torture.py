@@ -48,7 +48,7 @@ def run_checks(quick: bool, folder: Path, rng: random.Random, progress: Progress
     yield from disks.check_read_only_mount(folder, progress)
     yield from signals.check_signals(folder, 2 if quick else 20, rng, progress)
     yield from signals.check_signals_in_loads(folder, 3 if quick else 12, rng, progress)
-    yield from trainer_options.check_trainer_options(folder, 1 if quick else 6, rng, progress)
+    yield from trainer_options.check_trainer_options(folder, 1 if quick else 5, rng, progress)
     yield from predictions.check_predictions(folder, 1 if quick else 6, rng, progress)
     yield from nan_loss.check_nan_loss(folder, progress)
     yield from untrusted_files.check_untrusted_files(folder, progress)

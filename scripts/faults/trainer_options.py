@@ -43,7 +43,7 @@ KILLED: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("ModelCheckpoint", {"callbacks": [_make_callback("ModelCheckpoint", monitor="val/perplexity")]}, ()),
     ("SGD and StepLR by name", {}, (*OPTIMIZER, "--lr_scheduler", "StepLR", "--lr_scheduler.step_size", "1")),
     ("SGD and ReduceLROnPlateau by name", {"val_check_interval": 1.0}, (*OPTIMIZER, *PLATEAU)),
-    ("max_steps, a validation in each second epoch", {"max_steps": 80, "check_val_every_n_epoch": 2}, ()),
+    ("max_steps, a validation in each second epoch", {"max_steps": 20, "check_val_every_n_epoch": 2}, ()),
     ("bf16-true, gradients clipped by value", {"precision": "bf16-true", "gradient_clip_algorithm": "value"}, ()),
 ]
 
@@ -59,7 +59,7 @@ class Comparison:
     """
 
     def __init__(self, folder: Path, name: str, trainer: dict[str, Any], options: tuple[str, ...] = ()) -> None:
-        trainer = {"accumulate_grad_batches": 1, "limit_train_batches": 12, **trainer}
+        trainer = {"accumulate_grad_batches": 1, "limit_train_batches": 8, **trainer}
         self.folder, self.options = folder / name, options
         self.config = write_config(folder, RunSettings(), name, trainer)
         start = time.monotonic()
@@ -96,8 +96,7 @@ def check_trainer_options(folder: Path, count: int, rng: random.Random, progress
     """Interrupts `count` fits of each kind, resumes them, and compares their ends."""
     yield from _check_ends(folder, count, progress)
     yield from _check_validations(folder, count, rng, progress)
-    yield _check_time(folder, count, rng, progress, kill=False)
-    yield _check_time(folder, count, rng, progress, kill=True)
+    yield from _check_time(folder, count, rng, progress)
     for index, (what, trainer, options) in enumerate(KILLED):
         runs, held = Comparison(folder, f"killed-{index}", trainer, options), 0
         for number in range(count):
@@ -144,22 +143,23 @@ def _check_validations(folder: Path, count: int, rng: random.Random, progress: P
         yield f"kill -9 after a validation, {what}: same final state", held, count
 
 
-def _check_time(folder: Path, count: int, rng: random.Random, progress: Progress, kill: bool) -> Result:
-    """Lets fits run out of their time, again and again, and kills each second command if `kill`."""
-    stopping = _make_callback("EarlyStopping", monitor="val/perplexity", min_delta=1e6, patience=4)  # counts validations
+def _check_time(folder: Path, count: int, rng: random.Random, progress: Progress) -> Iterator[Result]:
+    """Lets fits run out of their time, again and again; then also kills each second command."""
+    stopping = _make_callback("EarlyStopping", monitor="val/perplexity", min_delta=1e6, patience=4)
     trainer = {"max_time": "00:01:00:00", "callbacks": [stopping], "accumulate_grad_batches": 2}
-    runs, held = Comparison(folder, f"timed-{int(kill)}", {**trainer, "limit_train_batches": 9}), 0
-    for number in range(count):
-        cwd, ends, commands = runs.folder / str(number), "", 0
-        while not ends and commands < 20:
-            progress(f"max_time{', kills' if kill else ''}", number, count)
-            injections = [loop_injection.count_time_in_batches(600.0)]  # out of time after 6 batches
-            if kill and commands % 2:
-                injections.append(injection.kill_in_save(1, rng.choice(injection.STAGES)))
-            child = start_fit(runs.config, cwd, "--resume", "auto", inject=loop_injection.combine(*injections))
-            if child.wait() not in (0, -signal.SIGKILL):
-                break
-            ends, commands = read_end(get_run_folder(cwd)), commands + 1
-        held += commands > 3 and runs.resume(cwd)
-    fault = "out of max_time again and again, early stopping" + (", kill -9 in between" if kill else "")
-    return f"{fault}: same final state", held, count
+    runs = Comparison(folder, "timed", {**trainer, "limit_train_batches": 9})
+    for fault in ("", ", kill -9 in between"):
+        held = 0
+        for number in range(count):
+            cwd, end, commands = runs.folder / str(number), "", 0
+            while not end and commands < 20:
+                progress(f"max_time{fault}", number, count)
+                injections = [loop_injection.count_time_in_batches(600.0)]  # out of time after 6 batches
+                if fault and commands % 2:
+                    injections.append(injection.kill_in_save(1, rng.choice(injection.STAGES)))
+                child = start_fit(runs.config, cwd, "--resume", "auto", inject=loop_injection.combine(*injections))
+                if child.wait() not in (0, -signal.SIGKILL):
+                    break
+                end, commands = read_end(get_run_folder(cwd)), commands + 1
+            held += commands > 2 and runs.resume(cwd)
+        yield f"out of max_time again and again, early stopping{fault}: same final state", held, count
