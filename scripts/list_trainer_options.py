@@ -24,7 +24,7 @@ page lacks.
   names a package that it needs.
 
 In all: {counts}. Classes of your own are taken as they are; a subclass of one of these is in the class of its parent.
-From Python, `trainer.fit` checks the same when it begins.
+From Python, `trainer.fit` checks callbacks, strategy, precision, loggers, profiler and numbers when it begins.
 
 ## What ends a fit
 

@@ -35,9 +35,9 @@ from lightning_med.training.callbacks.save_config import SaveConfig
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.fit_loop.fit_end import EARLY, find_end, is_out_of_time
-from lightning_med.training.lightning_patches import HookedCLI
 from lightning_med.training.loggers import make_loggers
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
+from lightning_med.training.patches.command import HookedCLI
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, RunError, describe_error
 from lightning_med.utils.files import make_writable_folder
@@ -226,7 +226,7 @@ class MedCLI(HookedCLI):
 
     def after_fit(self) -> None:
         if not self.is_finished and is_out_of_time(self.trainer) and not find_end(self.trainer):
-            say(f"Out of time, at step {self.trainer.global_step}: fit with --resume auto goes on.")
+            say(f"Out of time, at step {self.trainer.global_step}: the same command with --resume auto goes on.")
         if self.run_folder is not None:
             next_steps.print_after_fit(self.run_folder)
 

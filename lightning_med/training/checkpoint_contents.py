@@ -22,10 +22,10 @@ from lightning_med.model.causal_lm import describe_network
 from lightning_med.model.perplexity import AnswerLikelihood
 from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer
-from lightning_med.training.fit_loop.fit_end import find_end
+from lightning_med.training.fit_loop.fit_end import find_end, is_stopped_early
 from lightning_med.training.fit_loop.loop_rules import refresh_callbacks
-from lightning_med.training.lightning_patches import count_epochs
 from lightning_med.training.loss_monitor import LossMonitor
+from lightning_med.training.patches.loop import count_epochs, may_stop
 
 
 class Trained(Protocol):
@@ -37,6 +37,7 @@ class Trained(Protocol):
     adapter_origin: AdapterOrigin | None
     measured_at: int
     monitored: dict[str, float]
+    was_stopping: bool
     resume_anyway: bool
 
     @property
@@ -70,6 +71,7 @@ def make_contents(module: Trained) -> dict[str, Any]:
         "identity": make_identity(module),
         "finished": find_end(module.trainer),
         "epochs": count_epochs(module.trainer),
+        "stopping": is_stopped_early(module.trainer) and not may_stop(module.trainer),
         "monitored": json.dumps({name: float(value) for name, value in module.trainer.callback_metrics.items()}),
         "train": module.get_likelihood("train").get_sums(),
         "numbers": module.loss_monitor.get_state(),
@@ -120,6 +122,7 @@ def restore_run(module: Trained, checkpoint: dict[str, Any]) -> None:
         module.loss_monitor.restore(contents["numbers"])
     module.results.update(json.loads(contents["metrics"]))
     module.monitored = json.loads(contents.get("monitored", "{}"))
+    module.was_stopping = bool(contents.get("stopping"))
     refresh_callbacks(module.trainer, checkpoint.get("callbacks", {}))
     module.measured_at = int(contents["measured_at"])
 

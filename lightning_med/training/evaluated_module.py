@@ -84,6 +84,8 @@ class EvaluatedModule(L.LightningModule):
     def _report(self, part: str, prefix: str) -> None:
         values = {f"{prefix}{name}": value for name, value in self.get_likelihood(part).compute().items()}
         self.get_likelihood(part).reset()
+        if self.trainer.sanity_checking:  # of a few batches, before the first step
+            return
         self.results.update(values)
         self.measured_at = self.trainer.global_step
         shown = f"{prefix}perplexity"

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lightning_med.training.lightning_patches import AppendingCSVLogger
+from lightning_med.training.patches.command import AppendingCSVLogger
 from lightning_med.utils.files import write_atomically
 
 METRICS = "metrics.csv"

@@ -18,10 +18,10 @@ from lightning_med.training.callbacks.optimizer_state import OptimizerState
 from lightning_med.training.callbacks.steady_memory import SteadyMemory
 from lightning_med.training.checkpoint_contents import check_evaluation, make_contents, restore_run
 from lightning_med.training.fit_loop.loop_rules import LoopRules, prepare_callbacks
-from lightning_med.training.lightning_patches import find_trainer
 from lightning_med.training.network_setup import finish_network, restore_network, start_network
 from lightning_med.training.optimization import optimizer as optim
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
+from lightning_med.training.patches.command import find_trainer
 from lightning_med.training.register.checks import check_trainer
 from lightning_med.training.register.monitors import check_monitors, has_code_of_others
 from lightning_med.training.sharding import ShardedStrategy
@@ -189,6 +189,8 @@ class DialogueLM(AdaptedModule):
 
     def configure_optimizers(self) -> Any:
         total, share = self.total_steps, self.hparams["warmup_fraction"]
+        if total is not None and self.trainer.ckpt_path is None:
+            total -= self.trainer.global_step  # of an earlier fit of this trainer
         if total is None:
             warmup = round(self._data.count_steps(0) * share)
             say(f"No number of epochs or steps ends this fit: the rate stays at its peak from step {warmup}.")

@@ -12,7 +12,7 @@ from torch.distributed.fsdp import fully_shard
 from transformers import PreTrainedModel
 
 from lightning_med.checkpoints.reading import read_checkpoint
-from lightning_med.training.lightning_patches import set_parallel_sizes
+from lightning_med.training.patches.command import set_parallel_sizes
 
 
 def shard_weights(network: PreTrainedModel, mesh: DeviceMesh) -> None:

@@ -30,6 +30,7 @@ class TrainedModule(EvaluatedModule):
         super().__init__(decoding)
         self.loss_monitor = LossMonitor(self._describe_rows)
         self.monitored: dict[str, float] = {}  # what was logged before this fit was interrupted
+        self.was_stopping = False  # early stopping had asked for the end, and `min_steps` or `min_epochs` delayed it
         self._gradient_norm: Tensor | None = None
         self._is_untuned = False  # the network is as it was before any fine-tuning
 
@@ -45,6 +46,12 @@ class TrainedModule(EvaluatedModule):
     def total_steps(self) -> int | None:
         """Optimizer steps of the whole fit; `None` where no number of epochs or steps ends it."""
         return optim.count_steps(self.trainer, self._data.count_steps)
+
+    def begin_fit(self) -> None:
+        """Forgets an earlier fit of this module; a checkpoint that is loaded afterwards brings its own state."""
+        self.loss_monitor = LossMonitor(self._describe_rows)
+        self.monitored, self.was_stopping, self.measured_at = {}, False, 0
+        self.results.clear()
 
     def on_train_start(self) -> None:
         self._is_untuned = False

@@ -48,9 +48,14 @@ def restore_handlers(handlers: dict[int, Any]) -> None:
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Raises `Interrupted` for the caught signals within the context; restores the handlers afterwards."""
+    """Raises `Interrupted` for the caught signals within the context; restores the handlers afterwards.
+
+    Python drops an exception that a signal raises within a finalizer; it is raised again at the end then.
+    """
+    received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         raise Interrupted(number)
 
     handlers = set_handlers(stop)
@@ -58,3 +63,5 @@ def raise_on_signals() -> Iterator[None]:
         yield
     finally:
         restore_handlers(handlers)
+    if received:
+        raise Interrupted(received[0])

@@ -14,7 +14,7 @@ from faults.runs import Injection
 from lightning_med.inference.part_file import PartFile
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
-from lightning_med.training.lightning_patches import has_epoch_ended
+from lightning_med.training.patches.loop import has_epoch_ended
 
 
 def combine(*injections: Injection) -> Injection:

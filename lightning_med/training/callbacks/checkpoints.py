@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, list_step_checkpoints, remove_leftovers
 from lightning_med.checkpoints.digests import get_digest_path
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
-from lightning_med.training.lightning_patches import (
+from lightning_med.training.patches.loop import (
     call_between_batches,
     has_epoch_ended,
     is_at_step_boundary,
@@ -23,6 +24,7 @@ from lightning_med.utils.errors import check_range
 from lightning_med.utils.files import link_atomically
 
 _MONITORED = "val/perplexity"
+_BEST = re.compile(r"best-\d+-[\d.]+\.ckpt|best-\d+-(inf|nan)\.ckpt")
 
 
 class Checkpoints(Checkpoint):
@@ -59,6 +61,7 @@ class Checkpoints(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return  # a trial run keeps nothing
+        self._saved_step, self._best, self._improved = 0, {}, False  # a checkpoint brings its own
         self.folder = self.folder or Path(trainer.default_root_dir) / CHECKPOINTS
         if trainer.is_global_zero:
             remove_leftovers(self.folder)
@@ -117,7 +120,7 @@ class Checkpoints(Checkpoint):
             name = f"best-{best['step']}-{best['perplexity']:.2f}.ckpt"
             link_atomically(folder / name, path)
             for other in folder.glob("best-*.ckpt"):
-                if other.name != name:
+                if other.name != name and _BEST.fullmatch(other.name):  # not another program's
                     other.unlink()
         link_atomically(folder / LAST, path)
         kept = {other.resolve() for other in (*folder.glob("best-*.ckpt"), folder / LAST)}

@@ -8,8 +8,8 @@ from typing import Any
 
 import lightning as L
 
-from lightning_med.training.lightning_patches import call_between_batches, has_epoch_ended, stop_between_batches
 from lightning_med.training.optimization.other_optimizers import MONITORED
+from lightning_med.training.patches.loop import call_between_batches, has_epoch_ended, stop_between_batches
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.errors import InputError
 

@@ -11,8 +11,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar, Timer
 
-from lightning_med.training.lightning_patches import call_between_batches, stop_between_batches, will_fit_end
 from lightning_med.training.optimization.optimizer import is_log_step, is_reported, is_step_end
+from lightning_med.training.patches.loop import call_between_batches, stop_between_batches, will_fit_end
 from lightning_med.utils.console import draws_bars, say
 
 _EVALUATION_SECONDS = 30.0  # between two lines of a validation, test or predict

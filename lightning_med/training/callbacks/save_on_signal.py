@@ -12,11 +12,10 @@ import lightning as L
 import torch
 
 from lightning_med.training.callbacks.checkpoints import Checkpoints
-from lightning_med.training.lightning_patches import (
+from lightning_med.training.patches.command import forget_recorded_handler, requeue_slurm_job
+from lightning_med.training.patches.loop import (
     call_between_batches,
-    forget_recorded_handler,
     is_at_step_boundary,
-    requeue_slurm_job,
     stop_between_batches,
     will_fit_end,
 )

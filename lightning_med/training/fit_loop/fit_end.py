@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
-from lightning_med.training.lightning_patches import find_reached_limit
+from lightning_med.training.patches.loop import find_reached_limit, may_stop
 
 EARLY = "early stopping"
 
@@ -20,11 +20,16 @@ def find_end(trainer: L.Trainer) -> str:
     """
     if reached := find_reached_limit(trainer):
         return reached
+    return EARLY if is_stopped_early(trainer) and may_stop(trainer) else ""
+
+
+def is_stopped_early(trainer: L.Trainer) -> bool:
+    """Returns whether early stopping asks for an end, which `min_epochs` and `min_steps` may delay."""
     if not trainer.should_stop:
-        return ""
+        return False
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     judged = any(isinstance(one, EarlyStopping) and one.stopping_reason_message for one in callbacks)
-    return EARLY if judged or not is_out_of_time(trainer) else ""
+    return judged or not is_out_of_time(trainer)
 
 
 def is_out_of_time(trainer: L.Trainer) -> bool:

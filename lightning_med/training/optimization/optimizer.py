@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_med.training.lightning_patches import will_fit_end
+from lightning_med.training.patches.loop import will_fit_end
 from lightning_med.utils.console import say
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, WeightAveraging
+from lightning.pytorch.plugins import AsyncCheckpointIO
 
-from lightning_med.training.lightning_patches import find_validation_time
+from lightning_med.training.patches.loop import find_validation_time
 from lightning_med.training.register.table import REGISTER, Kind
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError
@@ -24,6 +25,7 @@ _SECTIONS = {  # where the settings name classes, and how the register calls the
     "precision": "precision",
 }
 _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "log_every_n_steps": 0}
+_OF_FITS = ("callbacks", "precision")  # sections that an evaluation does not use, or may take as it likes
 _LIMITED = "Lightning counts a float as a share and a whole number as batches."
 
 
@@ -37,16 +39,22 @@ def check_settings(trainer: Mapping[str, Any], fits: bool = True) -> None:
     Raises:
         InputError: One of them is refused, or needs a package that is not installed.
     """
-    sections = _SECTIONS if fits else {name: kind for name, kind in _SECTIONS.items() if name != "callbacks"}
-    for section, kind in sections.items():
+    for section, kind in _SECTIONS.items():
+        if not fits and section in _OF_FITS:
+            continue
         for name in _list_names(trainer.get(section)):
             _check_option(kind, name)
+    if trainer.get("num_nodes") not in (None, 1):
+        _check_option("argument", "num_nodes")
     if fits:
         for name, harmless in (("enable_checkpointing", (None, True)), ("barebones", (None, False))):
             if trainer.get(name) not in harmless:
                 _refuse(f"--trainer.{name} {str(trainer[name]).lower()}", REGISTER["argument"][name].note)
         if trainer.get("model_registry"):
             _refuse("--trainer.model_registry", REGISTER["argument"]["model_registry"].note)
+        ends = (trainer.get("max_steps") or -1) > 0 or trainer.get("max_time")
+        if trainer.get("max_epochs", 1) is None and not ends:  # Lightning would take 1,000
+            raise InputError("--trainer.max_epochs is null, and nothing ends the fit.", "Give one, or -1 for no end.")
         _check_values(trainer)
 
 
@@ -61,13 +69,23 @@ def check_trainer(trainer: Trainer, adapts: bool = False) -> None:
         InputError: One of its options is refused, or two do not go together.
     """
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    for kind, objects in (("callback", callbacks), ("strategy", [trainer.strategy])):
+    for kind, objects in (
+        ("callback", callbacks),
+        ("strategy", [trainer.strategy]),
+        ("logger", trainer.loggers),
+        ("profiler", [trainer.profiler]),  # type: ignore[attr-defined]
+    ):
         for one in objects:
             if type(one).__module__.startswith("lightning_med"):
                 continue
             known = [base.__name__ for base in type(one).__mro__ if base.__name__ in REGISTER[kind]]
             for name in known[:1]:  # a subclass is what its nearest known class is
                 _check_option(kind, name)
+    _check_option("precision", str(trainer.precision))
+    if isinstance(trainer.strategy.checkpoint_io, AsyncCheckpointIO):
+        _check_option("plugin", "AsyncCheckpointIO")
+    if trainer.barebones:
+        _refuse("barebones", REGISTER["argument"]["barebones"].note)
     if adapts and any(isinstance(one, WeightAveraging) for one in callbacks):
         raise InputError(
             "A callback that averages weights keeps all of them; checkpoints of a LoRA run hold the adapter alone.",

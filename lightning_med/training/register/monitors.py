@@ -41,6 +41,8 @@ def check_monitors(trainer: Trainer, logs_more: bool, validation_rows: int = 1) 
         if name in VALIDATION and not (validation_rows and trainer.limit_val_batches):
             option = "--data.val_fraction 0.05" if trainer.limit_val_batches else "--trainer.limit_val_batches 1.0"
             raise InputError(f"{what}: there are no validations.", f"Give {option}")
+        if name in LOGGED and name not in VALIDATION and not trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            raise InputError(f"{what}: log_every_n_steps is 0.", "Give --trainer.log_every_n_steps 10")
         if name not in LOGGED and not logs_more:
             near = difflib.get_close_matches(name, LOGGED, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"A validation logs {', '.join(VALIDATION)}."

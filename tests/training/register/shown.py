@@ -63,8 +63,6 @@ SHOWN = {
             "devices",
             "ddp",
             "DDPStrategy",
-            "ddp_find_unused_parameters_false",
-            "ddp_find_unused_parameters_true",
         ),
         _RANKS,
     ),

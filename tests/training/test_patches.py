@@ -15,17 +15,16 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
-from lightning_med.training.lightning_patches import PRIVATE_NAMES, call_between_batches, stop_between_batches
 from lightning_med.training.module import DialogueLM
+from lightning_med.training.patches import command, loop
+from lightning_med.training.patches.loop import call_between_batches, stop_between_batches
 from tests import tiny
 
 
-@pytest.mark.parametrize(("owner", "names"), PRIVATE_NAMES.items())
+@pytest.mark.parametrize(("owner", "names"), {**command.PRIVATE_NAMES, **loop.PRIVATE_NAMES}.items())
 def test_lightning_has_the_private_names_that_the_patches_use(owner: type, names: tuple[str, ...]) -> None:
     missing = [name for name in names if not hasattr(owner, name)]
-    assert not missing, (
-        f"lightning {L.__version__}: {owner.__name__} has no {', '.join(missing)}; see lightning_patches"
-    )
+    assert not missing, f"lightning {L.__version__}: {owner.__name__} has no {', '.join(missing)}; see training/patches"
 
 
 def test_lightning_has_the_private_attributes_of_instances(tmp_path: Path) -> None:
