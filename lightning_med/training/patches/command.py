@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from jsonargparse import Namespace
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.plugins.environments import SLURMEnvironment
@@ -19,6 +17,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+
+from lightning_med.utils.enums import replace_enums
 
 PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
     _SignalConnector: ("_slurm_sigusr_handler_fn",),
@@ -91,16 +91,6 @@ class _AppendingWriter(ExperimentWriter):
                 self.metrics_keys = next(csv.reader(file), [])
 
 
-def _replace_enums(settings: Any) -> Any:
-    """Replaces members of enumerations by their values, which YAML can hold, in place."""
-    if isinstance(settings, list):
-        settings[:] = [_replace_enums(value) for value in settings]
-    elif isinstance(settings, (dict, Namespace)):
-        for name in list(vars(settings) if isinstance(settings, Namespace) else settings):
-            settings[name] = _replace_enums(settings[name])
-    return settings.value if isinstance(settings, Enum) else settings
-
-
 class HookedCLI(LightningCLI):
     """LightningCLI with public hooks at the steps that it keeps private. `MedCLI` builds on them."""
 
@@ -125,7 +115,7 @@ class HookedCLI(LightningCLI):
     def dump_settings(self) -> str:
         """Returns the settings of this call as YAML."""
         parser = self._parser(self.subcommand)
-        settings = _replace_enums(self.config[self.subcommand].clone())
+        settings = replace_enums(self.config[self.subcommand].clone())
         return str(parser.dump(settings, skip_none=False, skip_validation=True))
 
     def find_default(self, name: str) -> Any:
