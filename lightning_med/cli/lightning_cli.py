@@ -225,6 +225,8 @@ class MedCLI(HookedCLI):
             ) from error
 
     def after_fit(self) -> None:
+        if not self.is_finished and find_end(self.trainer) == EARLY:
+            say(f"Stopped early, at step {self.trainer.global_step}.")
         if not self.is_finished and is_out_of_time(self.trainer) and not find_end(self.trainer):
             say(f"Out of time, at step {self.trainer.global_step}: the same command with --resume auto goes on.")
         if self.run_folder is not None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lightning_med.data.sources.bad_rows import BadRows, describe_place, find_fault
+from lightning_med.data.sources.cell_values import blank_missing
+from lightning_med.data.sources.source_reader import INSTRUCTION
 from lightning_med.data.sources.table_files import SUFFIXES, read_table
 from lightning_med.utils.errors import InputError
 
@@ -53,13 +55,23 @@ class QuestionFile:
             return
         column = self.column or COLUMN
         try:
-            for frame in read_table(self.path, {"question_column": column}, _NoBadRows()):
-                for cell, row, line in zip(frame.iloc[:, 0], frame["row"], frame["line"], strict=True):
+            met: set[str] = set()
+            for frame in read_table(self.path, {"question_column": column}, _NoBadRows(), met):
+                if INSTRUCTION in met and self.column is None:
+                    raise InputError(
+                        f"{self.path} has a column {INSTRUCTION!r} beside {COLUMN!r}.",
+                        f"Join them to one column and name it; or --question_column {COLUMN}, to leave it out.",
+                    )
+                cells = blank_missing(frame.iloc[:, 0], self.path)
+                for cell, row, line in zip(cells, frame["row"], frame["line"], strict=True):
                     if fault := find_fault([cell]):
                         _NoBadRows().add(describe_place(self.path, row, line), *fault)
                     yield int(row), cell if isinstance(cell, str) else ""
-        except InputError as error:  # of readers that the data module has too, whose options they name
-            raise InputError(error.what, error.hint.replace("--data.", "--")) from error
+        except InputError as error:
+            if "--data." not in error.hint:
+                raise  # else it names an option of other commands
+            hint = "Write each question as a text in a column: --question_column NAME"
+            raise InputError(error.what, hint) from error
 
     def identify(self) -> dict[str, str]:
         """Returns what the questions depend on, by a name for messages."""

@@ -35,6 +35,7 @@ def stopped_early(folder: Path) -> Path:
     """Folder of a run that its early stopping ended after three epochs."""
     status, output = fit(write_config(folder), folder)
     assert status == 0, output
+    assert "Stopped early, at step 6." in output
     assert load_last(get_run(folder))["epoch"] == 2
     return folder
 

@@ -216,6 +216,6 @@ def test_one_patient_in_files_that_write_the_number_differently_is_on_one_side(c
 
 
 def test_rows_whose_patient_is_missing_are_of_no_patient(tmp_path: Path) -> None:
-    rows = [("I cough.", "Rest.", cell) for cell in ("nan", "N/A", "", "7")]
+    rows = [("I cough.", "Rest.", cell) for cell in ("nan", "N/A", "", "7", "NA")]
     frame, _ = read(write(tmp_path / "a.csv", rows, ("input", "output", "patient")), group_column="patient")
-    assert frame["group"].tolist() == [None, None, None, "7"]
+    assert frame["group"].tolist() == [None, None, None, "7", "NA"]

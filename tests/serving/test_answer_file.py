@@ -366,7 +366,7 @@ def test_a_file_that_cannot_be_read_whole_is_refused_before_the_work(
         (("--input", "q.txt", "--output", "q.txt", "--overwrite"), "the file of the questions"),
         (("--input", "q.txt", "--output", "."), "is a folder"),
         (("--input", "missing.csv"), "no such file"),
-        (("--json",), "the following arguments are required: QUESTION"),
+        (("--json",), "respond needs QUESTION"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -381,3 +381,13 @@ def test_a_single_question_needs_no_reader_of_tables(exported: Path) -> None:
     """Starting the command stays fast."""
     code = "import sys; import lightning_med.cli.verbs.respond; print([n for n in ('pandas', 'torch') if n in sys.modules])"
     assert os.popen(f'{sys.executable} -c "{code}"').read().strip() == "[]"
+
+
+def test_a_table_of_questions_is_read_as_training_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "questions.csv"
+    path.write_text("input,output\nMy tongue is sore.,Rest.\nnan,Rest.\nNA,\n", encoding="utf-8")
+    assert [question for _, question in QuestionFile(path)] == ["My tongue is sore.", "", ""]
+    path.write_text("instruction,input\nWhat helps?,\n", encoding="utf-8")
+    with pytest.raises(InputError, match="has a column 'instruction' beside 'input'"):
+        QuestionFile(path)
+    assert QuestionFile(path, "instruction").count == 1

@@ -19,6 +19,7 @@ _WORDS = {
 # The same in a format that has a value of its own for it; in a conversation "None." may be a patient's reply.
 _WORDS_OF_TYPED_TABLES = {"nan", "NaN", "<NA>", "None"}
 _WORDS_OF_MESSAGES = {"nan", "NaN", "<NA>"}
+_WORDS_OF_PATIENTS = {"nan", "NaN", "<NA>", "N/A", "n/a", "null", "NULL"}  # NA and None may be initials and names
 _WHOLE_NUMBER = re.compile(r"\+?(-?(?:0|[1-9][0-9]*))(?:\.0*)?")
 _LARGE_FLOAT = re.compile(r"-?[1-9](?:\.[0-9]+)?e\+[0-9]{2,3}")  # as Python writes it, from 1e+16
 
@@ -67,6 +68,8 @@ def normalize_group(cell: Any) -> str | None:
     if cell is None or cell != cell:  # NaN
         return None
     text = str(cell).strip()
+    if text in _WORDS_OF_PATIENTS:
+        return None
     if number := _WHOLE_NUMBER.fullmatch(text):
         return number[1] if number[1] != "-0" else "0"
     return str(int(Decimal(text))) if _LARGE_FLOAT.fullmatch(text) else text or None

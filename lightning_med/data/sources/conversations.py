@@ -97,7 +97,7 @@ def _read_messages(cell: Any, unused: set[str]) -> Iterator[_Message]:
         if role not in _PATIENT_ROLES | _DOCTOR_ROLES | _IGNORED_ROLES:
             # Without the role: it may be a person's name.
             raise ValueError("a message has a role that is neither user nor assistant")
-        unused.update(key for key in _MEANT_KEYS.intersection(message) if message[key])
+        unused.update(key for key in _MEANT_KEYS.intersection(message) if message[key] is not None)
         learned = _read_marks(message)
         if learned and role not in _DOCTOR_ROLES:
             raise ValueError("a message that is not the doctor's is marked as one to learn")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -144,9 +143,15 @@ def find_files(path: str) -> list[Path]:
 
 
 def name_files(files: list[Path]) -> list[str]:
-    """Returns short unique names for reports: the file's, with its folder's where two files share one."""
-    counts = Counter(file.name for file in files)
-    return [file.name if counts[file.name] == 1 else f"{file.absolute().parent.name}/{file.name}" for file in files]
+    """Returns short unique names for reports: the file's, with as many of its folders as tell it from the others."""
+    parts = [file.absolute().parts for file in files]
+    names: list[str] = []
+    for own in parts:
+        length = 1
+        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        names.append("/".join(own[-length:]))
+    return names
 
 
 def _is_table(path: Path) -> bool:

@@ -72,12 +72,13 @@ class SourceReader:
     def _read_frame(self, frame: pd.DataFrame, file: Path, columns: Columns) -> pd.DataFrame:
         names: list[str] = [option.removesuffix("_column") for option in columns]
         frame = frame.set_axis([*names, "row", "line"], axis=1)
-        frame = frame.assign(**{name: _make_column(blank_missing(frame[name], file), frame) for name in names})
+        texts = [name for name in names if name != "group"]  # a patient may be called NA
+        frame = frame.assign(**{name: _make_column(blank_missing(frame[name], file), frame) for name in texts})
         if "messages" in names:
             frame = split_exchanges(frame, "messages", file, self._bad, self._message_keys)
         else:
             places = (describe_place(file, *place) for place in zip(frame["row"], frame["line"], strict=True))
-            texts: list[str] = [name for name in ("instruction", "question", "answer") if name in names]
+            texts = [name for name in ("instruction", "question", "answer") if name in names]
             frame = keep_readable(frame, texts, places, self._bad)
         if "group" in names:
             frame = frame.assign(group=_make_column([normalize_group(cell) for cell in frame["group"]], frame))
