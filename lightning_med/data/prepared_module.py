@@ -12,7 +12,7 @@ import numpy as np
 from lightning_med.checkpoints.reading import check_same
 from lightning_med.data.batching.seen_rows import SeenRows
 from lightning_med.data.preparation.cache.key_parts import KeyParts
-from lightning_med.data.preparation.pipeline import Prepared, digest_sources, prepare
+from lightning_med.data.preparation.pipeline import Prepared, digest_sources, find_own_splits, prepare
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.preparation.token_pass import NOTHING_TO_TRAIN
 from lightning_med.data.preparation.token_store import TokenStore
@@ -84,6 +84,13 @@ class PreparedDataModule(L.LightningDataModule):
 
     def _take_all_rows(self, split: str) -> None:
         if digest_sources(self.recipe, self.cache_dir) != self._run_content:
+            own = find_own_splits(self.recipe)
+            if own and not {split, None} & set(own):
+                raise InputError(
+                    f"{self._stage}: the data has own splits, {' and '.join(s for s in SPLITS if s in own)}, but no"
+                    f" {split} split.",
+                    "Name the file to count alone; or count all rows: --data.source '[{path: PATH, split: mixed}]'",
+                )
             test = float(split == "test")
             self.recipe = replace(self.recipe, test_fraction=test, val_fraction=1 - test)
 

@@ -259,7 +259,8 @@ class Encoder:
         first = learned.index(True)
         lengths = [sum(exchange.runs) for exchange in exchanges[: first + 1]]
         room = [self.max_length + len(exchange.before) - len(self._opening) for exchange in exchanges]
-        start = next((place for place in range(1, first) if sum(lengths[place:]) <= room[place]), first)
+        left = np.cumsum(lengths[::-1])[::-1]  # tokens from each exchange to the end of the first learned one
+        start = next((place for place in range(1, first) if left[place] <= room[place]), first)
         questions, answers = map(list, zip(*texts[start:], strict=True))
         (later,) = self.encode(questions, answers, [len(questions)], learned[start:])
         return replace(later, cut=True, uncut_counts=row.uncut_counts)

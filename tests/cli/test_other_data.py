@@ -89,6 +89,16 @@ def test_a_data_set_with_splits_is_trained_validated_and_tested_by_them(folder: 
     assert ours["test/loss"] == pytest.approx(alone["test/loss"], rel=1e-6)
     argv = ("test", "--ckpt_path", run / "checkpoints" / "last.ckpt", "--data.source", own / "train.csv")
     assert "50 of 50 test rows were trained on: none is left" in run_refused(*argv, cwd=tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    for seed, split in enumerate(("train", "validation")):
+        tiny.table(other / f"{split}.csv", 9, seed + 7)
+    refused = run_refused(*argv[:4], other, cwd=tmp_path)
+    assert "has own splits, train and validation, but no test split" in refused
+    assert "split: mixed" in refused
+    said = evaluate("validate", run, tmp_path / "other.json", "--data.source", other)
+    assert "rows of validation.csv count" in said
+    assert "train.csv" not in said
     said = evaluate("test", run, tmp_path / "set.json", "--data.source", f"[{{path: {own}}}]")
     assert "count" not in said  # the run's own data, said otherwise
 

@@ -226,7 +226,6 @@ FAULTS = [
     ([{"role": "user", "content": "x", "train": True}], "not the doctor's is marked as one to learn"),
     ([{"role": "system", "content": "x", "weight": 1}], "not the doctor's is marked as one to learn"),
     ([*to_marked("weight", 0), *to_marked("weight", 1)[1:]], "several messages is to be learned in part"),
-    (to_messages("p:It hurts.", "d:['Rest.', 'Walk.']"), "a list or an object, written as text"),
     (["It hurts."], "a message is not an object"),
     ([None], "a message is not an object"),
     ([[]], "a message is not an object"),
@@ -370,3 +369,9 @@ def test_conversations_that_begin_alike_and_go_on_differently_are_no_duplicates(
     }
     assert sides[0] == sides[40] == sides[43]
     assert 41 not in sides
+
+
+@pytest.mark.parametrize("reply", ['{"sugar": 5}', "[1]", "['Rest.', 'Walk.']"])
+def test_a_reply_that_looks_like_a_list_is_a_text(tmp_path: Path, reply: str) -> None:
+    frame = frame_of(tmp_path, [to_messages("p:It hurts.", f"d:{reply}")])
+    assert frame[["question", "answer"]].to_numpy().tolist() == [["It hurts.", reply]]

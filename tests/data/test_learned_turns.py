@@ -16,10 +16,11 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source
-from lightning_med.data.sources.source_reader import read_frames
+from lightning_med.data.sources.source_reader import SourceReader, read_frames
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
 from lightning_med.tokenization.tokenizer import END
+from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
 
 NOT_LEARNED: list[dict[str, Any]] = [
@@ -28,6 +29,7 @@ NOT_LEARNED: list[dict[str, Any]] = [
     {"train": False},
     {"training": False},
     {"loss": False},
+    {"loss_mask": 0},
     {"weight": None, "train": False},
 ]
 LEARNED: list[dict[str, Any]] = [
@@ -178,3 +180,19 @@ def test_a_long_conversation_keeps_what_is_learned(cache: Path, tmp_path: Path) 
         store = prepared.store(split)
         assert store.lengths.max() <= 200
         assert all(store.parts(row)[0] == PROMPT for row in range(len(store)))
+
+
+@pytest.mark.parametrize("mark", [{"mask": 0}, {"mask": False}, {"loss_scale": 0}, {"loss_scale": 0.0}])
+def test_a_mark_that_is_not_understood_is_refused(tmp_path: Path, mark: dict[str, Any]) -> None:
+    path = write(tmp_path / "chats.jsonl", [chat(0, mark)])
+    with pytest.raises(InputError, match=f"a message's {next(iter(mark))} is 0"):
+        list(read_frames(Source(str(path), "", "", messages_column="messages"), path, BadRows()))
+
+
+def test_values_of_marks_that_change_nothing_are_named(tmp_path: Path) -> None:
+    cell = chat(0, {"mask": 1, "loss_scale": 1.0, "reasoning": None})
+    cell[0]["loss_scale"] = 0  # of the patient, who is not learned anyway
+    path = write(tmp_path / "chats.jsonl", [cell])
+    reader = SourceReader(Source(str(path), "", "", messages_column="messages"), [path], BadRows())
+    assert pd.concat(reader.read(path))["learned"].tolist() == [True]
+    assert reader.notes == ["chats.jsonl: keys of messages not used: loss_scale, mask."]

@@ -48,13 +48,18 @@ def find_in(*sources: tuple[str, ...], given: tuple[str | None, ...] = ()) -> li
         (("notes train 2024.csv", "notes (val).csv"), ["train", "validation"]),
         (("train1.csv", "valid1.csv"), ["train", "validation"]),
         (("validation.csv", "test.csv"), ["validation", "test"]),
+        (("TrainSet.csv", "TestSet.csv"), ["train", "test"]),
+        (("trainData/1.csv", "testData/1.csv", "valData/1.csv"), ["train", "test", "validation"]),
+        (("myTrain.csv", "myTest2.csv", "myDevSet.csv"), ["train", "test", "validation"]),
     ],
 )
 def test_names_say_which_split_a_file_is_of(names: tuple[str, ...], splits: list[str]) -> None:
     assert find(*names) == splits
 
 
-@pytest.mark.parametrize("word", ["contest", "trainer", "testimony", "evaluator", "device", "retrain", "latest"])
+@pytest.mark.parametrize(
+    "word", ["contest", "trainer", "testimony", "evaluator", "device", "retrain", "latest", "TESTIMONY", "Trainer"]
+)
 def test_a_word_inside_another_is_no_split(word: str) -> None:
     names = (f"{word}.csv", f"{word}/notes.csv", f"my_{word}-1.csv")
     assert find(*names) == find(*names, "train.csv") == []
@@ -147,6 +152,13 @@ def test_each_source_speaks_for_itself() -> None:
     assert find_in(("/a/test.csv", "/a/train.csv"), given=("train",)) == []  # a word that is given wins
 
 
+@pytest.mark.parametrize("name", ["b.csv", "train.csv"])
+@pytest.mark.parametrize("other", [None, MIXED])
+def test_a_source_that_is_given_as_training_is_kept_beside_another(name: str, other: str | None) -> None:
+    assert find_in(("/a/a.csv",), (f"/b/{name}",), given=("train", other)) == ["train", None]
+    assert find_in(("/a/a.csv",), (f"/b/{name}",), given=("train", "train")) == []
+
+
 def test_directories_of_sources_count_only_beside_one_for_training() -> None:
     assert find_in(("/set/train/1.csv", "/set/train/2.csv"), ("/set/test/1.csv",)) == ["train", "train", "test"]
     assert find_in(("/home/dev/a.csv",), ("/home/notes/b.csv",)) == []
@@ -198,6 +210,15 @@ def test_rows_of_no_own_split_are_split_by_the_fractions() -> None:
     assert 0.14 < (found[100:] == TEST).mean() < 0.26
     assert 0.06 < (found[100:] == VALIDATION).mean() < 0.14
     assert keep([TRAIN] * 9 + [TEST] + [BY_FRACTIONS]).sides[10] >= 0  # one row alone need not fill every side
+
+
+@pytest.mark.parametrize("rows", [2, 3, 600])
+def test_a_missing_split_is_taken_from_rows_of_no_own_split_where_there_are_any(rows: int) -> None:
+    found = keep([TRAIN] * 60 + [BY_FRACTIONS] * rows).sides
+    assert (found[:60] == TRAIN).all()
+    assert {VALIDATION, TEST} <= set(found[60:].tolist())
+    repeats = keep([TRAIN] * 60 + [BY_FRACTIONS] * 60, [*QUESTIONS[:60], *QUESTIONS[:60]]).sides
+    assert set(repeats.tolist()) == {TRAIN, VALIDATION, TEST}  # none is free of training rows
 
 
 def test_without_own_splits_the_fractions_decide_as_ever() -> None:

@@ -15,7 +15,7 @@ from lightning_med.data.report.data_report import write_report
 from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source, parse_sources
-from lightning_med.data.sources.source_reader import SourceReader
+from lightning_med.data.sources.source_reader import SourceReader, make_readers
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
 from tests.data.test_cell_values import write
@@ -23,7 +23,7 @@ from tests.data.test_cell_values import write
 ALPACA = ("instruction", "input", "output")
 VARIED = [("What helps?", "I cough.", "Tea."), ("Explain fever.", "", "Heat."), ("", "I ache.", "Rest.")]
 JOINED = ["What helps?\n\nI cough.", "Explain fever.", "I ache."]
-CONSTANT = [("Be a doctor.", "I cough.", "Tea."), ("Be a doctor. ", "", "Heat."), ("", "I ache.", "Rest.")]
+CONSTANT = [("Be a doctor.", "I cough.", "Tea."), ("Be a doctor. ", "", "Heat."), ("Be a doctor.", "I ache.", "Rest.")]
 
 
 def read(*files: Path, **columns: Any) -> tuple[list[Any], list[str]]:
@@ -44,7 +44,7 @@ def test_different_instructions_are_joined_to_their_questions(tmp_path: Path, su
 @pytest.mark.parametrize("suffix", table_files.SUFFIXES)
 def test_one_instruction_for_all_rows_is_a_system_prompt(tmp_path: Path, suffix: str) -> None:
     questions, notes = read(write(tmp_path / f"a{suffix}", CONSTANT, ALPACA), instruction_column="auto")
-    assert [question or None for question in questions] == ["I cough.", None, "I ache."]
+    assert [question.strip() for question in questions] == ["I cough.", "Be a doctor.", "I ache."]
     assert len(notes) == 1
     assert "instruction is the same in all rows and left out" in notes[0]
     assert "--data.system_prompt" in notes[0]
@@ -64,8 +64,33 @@ def test_the_files_of_a_source_are_one(tmp_path: Path) -> None:
     other = write(tmp_path / "b.jsonl", [("Be brief.", "I sneeze.", "Sleep.")], ALPACA)
     plain = write(tmp_path / "c.csv", [("I itch.", "Wait.")])
     questions, notes = read(one, other, plain, instruction_column="auto")
-    assert questions == ["Be a doctor.\n\nI cough.", "Be a doctor. ", "I ache.", "Be brief.\n\nI sneeze.", "I itch."]
+    constant = ["Be a doctor.\n\nI cough.", "Be a doctor. ", "Be a doctor.\n\nI ache."]
+    assert questions == [*constant, "Be brief.\n\nI sneeze.", "I itch."]
     assert notes == ["a.csv and 2 more: instruction and input are joined to one question."]
+
+
+@pytest.mark.parametrize("second", [CONSTANT, [("Be brief.", "I sneeze.", "Sleep.")]])
+def test_the_sources_of_a_recipe_are_joined_alike(tmp_path: Path, second: list[tuple[str, str, str]]) -> None:
+    """They vary in one of them, or differ between them."""
+    first = VARIED if second is CONSTANT else CONSTANT[:1]
+    files = [write(tmp_path / "train.csv", first, ALPACA), write(tmp_path / "test.csv", second, ALPACA)]
+    source = Source("tables", "input", "output", instruction_column="auto")
+    own = Source("tables", "input", "output")
+    plain = write(tmp_path / "plain.csv", CONSTANT, ALPACA)
+    readers = make_readers([source, source, own], list(enumerate([*files, plain])), BadRows())
+    for reader, file, rows in zip(readers, files, (first, second), strict=False):
+        questions = pd.concat(reader.read(file))["question"].tolist()
+        assert questions[0] == f"{rows[0][0]}\n\n{rows[0][1]}"
+        assert reader.notes == [f"{file.name}: instruction and input are joined to one question."]
+    assert pd.concat(readers[2].read(plain))["question"].tolist()[0] == "I cough."
+    assert readers[2].notes == ["plain.csv: columns not used: instruction."]
+
+
+def test_a_blank_instruction_differs_from_one_that_is_not(tmp_path: Path) -> None:
+    rows = [("I cough.", "", "Tea."), ("", "I ache.", "Rest.")]
+    questions, notes = read(write(tmp_path / "a.csv", rows, ALPACA), instruction_column="auto")
+    assert questions == ["I cough.", "I ache."]
+    assert notes == ["a.csv: instruction and input are joined to one question."]
 
 
 def test_a_column_that_is_named_is_joined_whatever_it_holds(tmp_path: Path) -> None:

@@ -148,6 +148,8 @@ def test_folder_is_read_through_in_the_order_of_its_names(tmp_path: Path) -> Non
 def test_files_of_one_name_are_told_apart_without_their_whole_path() -> None:
     files = [Path("/home/me/2023/a.csv"), Path("/home/me/2024/a.csv"), Path("/home/me/b.csv")]
     assert name_files(files) == ["2023/a.csv", "2024/a.csv", "b.csv"]
+    files = [Path(f"/set/{name}") for name in ("en/test/0.csv", "de/test/0.csv", "en/train/0.csv", "1.csv")]
+    assert name_files(files) == ["en/test/0.csv", "de/test/0.csv", "train/0.csv", "1.csv"]
 
 
 def test_order_of_files_is_not_that_of_the_disk(tmp_path: Path) -> None:

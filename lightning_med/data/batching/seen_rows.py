@@ -41,15 +41,23 @@ class SeenRows:
         count = f"{len(rows) - len(unseen):,} of {len(rows):,} {split} rows were trained on"
         if len(rows) and not len(unseen):
             raise InputError(f"{what}, and {count}: none is left.", "Name rows that the model has not seen.")
-        if len(rows) == prepared.report["rows_out"]:  # every row of the data is in this split
+        names = _list_own_files(split, prepared)
+        if names or len(rows) == prepared.report["rows_out"]:  # every row of these files is in this split
             rest = f"{len(rows) - len(unseen):,} were trained on and are left out" if len(rows) > len(unseen) else ""
             share = f"{len(unseen):,} of {len(rows):,}" if rest else f"all {len(rows):,}"
-            say(f"{split}: {share} rows of {_name_files(prepared)} count{f'; {rest}' * bool(rest)}. {what}.")
+            where = _shorten(names or prepared.report["files"])
+            say(f"{split}: {share} rows of {where} count{f'; {rest}' * bool(rest)}. {what}.")
         else:
             say(f"{what}: {count} and are left out.")
         return unseen
 
 
-def _name_files(prepared: Prepared) -> str:
-    first, *others = prepared.report["files"]
+def _list_own_files(split: str, prepared: Prepared) -> list[str]:
+    """The files that count for a split, where they are of own splits and none is split by the fractions."""
+    own = {source["name"]: source["split"] for source in prepared.report["sources"]}
+    return [] if None in own.values() else [name for name, one in own.items() if one == split]
+
+
+def _shorten(names: list[str]) -> str:
+    first, *others = names
     return f"{first} and {len(others):,} more" if others else str(first)

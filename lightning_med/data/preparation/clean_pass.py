@@ -19,7 +19,7 @@ from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import name_files
-from lightning_med.data.sources.source_reader import SourceReader
+from lightning_med.data.sources.source_reader import SourceReader, make_readers
 from lightning_med.data.splits.row_groups import Groups, group_rows
 from lightning_med.data.splits.shingle_sets import ShingleSets
 from lightning_med.utils.console import Progress
@@ -44,10 +44,7 @@ def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: 
         InputError: A file or a column is missing or malformed, or no row is left.
     """
     counts, bad = CleanCounts(name_files([file for _, file in files])), BadRows(recipe.on_bad_row)
-    readers = [
-        SourceReader(source, [file for owner, file in files if owner == number], bad)
-        for number, source in enumerate(recipe.sources)
-    ]
+    readers = make_readers(recipe.sources, files, bad)
     with CleanRowWriter(folder) as writer, _ShingleFile(folder / "shingles") as shingles:
 
         def add(file: int, chunk: Chunk) -> None:

@@ -26,7 +26,7 @@ from lightning_med.data.preparation.token_pass import REPORT, TOKENIZER, encode_
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
 from lightning_med.data.sources.source import find_files
-from lightning_med.data.splits.own_splits import find_file_splits, sort_held_first
+from lightning_med.data.splits.own_splits import FileSplits, find_file_splits, sort_held_first
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import add_tokens, find_missing_tokens, read_tokenizer_text, restore_tokenizer
@@ -158,6 +158,11 @@ def _find_source_files(recipe: Recipe) -> tuple[Recipe, Files]:
     paths, given = ([getattr(source, name) for source in recipe.sources] for name in ("path", "split"))
     files, splits = sort_held_first(files, find_file_splits(files, paths, given))
     return replace(recipe, file_splits=splits), files
+
+
+def find_own_splits(recipe: Recipe) -> FileSplits:
+    """Returns the owner's own split of each file of the sources; see `find_file_splits`."""
+    return _find_source_files(recipe)[0].file_splits
 
 
 def digest_sources(recipe: Recipe, cache_dir: str | None) -> str:

@@ -89,8 +89,13 @@ def _is_readable(column: pd.Series) -> bool:
     return not pc.any(pc.match_substring_regex(texts, _BRACKETS)).as_py()
 
 
-def find_fault(cells: Iterable[object]) -> tuple[str, str] | None:
-    """Returns the first fault of a row's cells and how to fix it; `None` without a fault."""
+def find_fault(cells: Iterable[object], lists: bool = False) -> tuple[str, str] | None:
+    """Returns the first fault of a row's cells and how to fix it; `None` without a fault.
+
+    Args:
+        cells: Text or null.
+        lists: Whether a text may be a list or an object as Python or JSON writes it.
+    """
     for cell in cells:
         if not isinstance(cell, str):
             if cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell):
@@ -104,6 +109,6 @@ def find_fault(cells: Iterable[object]) -> tuple[str, str] | None:
             return "a NUL byte inside a cell", "The file is damaged, or UTF-16: write it again as UTF-8."
         if len(cell) > MAX_CELL or len(cell.encode()) > MAX_CELL:
             return f"a cell of {len(cell):,} characters, too long for a consultation", "Is a quote left open before it?"
-        if is_list(cell):
+        if not lists and is_list(cell):
             return "a cell holds a list or an object, written as text", _ONE_TEXT
     return None

@@ -1,7 +1,7 @@
 """Conversations of several turns: lists of messages with roles, as chat data sets have them.
 
 A message of the doctor may be marked as one that is not to be learned, by the keys that OpenAI (`weight`), axolotl and
-ShareGPT (`train`, `training`) and ms-swift (`loss`) know.
+ShareGPT (`train`, `training`) and ms-swift (`loss`) know, and by `loss_mask`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ SYSTEM = "system"  # what `unused` receives of a system message
 _PATIENT_ROLES = {"user", "human", "patient"}
 _DOCTOR_ROLES = {"assistant", "gpt", "doctor", "model"}
 _IGNORED_ROLES = {"system", "developer"}  # the system prompt is a setting
-_MARKS = ("weight", "train", "training", "loss")  # 1 or true: learned; 0 or false: not
+_MARKS = ("weight", "train", "training", "loss", "loss_mask")  # 1 or true: learned; 0 or false: not
+_UNCLEAR_MARKS = ("mask", "loss_scale")  # 0 may mean that a message is not learned, or that it is not masked
 _MEANT_KEYS = {  # what a message may hold beside its text, and is not read
-    *("audio", "documents", "function_call", "image", "images", "loss_mask", "loss_scale", "mask", "reasoning"),
+    *("audio", "documents", "function_call", "image", "images", "loss_scale", "mask", "reasoning"),
     *("reasoning_content", "refusal", "thinking", "tool_calls", "tools", "video", "videos"),
 }
 _EXPECTED = 'Expected: [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}, …]'
@@ -67,7 +68,7 @@ def split_exchanges(frame: pd.DataFrame, column: str, path: Path, bad: BadRows, 
         except ValueError as error:
             bad.add(place, str(error), _EXPECTED)
             continue
-        if fault := find_fault(text for exchange in exchanges for text in exchange[:2]):
+        if fault := find_fault((text for exchange in exchanges for text in exchange[:2]), lists=True):
             bad.add(place, *fault)
             continue
         exchanges = exchanges or [_Exchange(None, None, True)]
@@ -99,6 +100,8 @@ def _read_messages(cell: Any, unused: set[str]) -> Iterator[_Message]:
             raise ValueError("a message has a role that is neither user nor assistant")
         unused.update(key for key in _MEANT_KEYS.intersection(message) if message[key] is not None)
         learned = _read_marks(message)
+        if role in _DOCTOR_ROLES and (names := [name for name in _UNCLEAR_MARKS if message.get(name) in (0, "0")]):
+            raise ValueError(f"a message's {names[0]} is 0, which may mean more than one thing; say weight: 0 or 1")
         if learned and role not in _DOCTOR_ROLES:
             raise ValueError("a message that is not the doctor's is marked as one to learn")
         if role in _IGNORED_ROLES:

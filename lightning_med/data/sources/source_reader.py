@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,25 +27,27 @@ class SourceReader:
 
     Where the source's instruction column is `auto`, the question column is `input` and a table has a column
     `instruction`, it is joined to the question as Alpaca's prompt does: instruction, empty line, input. One text in all
-    rows of the source is a system prompt instead and left out, as in HealthCareMagic's copies.
+    rows is a system prompt instead and left out, as in HealthCareMagic's copies; where `input` is blank it is the
+    question.
 
     Args:
         source: Names the columns.
         files: The files of the source, in order.
         bad: Takes rows that cannot be read.
+        joins: Whether instructions are joined; `None` decides by the rows of this source alone.
 
     Raises:
         InputError: A file is malformed.
     """
 
-    def __init__(self, source: Source, files: list[Path], bad: BadRows) -> None:
+    def __init__(self, source: Source, files: list[Path], bad: BadRows, joins: bool | None = None) -> None:
         self._columns, self._files, self._bad = source.columns, files, bad
         self._notes: list[str] = []
         self._met: set[str] = set()  # names of the columns of all files
         self._message_keys: set[str] = set()
-        self._chooses = source.instruction_column == AUTO and source.columns.get("question_column") == INPUT
-        self._instructed = [file for file in files if self._chooses and {INSTRUCTION, INPUT} <= read_header(file)]
-        self._joins = self._has_different_instructions()
+        self._chooses = _chooses_instruction(source)
+        self._instructed = _find_instructed(source, files)
+        self._joins = _have_different_instructions(self._instructed) if joins is None else joins
 
     def read(self, file: Path) -> Iterator[pd.DataFrame]:
         """Reads the consultations of a file in order.
@@ -59,7 +61,7 @@ class SourceReader:
             InputError: See `read_table`; or the column `instruction` begins in the middle.
         """
         met: set[str] = set()
-        columns = {**self._columns, **(_INSTRUCTION_COLUMN if self._joins and file in self._instructed else {})}
+        columns = {**self._columns, **(_INSTRUCTION_COLUMN if file in self._instructed else {})}
         for frame in read_table(file, columns, self._bad, met):
             if self._chooses and file not in self._instructed and INSTRUCTION in met:
                 raise InputError(
@@ -84,18 +86,19 @@ class SourceReader:
             frame = frame.assign(group=_make_column([normalize_group(cell) for cell in frame["group"]], frame))
         if "instruction" in names:
             pairs = zip(frame["instruction"], frame["question"], strict=True)
-            frame = frame.assign(question=_make_column([_join_question(*pair) for pair in pairs], frame))
+            join = _join_question if self._joins or not self._chooses else _fill_question
+            frame = frame.assign(question=_make_column([join(*pair) for pair in pairs], frame))
         return frame[[name for name in _COLUMNS if name in frame.columns]]
 
     @property
     def notes(self) -> list[str]:
         """What of the files that were read is not used, or joined, one line each."""
         notes, used = list(self._notes), {*self._columns.values(), *([INSTRUCTION] if self._instructed else [])}
-        if self._joins:
+        if self._instructed and self._joins:
             notes.append(f"{INSTRUCTION} and {INPUT} are joined to one question.")
         elif self._instructed:
             hint = "To put it before every question: --data.system_prompt TEXT"
-            notes.append(f"{INSTRUCTION} is the same in all rows and left out. {hint}")
+            notes.append(f"{INSTRUCTION} is the same in all rows and left out, except where {INPUT} is blank. {hint}")
         if columns := find_meant(self._met - used):
             notes.append(f"columns not used: {', '.join(columns)}.")
         if keys := sorted(self._message_keys - {SYSTEM}):
@@ -106,16 +109,40 @@ class SourceReader:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         return [f"{names[0]}{more}: {note}" for note in notes]
 
-    def _has_different_instructions(self) -> bool:
-        """Whether two rows of the source have different instructions; reads no further than to the second one."""
-        texts = filter(None, chain.from_iterable(map(_read_instructions, self._instructed)))
-        first = next(texts, None)
-        return any(text != first for text in texts)
+
+def make_readers(sources: Sequence[Source], files: Sequence[tuple[int, Path]], bad: BadRows) -> list[SourceReader]:
+    """Returns the reader of each source; instructions are joined in all of them or in none.
+
+    Args:
+        sources: All of a recipe.
+        files: Each with the number of its source.
+        bad: Takes rows that cannot be read.
+    """
+    own = [[file for owner, file in files if owner == number] for number in range(len(sources))]
+    instructed = [file for pair in zip(sources, own, strict=True) for file in _find_instructed(*pair)]
+    joins = _have_different_instructions(instructed)
+    return [SourceReader(*pair, bad, joins) for pair in zip(sources, own, strict=True)]
 
 
 def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
     """Reads the consultations of a single file; see `SourceReader.read`."""
     return SourceReader(source, [file], bad).read(file)
+
+
+def _chooses_instruction(source: Source) -> bool:
+    return source.instruction_column == AUTO and source.columns.get("question_column") == INPUT
+
+
+def _find_instructed(source: Source, files: list[Path]) -> list[Path]:
+    """The files whose instructions are joined or left out, as their rows decide."""
+    return [file for file in files if _chooses_instruction(source) and {INSTRUCTION, INPUT} <= read_header(file)]
+
+
+def _have_different_instructions(files: list[Path]) -> bool:
+    """Whether two rows differ in their instructions, a blank one included; reads no further than to the second."""
+    texts = chain.from_iterable(map(_read_instructions, files))
+    first = next(texts, None)
+    return any(text != first for text in texts)
 
 
 def _read_instructions(file: Path) -> Iterator[str]:
@@ -128,6 +155,11 @@ def _join_question(instruction: str | None, question: str | None) -> str | None:
     """Joins the two as Alpaca's prompt does; either may be missing."""
     texts = [text for text in (instruction, question) if text is not None and text.strip()]
     return "\n\n".join(texts) if texts else question
+
+
+def _fill_question(instruction: str | None, question: str | None) -> str | None:
+    """Returns the instruction where there is no other question."""
+    return question if question is not None and question.strip() else instruction or question
 
 
 def _make_column(cells: list[Any], frame: pd.DataFrame) -> pd.Series:

@@ -27,7 +27,13 @@ def place_groups(keys: np.ndarray, seed: int) -> np.ndarray:
 
 
 def assign_splits(
-    groups: Groups, keys: np.ndarray, seed: int, test_fraction: float, val_fraction: float, fill: bool = True
+    groups: Groups,
+    keys: np.ndarray,
+    seed: int,
+    test_fraction: float,
+    val_fraction: float,
+    fill: bool = True,
+    trained: bool = False,
 ) -> tuple[np.ndarray, int]:
     """Assigns each row to a split.
 
@@ -41,6 +47,7 @@ def assign_splits(
         seed: Chooses the sides.
         test_fraction, val_fraction: Shares of the groups; where they are all, none is left for training.
         fill: Fill every side, however few groups there are.
+        trained: Whether there are other rows to train on, so that training need not be filled.
 
     Returns:
         `[rows]`, int8, indices into `SPLITS`; and the number of founders whose own side is not that of their group.
@@ -54,7 +61,7 @@ def assign_splits(
     sides = np.zeros(groups.count, dtype=np.int8)
     np.maximum.at(sides, owner, own)
     moved = int((sides[owner] != own).sum())
-    to_train = test_fraction + val_fraction < 1
+    to_train = test_fraction + val_fraction < 1 and not trained
     wanted = {*(0,) * to_train, *(2,) * (test_fraction > 0), *(1,) * (val_fraction > 0)}
     if fill and not wanted <= set(sides.tolist()):
         first = np.unique(owner, return_index=True)[1]
@@ -101,8 +108,9 @@ def keep_own_splits(
 ) -> OwnAssignment:
     """Assigns each row of an own split to it, and draws the sides of the others.
 
-    Validation and test stay as they are, to the row. A split that the owner has not made is cut from the own training
-    rows by its fraction. Rows of no own split are split by both fractions, but go with training rows of their group.
+    Validation and test stay as they are, to the row. Rows of no own split are split by both fractions, but go with
+    training rows of their group. A split that the owner has not made is cut from the own training rows by its fraction,
+    where there are no such rows to take it from.
 
     Args:
         groups, keys, seed, test_fraction, val_fraction: See `assign_splits`.
@@ -116,17 +124,21 @@ def keep_own_splits(
         np.bincount(groups.labels, weights=rows, minlength=groups.count) > 0 for rows in (held, own == 0, own == 2)
     )
     sides = np.where(held, own, LEFT_OUT).astype(np.int8)
-    test_missing, val_missing = test_fraction * (2 not in own), val_fraction * (1 not in own)
-    moved, fill = 0, True
-    for chosen, test, validation in (
-        (~holding & training, test_missing, val_missing),
-        (~holding & ~training, test_fraction, val_fraction),
+    own_rows, free = (np.flatnonzero((~holding & chosen)[groups.labels]) for chosen in (training, ~training))
+    missing = {1, 2} - set(own.tolist())
+    test_missing, val_missing = (
+        share * (side in missing and not len(free)) for side, share in ((2, test_fraction), (1, val_fraction))
+    )
+    moved = 0
+    trained = len(own_rows) > 0
+    for rows, *settings in (
+        (own_rows, test_missing, val_missing),
+        (free, test_fraction, val_fraction, bool(missing) or not trained, trained),
     ):
-        rows = np.flatnonzero(chosen[groups.labels])
         if len(rows):
             part = _select_groups(groups, rows)
-            sides[rows], more = assign_splits(part, keys[rows], seed, test, validation, fill)
-            moved, fill = moved + more, False
+            sides[rows], more = assign_splits(part, keys[rows], seed, *settings)
+            moved += more
     if (own <= 0).any() and (sides == LEFT_OUT).sum() == (own <= 0).sum():
         raise InputError(
             "Every training row repeats a question of the own validation or test split.",

@@ -1,7 +1,8 @@
 """Recognises the splits that the owner of a data set has made, by the names of its files and directories.
 
 The words are those of Hugging Face datasets (`datasets/data_files.py`), in any case: `train.csv`, `my_set-test.jsonl`,
-`data/validation-00000-of-00002.parquet`, `dev/part1.csv`. A word inside another (`contest.csv`) is none.
+`data/validation-00000-of-00002.parquet`, `dev/part1.csv`; and in camel case, `TrainSet.csv`. A word inside another
+(`contest.csv`) is none.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ MIXED = "mixed"  # what a source says whose files' names mean nothing
 _WORDS = {"train": "train|training", "validation": "validation|valid|dev|val", "test": "test|testing|eval|evaluation"}
 FRACTIONS = {"validation": "val_fraction", "test": "test_fraction"}
 _LETTER = r"[^\W\d_]"
+_LOWER = r"[^\W\d_A-Z]"
 _PATTERNS = {
-    split: re.compile(rf"(?<!{_LETTER})(?:{words})(?!{_LETTER})", re.IGNORECASE) for split, words in _WORDS.items()
+    split: re.compile(
+        rf"(?:(?<!{_LETTER})(?i:{words})|(?<={_LOWER})(?:{words.title()}))(?:(?!{_LETTER})|(?<=[a-z])(?=[A-Z]))"
+    )
+    for split, words in _WORDS.items()
 }
 _SHOWN = 2  # files that a line names
 
@@ -34,7 +39,8 @@ def find_file_splits(files: Files, paths: Sequence[str], given: Sequence[str | N
 
     A split is kept only if there is something to keep apart: not where all files are named as of one, nor where none is
     of validation or test. Names of directories count from the source on. Those of the sources themselves count where no
-    name below says anything, and training is among them: `[corpus/train, corpus/test]`.
+    name below says anything, and training is among them: `[corpus/train, corpus/test]`. A source that is given as
+    training keeps its rows there wherever another is not: then the fractions split the other's.
 
     Args:
         files: Each with the number of its source.
@@ -53,7 +59,10 @@ def find_file_splits(files: Files, paths: Sequence[str], given: Sequence[str | N
     outer = {number: _find_exact_word(home.name) for number, home in homes.items() if number not in speaking}
     if {"train"} < set().union(*outer.values()):
         words = [found or outer.get(number, set()) for (number, _), found in zip(files, words, strict=True)]
-    if set().union(*words) <= {"train"} or (_are_alike(words) and not any(given)):
+    if set().union(*words) <= {"train"}:
+        explicit = tuple(given[number] if given[number] == "train" else None for number, _ in files)
+        return explicit if len(set(explicit)) > 1 else ()
+    if _are_alike(words) and not any(given):
         return ()
     for number, path in enumerate(paths):
         if not given[number]:
@@ -137,8 +146,11 @@ def describe_own_splits(report: dict[str, Any]) -> str | None:
 
 
 def _describe_pooled(report: dict[str, Any]) -> str | None:
-    """A line where the names speak of one split alone, so that there is none to keep it apart from."""
-    if any(source["split"] for source in report["recipe"]["sources"]):
+    """A line where there is one split alone, so that there is none to keep it apart from."""
+    given = {source["split"] for source in report["recipe"]["sources"]}
+    if given == {"train"}:
+        return "split: train of every source: no other has rows to hold back, so the fractions split the rows."
+    if given != {None}:
         return None
     words = [_find_words(Path(source["name"]).parts) for source in report["sources"]]
     if not _are_alike(words) or words[0] not in ({"validation"}, {"test"}):

@@ -18,6 +18,7 @@ from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.report.data_report import print_report, write_report
 from lightning_med.data.sources import source as sources
 from lightning_med.data.splits.group_split import SPLITS
+from lightning_med.data.splits.own_splits import describe_own_splits
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
 from tests.data.preparation.helpers import left_in, rows_left_in, tables_of, write
@@ -279,3 +280,17 @@ def test_one_line_says_which_splits_were_kept(
     module.setup()
     out = capsys.readouterr().out.strip()
     assert np.all([a == b or b == "?" for a, b in zip(out, said, strict=True)]), out
+
+
+def test_rows_that_are_given_as_training_stay_there(consultations: Callable[..., Path], cache: Path) -> None:
+    given, mixed = consultations(60, "a.csv"), consultations(60, "b.csv", first=1_000)
+    entries = [{"path": str(given), "split": "train"}, {"path": str(mixed), "split": "mixed"}]
+    prepared = prepare_source(entries, val_fraction=0.2, test_fraction=0.2)
+    assert all(set(prepared.store(split).sources.tolist()) == {1} for split in ("validation", "test"))
+    line = describe_own_splits(prepared.report)
+    assert line is not None
+    assert "(a.csv)" in line
+    assert "b.csv split by the fractions" in line
+    alone = prepare_source(entries[:1])
+    assert alone.report["splits"]["test"]
+    assert "so the fractions split the rows" in str(describe_own_splits(alone.report))
