@@ -131,13 +131,13 @@ def keep_own_splits(
     )
     moved = 0
     trained = len(own_rows) > 0
-    for rows, *settings in (
-        (own_rows, test_missing, val_missing),
+    for rows, test, validation, fill, beside in (
+        (own_rows, test_missing, val_missing, True, False),
         (free, test_fraction, val_fraction, bool(missing) or not trained, trained),
     ):
         if len(rows):
             part = _select_groups(groups, rows)
-            sides[rows], more = assign_splits(part, keys[rows], seed, *settings)
+            sides[rows], more = assign_splits(part, keys[rows], seed, test, validation, fill, beside)
             moved += more
     if (own <= 0).any() and (sides == LEFT_OUT).sum() == (own <= 0).sum():
         raise InputError(
