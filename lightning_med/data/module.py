@@ -49,7 +49,7 @@ class DialogueDataModule(PreparedDataModule):
         group_column: A column whose equal values stay on one side of the split, for instance a patient's number.
         instruction_column: A column whose text stands before the question, after it an empty line, then the question.
             `auto` takes the column `instruction` beside the question column `input`, as Alpaca's tables have it, unless
-            it is the same in all rows: that is a system prompt. `null` takes none.
+            it is the same in all rows of all sources: that is a system prompt. `null` takes none.
         system_prompt: Text before every consultation; every row pays for its tokens.
         prompt_format: `chat` writes consultations as the tokenizer's own chat template does, `plain` as
             "Patient: … Doctor: …"; by default `chat` where there is a template.

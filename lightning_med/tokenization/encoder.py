@@ -256,10 +256,9 @@ class Encoder:
     ) -> EncodedConsultation:
         """Encodes a conversation from a later exchange on, because its first learned answer does not fit otherwise."""
         learned = [exchange.learned for exchange in exchanges]
-        first = learned.index(True)
-        lengths = [sum(exchange.runs) for exchange in exchanges[: first + 1]]
+        first = learned.index(True)  # `left`: tokens from each exchange to the end of this one
         room = [self.max_length + len(exchange.before) - len(self._opening) for exchange in exchanges]
-        left = np.cumsum(lengths[::-1])[::-1]  # tokens from each exchange to the end of the first learned one
+        left = np.cumsum([sum(exchange.runs) for exchange in exchanges[first::-1]])[::-1]
         start = next((place for place in range(1, first) if left[place] <= room[place]), first)
         questions, answers = map(list, zip(*texts[start:], strict=True))
         (later,) = self.encode(questions, answers, [len(questions)], learned[start:])
