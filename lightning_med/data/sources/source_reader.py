@@ -34,19 +34,27 @@ class SourceReader:
         source: Names the columns.
         files: The files of the source, in order.
         bad: Takes rows that cannot be read.
+        instructed: Files with instructions that are joined or left out, where they are known; else they are looked for.
         joins: Whether instructions are joined; `None` decides by the rows of this source alone.
 
     Raises:
         InputError: A file is malformed.
     """
 
-    def __init__(self, source: Source, files: list[Path], bad: BadRows, joins: bool | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        files: list[Path],
+        bad: BadRows,
+        instructed: list[Path] | None = None,
+        joins: bool | None = None,
+    ) -> None:
         self._columns, self._files, self._bad = source.columns, files, bad
         self._notes: list[str] = []
         self._met: set[str] = set()  # names of the columns of all files
         self._message_keys: set[str] = set()
         self._chooses = _chooses_instruction(source)
-        self._instructed = _find_instructed(source, files)
+        self._instructed = _find_instructed(source, files) if instructed is None else instructed
         self._joins = _have_different_instructions(self._instructed) if joins is None else joins
 
     def read(self, file: Path) -> Iterator[pd.DataFrame]:
@@ -119,9 +127,9 @@ def make_readers(sources: Sequence[Source], files: Sequence[tuple[int, Path]], b
         bad: Takes rows that cannot be read.
     """
     own = [[file for owner, file in files if owner == number] for number in range(len(sources))]
-    instructed = [file for pair in zip(sources, own, strict=True) for file in _find_instructed(*pair)]
-    joins = _have_different_instructions(instructed)
-    return [SourceReader(*pair, bad, joins) for pair in zip(sources, own, strict=True)]
+    instructed = list(map(_find_instructed, sources, own))
+    joins = _have_different_instructions(list(chain.from_iterable(instructed)))
+    return [SourceReader(one, its, bad, those, joins) for one, its, those in zip(sources, own, instructed, strict=True)]
 
 
 def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
