@@ -31,7 +31,7 @@ def stream_answers(responder: Responder, questions: QuestionFile, target: TextIO
         target: For instance standard output.
     """
     waiting: dict[int, dict[str, Any]] = {}
-    order = (row for row, _ in questions)
+    order = iter(range(questions.count))  # every row is answered
     is_utf8 = (target.encoding or "utf-8").lower().startswith("utf")
     row = next(order, None)
     for answers in _answer_batches(responder, questions):

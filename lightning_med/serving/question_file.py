@@ -10,10 +10,12 @@ from lightning_med.data.sources.bad_rows import BadRows, describe_place, find_fa
 from lightning_med.data.sources.cell_values import blank_missing
 from lightning_med.data.sources.source_reader import INSTRUCTION
 from lightning_med.data.sources.table_files import SUFFIXES, read_table
+from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
 
 TEXT_SUFFIX = ".txt"
 COLUMN = "input"  # of the questions, unless another is named
+_HINT = "Write each question as a text in a column, and name it: --question_column NAME"
 
 
 class QuestionFile:
@@ -25,6 +27,7 @@ class QuestionFile:
 
     Attributes:
         count: Its rows, those without a question too.
+        blank: Its rows without a question.
 
     Raises:
         InputError: It cannot be read, has no such column, or holds no row.
@@ -44,7 +47,10 @@ class QuestionFile:
             )
         if suffix == TEXT_SUFFIX and column:
             raise InputError(f"{path} is a text and has no columns.", "Leave --question_column out.")
-        self.count = sum(1 for _ in self)
+        self.count = self.blank = 0
+        for _, question in self:
+            self.count += 1
+            self.blank += not normalize_whitespace(question)
         if not self.count:
             raise InputError(f"{path} holds no question.", "Write one on each row.")
 
@@ -67,11 +73,8 @@ class QuestionFile:
                     if fault := find_fault([cell]):
                         _NoBadRows().add(describe_place(self.path, row, line), *fault)
                     yield int(row), cell if isinstance(cell, str) else ""
-        except InputError as error:
-            if "--data." not in error.hint:
-                raise  # else it names an option of other commands
-            hint = "Write each question as a text in a column: --question_column NAME"
-            raise InputError(error.what, hint) from error
+        except InputError as error:  # readers name options that only the data module has
+            raise InputError(error.what, _HINT if "--data." in error.hint else error.hint) from error
 
     def identify(self) -> dict[str, str]:
         """Returns what the questions depend on, by a name for messages."""

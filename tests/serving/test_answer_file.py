@@ -140,7 +140,7 @@ def test_standard_output_has_the_same_lines_as_they_come(
     expected = (tmp_path / "answers.jsonl").read_text(encoding="utf-8")
     for option in ((), ("--output", "-")):
         status, out, err = tiny.command("respond", "--model", exported, "--input", questions, *option)
-        assert (status, err) == (0, "")
+        assert (status, err) == (0, f"1 of {ROWS} rows have no question\n")
         assert out == expected
 
     lines_at_flush: list[tuple[int, int]] = []
@@ -168,7 +168,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     status, out, err = tiny.command("respond", "--model", exported, "--input", questions)
     assert status == 0
     assert len(read_lines(out)) == ROWS
-    assert re.fullmatch(rf"respond: {ROWS} of {ROWS} rows, [\d,]+ a minute", err.splitlines()[-1])
+    assert re.fullmatch(rf"respond: {ROWS} of {ROWS} rows, [\d,]+ a minute", err.splitlines()[-2])
 
 
 # ------------------------------------------------------------------ batches
@@ -336,6 +336,9 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
         ("q.csv", b"input,id\nWhy?\n", (), "row 0"),
         ("q.jsonl", b'{"input": "Why?"}\n[1]\n', (), "row 1"),
         ("q.json", b'[{"input": 7}]', (), "a cell holds a int"),
+        ("q.json", b'[{"question": "Why?"}]', (), "--question_column"),
+        ("q.jsonl", b'{"question": "Why?"}\n' * 1_001 + b'{"input": "Why?"}\n', (), "no column 'input'"),
+        ("q.csv", b'input\n"[1, 2]"\n', (), "a list or an object"),
         ("q.csv", b"input,id\nWhy \xff?,1\n", (), "not UTF-8"),
         ("q.txt", b"Why?\nWhy \xff?\n", (), "not UTF-8"),
         ("q.txt", b"Why?\n", ("--question_column", "input"), "no columns"),
@@ -353,6 +356,7 @@ def test_a_file_that_cannot_be_read_whole_is_refused_before_the_work(
     assert message in err
     assert "--data." not in err
     assert "on_bad_row" not in err
+    assert set(re.findall(r"--(\w+)", err)) <= {"input", "question_column"}  # options that `respond` has
 
 
 @pytest.mark.parametrize(
@@ -391,3 +395,14 @@ def test_a_table_of_questions_is_read_as_training_reads_it(tmp_path: Path) -> No
     with pytest.raises(InputError, match="has a column 'instruction' beside 'input'"):
         QuestionFile(path)
     assert QuestionFile(path, "instruction").count == 1
+
+
+def test_rows_without_a_question_are_counted(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    rows = [{"input": "Why?"}, {"question": "Why?"}, {"input": " "}, {"input": "nan"}, {"input": "NA"}]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    questions = QuestionFile(path)
+    assert (questions.count, questions.blank) == (5, 3)  # "NA" is a text where a format has null
+    for options in ((), ("--output", tmp_path / "answers.jsonl")):
+        status, _, err = tiny.command("respond", "--model", exported, "--input", path, *options)
+        assert (status, err.splitlines()[-1]) == (0, "3 of 5 rows have no question")

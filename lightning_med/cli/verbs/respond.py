@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.verbs.triage import check_region
@@ -16,6 +17,9 @@ from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_question, find_newest_export
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder
+
+if TYPE_CHECKING:
+    from lightning_med.serving.question_file import QuestionFile
 
 _DESCRIPTION = """Answer a question with an exported model, or each row of a file of questions.
 
@@ -126,6 +130,7 @@ def _answer_file(given: argparse.Namespace) -> None:
     responder = _load(given, resolve_file_region(given.region))
     if given.output is None:
         stream_answers(responder, questions, sys.stdout)
+        _say_blank(questions)
         return
     make_writable_folder(given.output.parent, "--output FILE")
     try:
@@ -136,3 +141,9 @@ def _answer_file(given: argparse.Namespace) -> None:
             "What was written before is kept: fix it, and the same command goes on.",
         ) from error
     print(f"answers: {given.output} ({questions.count:,} rows)")
+    _say_blank(questions)
+
+
+def _say_blank(questions: QuestionFile) -> None:
+    if questions.blank:
+        print(f"{questions.blank:,} of {questions.count:,} rows have no question", file=sys.stderr)
