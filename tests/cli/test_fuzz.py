@@ -157,7 +157,16 @@ def check_run(place: Path, config: Path, out: str) -> None:
     assert all(torch.isfinite(value).all() for value in content["state_dict"].values())
     assert all(map(math.isfinite, json.loads(content["lightning_med"]["metrics"]).values()))
     step = int(content["global_step"])
-    more = ("--resume", "auto", "--trainer.max_steps", step + 1, "--trainer.max_epochs", -1)
+    more = (
+        "--resume",
+        "auto",
+        "--trainer.max_steps",
+        step + 1,
+        "--trainer.max_epochs",
+        -1,
+        "--trainer.min_steps",
+        "null",
+    )
     status, out, err = tiny.command("fit", "--config", config, *more, cwd=place)
     assert status == 0, err
     after = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
