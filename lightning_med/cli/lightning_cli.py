@@ -125,11 +125,12 @@ class MedCLI(HookedCLI):
             content = read_checkpoint(settings.ckpt_path)
             self.card = read_card(content)
             if self.verb == "fit":
+                plain = yaml.safe_load(self.dump_settings())
                 self.steps_done = int(content["global_step"]) if settings.resume else 0
-                self.is_finished = resume.is_finished(content, yaml.safe_load(self.dump_settings()))
+                self.is_finished = resume.is_finished(content, plain)
         setting_checks.check_settings(self.verb, settings, sys.argv[2:])
         if self.verb == "fit" and self.card:
-            setting_checks.check_same_optimizer(self.card["settings"], yaml.safe_load(self.dump_settings()))
+            setting_checks.check_same_optimizer(self.card["settings"], plain)
         if self.verb == "fit" and self.run_folder is None and is_first_rank():
             self.run_folder = create_version(home)
         if self.run_folder is not None:

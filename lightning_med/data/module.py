@@ -193,18 +193,18 @@ class DialogueDataModule(PreparedDataModule):
             if not self._limits.changes:
                 window = self.step_size.claim_accumulation(self.ranks, self.trainer.accumulate_grad_batches)
                 self.trainer.accumulate_grad_batches = window  # the loops read it at every batch
-            last, window = len(self.plan_epoch(epoch)) // self.ranks, self._count_window(epoch)
+        window, plan = self._count_window(epoch), self.plan_epoch(epoch)
+        if self.trainer is not None:
+            last = len(plan) // self.ranks
             if self.trainer.fit_loop.restarting:
                 done = restore_position(self.trainer.fit_loop, self._restored.get("window", window), window, last)
                 self._restored = {**self._restored, "window": window}  # the trainer's counts are in today's batches now
             if self._interval is None or self._interval.trainer is not self.trainer:
                 self._interval = ValidationInterval(self.trainer)
             self._interval.fit_epoch(last)
-        window = self._count_window(epoch)
-        planned = self._planner.count(self._limits.choose_epoch(epoch), window, self.ranks)
-        if epoch:
-            planned = self._limits.find_length(planned // self.ranks) * self.ranks
-        return self._loaders.make_loader(self.store("train"), self.plan_epoch(epoch), window, done, planned)
+        planned = self._planner.count(self._limits.choose_epoch(epoch), window, self.ranks) // self.ranks
+        length = self._limits.find_length(planned) if epoch else planned
+        return self._loaders.make_loader(self.store("train"), plan, window, done, length * self.ranks)
 
     def teardown(self, stage: str) -> None:
         if self._interval is not None:

@@ -40,16 +40,6 @@ def make_questions() -> list[str]:
 QUESTIONS = make_questions()
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.finished_export(tmp_path_factory.getbasetemp() / "tiny")
-
-
-@pytest.fixture(scope="module")
-def responder(exported: Path) -> Responder:
-    return Responder.from_pretrained(exported)
-
-
 @pytest.fixture
 def questions(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "questions.csv")

@@ -27,16 +27,6 @@ from tests import tiny
 QUESTION = "My tongue is sore, what can I do?"
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.finished_export(tmp_path_factory.getbasetemp() / "tiny")
-
-
-@pytest.fixture(scope="module")
-def responder(exported: Path) -> Responder:
-    return Responder.from_pretrained(exported)
-
-
 @pytest.fixture(autouse=True)
 def nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty current folder, and no model named by the environment."""

@@ -85,7 +85,7 @@ def test_the_patched_method_is_restored_after_a_failed_fit(tmp_path: Path) -> No
 
 def test_the_method_is_restored_with_the_last_action(tmp_path: Path) -> None:
     trainer = tiny.trainer(tmp_path)
-    actions: list[Callable[[], None]] = [lambda: None, lambda: None]
+    actions: list[Callable[[L.Trainer], None]] = [lambda trainer: None, lambda trainer: None]
     for action in actions:
         call_between_batches(trainer, action)
     stop_between_batches(trainer, actions[0])

@@ -34,8 +34,7 @@ class LoopLimits:
         if trainer is None:
             return cls(1.0, False, lambda epoch: 1)
         limits = (trainer.limit_train_batches, trainer.overfit_batches > 0)
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-        for callback in callbacks:
+        for callback in trainer.callbacks:
             if isinstance(callback, GradientAccumulationScheduler):
                 changes = tuple(sorted(callback.scheduling.items()))
                 return cls(*limits, callback.get_accumulate_grad_batches, changes)

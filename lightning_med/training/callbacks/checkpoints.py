@@ -50,7 +50,6 @@ class Checkpoints(Checkpoint):
         self._saved_step = 0
         self._best: dict[str, Any] = {}  # `step` and `perplexity`
         self._improved = False  # by a validation since the last save
-        self._action: partial[None] | None = None
 
     def use_folder(self, folder: Path) -> None:
         """Sets where checkpoints are written; the default is `checkpoints` under the trainer's root folder."""
@@ -67,13 +66,10 @@ class Checkpoints(Checkpoint):
             remove_leftovers(self.folder)
         if not isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        self._action = partial(self._save_if_due, trainer)
-        call_between_batches(trainer, self._action)
+        call_between_batches(trainer, self._save_if_due)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if self._action is not None:
-            stop_between_batches(trainer, self._action)
-            self._action = None
+        stop_between_batches(trainer, self._save_if_due)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self.teardown(trainer, pl_module, "fit")  # Lightning calls no teardown then

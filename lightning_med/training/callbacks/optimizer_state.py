@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -34,7 +33,6 @@ class OptimizerState(L.Callback):
     def __init__(self) -> None:
         self._here = self._there = ""  # descriptions of today's optimizer and of the checkpoint's
         self._plateaus: list[tuple[Any, int]] = []  # configurations, and after how many epochs each is stepped
-        self._action: partial[None] | None = None
         self._first_step = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -65,11 +63,11 @@ class OptimizerState(L.Callback):
             if config.reduce_on_plateau and config.interval == "epoch" and config.monitor in MONITORED:
                 self._plateaus.append((config, config.frequency))
                 config.frequency = sys.maxsize  # so many epochs until Lightning steps it, too
-        if self._plateaus and self._action is None:
-            self._action = partial(self._step_plateaus, trainer, pl_module)
-            call_between_batches(trainer, self._action, first=True)
+        if self._plateaus:
+            call_between_batches(trainer, self._step_plateaus, first=True)
 
-    def _step_plateaus(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def _step_plateaus(self, trainer: L.Trainer) -> None:
+        pl_module: Any = trainer.lightning_module
         # Where a fit resumes at an epoch's end, the loop passes here once without a batch.
         if not has_epoch_ended(trainer) or trainer.global_step == self._first_step:
             return
@@ -79,9 +77,7 @@ class OptimizerState(L.Callback):
                 pl_module.lr_scheduler_step(config.scheduler, value)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if self._action is not None:
-            stop_between_batches(trainer, self._action)
-            self._action = None
+        stop_between_batches(trainer, self._step_plateaus)
         if isinstance(trainer.strategy, ShardedStrategy):
             trainer.strategy.check_content = None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -33,7 +32,6 @@ class PlainProgress(L.Callback):
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._action: partial[None] | None = None
         self._is_on = self._has_step = self._has_speed = False
         self._total: int | None = None  # optimizer steps of the fit
         self._first: tuple[float, int] | None = None  # when this process's first step ended, and its number
@@ -44,13 +42,10 @@ class PlainProgress(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._is_on = trainer.is_global_zero and not _shows_bar(trainer)
         if self._is_on and stage == "fit":
-            self._action = partial(self._report_step, trainer)
-            call_between_batches(trainer, self._action, first=True)  # before one that stops the fit
+            call_between_batches(trainer, self._report_step, first=True)  # before one that stops the fit
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if self._action is not None:
-            stop_between_batches(trainer, self._action)
-            self._action = None
+        stop_between_batches(trainer, self._report_step)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self.teardown(trainer, pl_module, "fit")  # Lightning calls no teardown then

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
-from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -36,23 +35,19 @@ class SaveOnSignal(L.Callback):
         self._number = 0  # of the first signal received
         self._fitting = False
         self._handlers: dict[int, Any] = {}  # those that were set before
-        self._action: partial[None] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._fitting, self._number = stage == "fit", 0
         if not self._handlers:
             self._handlers = set_handlers(self._receive)
         if self._fitting:
-            self._action = partial(self._stop_if_asked, trainer)
-            call_between_batches(trainer, self._action)
+            call_between_batches(trainer, self._stop_if_asked)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         set_handlers(self._receive)  # the trainer has set its own by now
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if self._action is not None:
-            stop_between_batches(trainer, self._action)
-            self._action = None
+        stop_between_batches(trainer, self._stop_if_asked)
         restore_handlers(self._handlers)
         self._handlers = {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ class LoopRules(L.Callback):
     """
 
     def __init__(self) -> None:
-        self._action: partial[None] | None = None
         self._is_to_stop = False
         self._judges: list[EarlyStopping] = []  # at the end of an epoch
         self._first_step = 0
@@ -54,9 +52,7 @@ class LoopRules(L.Callback):
         self._is_to_stop, self._judges = False, [one for one in _list_judges(trainer) if judges_at_epoch_end(one)]
         for judge in self._judges:
             leave_out_judgement(judge)
-        if self._action is None:
-            self._action = partial(self._end_batch, trainer)
-            call_between_batches(trainer, self._action, first=True)
+        call_between_batches(trainer, self._end_batch, first=True)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         # A fit that resumes within an epoch has no start of it, where a GradientAccumulationScheduler would set this.
@@ -91,9 +87,7 @@ class LoopRules(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for judge in self._judges:
             restore_judgement(judge)
-        if self._action is not None:
-            stop_between_batches(trainer, self._action)
-            self._action = None
+        stop_between_batches(trainer, self._end_batch)
         if stage == "fit":
             restore_validation(trainer)
 

@@ -29,7 +29,7 @@ class _AfterEachBatch:
 
     def __init__(self, loop: Any) -> None:
         self.loop, self.original = loop, loop.on_advance_end
-        self.actions: list[Callable[[], None]] = []
+        self.actions: list[Callable[[L.Trainer], None]] = []
 
     def __call__(self, data_fetcher: Any) -> None:
         loop = self.loop
@@ -41,15 +41,15 @@ class _AfterEachBatch:
         self.original(data_fetcher)
         loop._batches_that_stepped -= counted
         for action in self.actions:
-            action()
+            action(loop.trainer)
         loop._batches_that_stepped += counted
 
 
-def call_between_batches(trainer: L.Trainer, action: Callable[[], None], first: bool = False) -> None:
+def call_between_batches(trainer: L.Trainer, action: Callable[[L.Trainer], None], first: bool = False) -> None:
     """Calls `action` after each training batch, once its metrics are logged and a validation that is due has run.
 
     Args:
-        action: It takes no arguments.
+        action: It takes the trainer. One that is there already is not added again.
         first: Before the actions that are there already, which may save what this one changes.
 
     Lightning has no hook at this point. In `on_train_batch_end` the batch counts as unfinished, its metrics are not
@@ -59,10 +59,11 @@ def call_between_batches(trainer: L.Trainer, action: Callable[[], None], first: 
     if not isinstance(loop.on_advance_end, _AfterEachBatch):
         loop.on_advance_end = _AfterEachBatch(loop)
     actions = loop.on_advance_end.actions
-    actions.insert(0 if first else len(actions), action)
+    if action not in actions:
+        actions.insert(0 if first else len(actions), action)
 
 
-def stop_between_batches(trainer: L.Trainer, action: Callable[[], None]) -> None:
+def stop_between_batches(trainer: L.Trainer, action: Callable[[L.Trainer], None]) -> None:
     """Undoes `call_between_batches`; the last one to leave restores Lightning's method. Unknown actions are ignored."""
     loop: Any = trainer.fit_loop.epoch_loop
     hook = loop.on_advance_end
