@@ -1,0 +1,1 @@
+"""How good models are: likelihood, text, memory, manner and safety of their answers, with intervals and baselines."""
