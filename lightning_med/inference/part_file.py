@@ -127,6 +127,12 @@ class PartFile:
         os.fsync(self._file.fileno())
         self.written |= rows.keys()
 
+    def read(self) -> Iterator[tuple[int, Row]]:
+        """Yields key and row of all rows so far, those of all processes, in the order in which they were written."""
+        for part in list_parts(self.output):
+            for key, row, *_ in _read_rows(part):
+                yield key, row
+
     def close(self) -> None:
         """Leaves the rows for a later call; a file without rows is removed."""
         empty = not self._file.closed and self._file.tell() == 0

@@ -245,23 +245,39 @@ def compute_nll(network: PreTrainedModel, batch: dict[str, Any], question_weight
         The weighted sum in nats, a float32 scalar with gradient, and the values of the answer tokens in nats,
         `[answers]`, float32, without gradient.
     """
-    hidden = compute_hidden(network, batch)
     answers = batch["answers"]
     count = len(batch["targets"]) if question_weight else answers
-    predicting = hidden.index_select(0, batch["predict_at"][:count])  # [count, width]
     loss_weights = None
     if question_weight:
-        loss_weights = torch.ones(count, device=predicting.device)
+        loss_weights = torch.ones(count, device=batch["targets"].device)
         loss_weights[answers:] = question_weight
+    total, nll = _compute_targets(network, batch, count, loss_weights)
+    return total, nll[:answers]
+
+
+@torch.inference_mode()
+def compute_token_nll(network: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
+    """Computes the negative log-likelihood of each target of a batch, `[targets]`, float32, in nats.
+
+    Args:
+        network: See `compute_nll`.
+        batch: With `input_ids`, `position_ids`, `boundaries`, `offsets`, `predict_at` and `targets`.
+    """
+    return _compute_targets(network, batch, len(batch["targets"]), None)[1]
+
+
+def _compute_targets(
+    network: PreTrainedModel, batch: dict[str, Any], count: int, loss_weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The weighted sum and the values of the first `count` targets."""
+    hidden = compute_hidden(network, batch)
+    predicting = hidden.index_select(0, batch["predict_at"][:count])  # [count, width]
     # If tied, use the embedding's weight: with sharded parameters that module has gathered it in its forward pass.
     tied = getattr(network.config, "tie_word_embeddings", False)
     head: Any = network.get_output_embeddings()
     weight: Any = (network.get_input_embeddings() if tied else head).weight
     rule = get_execution(network).output
-    total, nll = compute_answer_nll(
-        predicting, weight, batch["targets"][:count], loss_weights, bias=head.bias, rule=rule
-    )
-    return total, nll[:answers]
+    return compute_answer_nll(predicting, weight, batch["targets"][:count], loss_weights, bias=head.bias, rule=rule)
 
 
 def _build(config: PretrainedConfig) -> PreTrainedModel:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.safety import Verdict, guard, triage
 from lightning_med.serving.answer import Answer
-from lightning_med.tokenization.prompts import read_prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace
-from lightning_med.utils.errors import InputError, check_text, describe_error
-from lightning_med.utils.files import refuse_pointer
+from lightning_med.utils.errors import InputError, check_text
 from lightning_med.utils.memory.garbage import pause_collection
 
 if TYPE_CHECKING:
@@ -63,35 +60,15 @@ class Responder:
             InputError: The folder is not an export of `lightning-med export`, or an incomplete one (Git LFS pointers).
         """
         folder = Path(folder)
-        hint = "Make one: lightning-med export --checkpoint RUN/checkpoints/last.ckpt --output RUN/export"
-        if not (folder / SETTINGS).is_file():
-            raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", hint)
-        if (folder / "adapter_config.json").is_file():
-            raise InputError(f"{folder} is an adapter without its base.", "Export the run again without --adapter.")
-        for file in sorted(path for path in folder.iterdir() if path.is_file()):
-            refuse_pointer(file)
         with pause_collection():
-            import torch
-            from safetensors import SafetensorError
-            from transformers import AutoTokenizer
             from transformers.utils import logging
 
-            from lightning_med.inference.decoding import Decoding
-            from lightning_med.model.weight_files import load_weights
-            from lightning_med.tokenization.encoder import Encoder
+            from lightning_med.inference.model_folder import open_export
 
             logging.disable_progress_bar()
-            try:
-                settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-                tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-                network: Any = load_weights(folder, str(folder))
-                decoding = Decoding(**settings["decoding"])
-                encoder = Encoder(tokenizer, read_prompt(settings, str(folder)), settings["max_length"])
-            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                reason = describe_error(error)
-                raise InputError(f"{folder} is not a complete export: {reason}", hint) from error
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return cls(network.to(device or "cpu"), encoder, decoding, region, safety)
+            model = open_export(folder)
+            network = model.load_network()
+        return cls(network, model.encoder, model.decoding, region, safety)
 
     def respond(self, question: str, verdict: Verdict | None = None) -> Answer:
         """Answers one question; of a very long one the model reads the beginning.

@@ -10,18 +10,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.generation import GeneratedAnswer, generate_with_ends
-from lightning_med.model.weight_files import load_weights
-from lightning_med.serving.responder import Responder
+from lightning_med.inference.model_folder import open_model
 from lightning_med.tokenization.encoder import Encoder
-from lightning_med.tokenization.prompt_choice import choose_prompt
-from lightning_med.tokenization.prompts import SYSTEM_PROMPT
-from lightning_med.tokenization.tokenizer import load_tokenizer, store_tokenizer
-from lightning_med.utils.errors import InputError, describe_error
+from lightning_med.utils.errors import InputError
 
-_MAX_LENGTH = 1024  # of a base's prompt and answer; its own context is the limit of generation
 Settings = dict[str, Any]
 
 
@@ -52,34 +46,15 @@ def _split_name(text: str) -> tuple[str, Path]:
     return (name, Path(folder)) if equals and not Path(text).exists() else (Path(text).resolve().name, Path(text))
 
 
-def check_folder(folder: Path) -> None:
-    """Checks that a folder holds a model.
-
-    Raises:
-        InputError: It does not.
-    """
-    if not (folder / "config.json").is_file():
-        raise InputError(f"--model {folder} is no folder of a model.", "Name an export, or a base's folder.")
-
-
 def load_model(name: str, folder: Path) -> Model:
     """Loads an export, or a base with its own chat template and our system prompt, on the GPU if there is one.
 
     Raises:
         InputError: The folder is neither.
     """
-    if (folder / SETTINGS).is_file():
-        responder = Responder.from_pretrained(folder, safety=False)
-        return Model(name, responder.network, responder.encoder, responder.decoding)
-    check_folder(folder)
-    tokenizer = load_tokenizer(str(folder))
-    prompt = choose_prompt(None, SYSTEM_PROMPT, store_tokenizer(tokenizer))
-    try:
-        network: Any = load_weights(folder, str(folder), dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--model {folder}: {describe_error(error)}", "Get its files again.") from error
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return Model(name, network.to(device or "cpu").eval(), Encoder(tokenizer, prompt, _MAX_LENGTH), Decoding())
+    opened = open_model(folder)
+    network = opened.load_network(None if opened.settings else torch.float32)
+    return Model(name, network, opened.encoder, opened.decoding)
 
 
 def change_decoding(decoding: Decoding, settings: Settings) -> Decoding:

@@ -149,6 +149,13 @@ class TokenStore:
         answer = exchange["answer"] if exchange["learned"] else ""
         return {**{name: exchange[name] for name in ("source", "row", "group", "question")}, "answer": answer}
 
+    def list_texts(self) -> list[dict[str, Any]]:
+        """Returns `texts` of all rows."""
+        table, first = self._table
+        names = ["source", "row", "group", "question", "answer", "learned"]
+        rows: list[dict[str, Any]] = table.select(names).take(first).to_pylist()
+        return [{**row, "answer": row["answer"] if row.pop("learned") else ""} for row in rows]
+
     @cached_property
     def question_keys(self) -> np.ndarray:
         """`[rows]`, uint64: equal where two first questions differ in case, punctuation and spacing alone."""
