@@ -24,6 +24,7 @@ VERBS = {
     "prepare": (_TRAINER, "the data alone: clean, split, tokenize into the cache, report"),
     "export": ("lightning_med.cli.verbs.export", "turn a checkpoint into a Hugging Face folder"),
     "respond": ("lightning_med.cli.verbs.respond", "answer a question, or each row of a file, with an exported model"),
+    "evaluate": ("lightning_med.cli.verbs.evaluate", "how good models are: figures with intervals, baselines, a page"),
     "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON"),
 }
 _HELP = """usage: lightning-med VERB [options]

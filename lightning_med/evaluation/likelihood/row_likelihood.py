@@ -69,10 +69,10 @@ def measure_rows(
             for name, value in batch.inputs.items()
         }
         nll = compute_token_nll(network, moved).cpu().double().numpy()
-        yield {row: asdict(each) for row, each in zip(batch.rows, _split(batch, nll, encoder.stops), strict=True)}
+        yield {row: asdict(each) for row, each in zip(batch.rows, split_rows(batch, nll, encoder.stops), strict=True)}
 
 
-def _split(batch: ReferenceBatch, nll: np.ndarray, stops: list[int]) -> Iterator[RowLikelihood]:
+def split_rows(batch: ReferenceBatch, nll: np.ndarray, stops: list[int]) -> Iterator[RowLikelihood]:
     """Yields each row's sums; `nll` is `[targets]`."""
     start = 0
     for row in batch.encoded:
