@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ def estimate(
     draws: int = DRAWS,
     progress: Progress | None = None,
 ) -> Estimate:
-    """Returns a metric with its interval; see `estimate_all`."""
+    """Returns a metric that is no share with its interval; see `estimate_all`."""
     return estimate_all({"": statistic}, groups, seed, draws, progress)[""]
 
 
@@ -50,6 +50,7 @@ def estimate_all(
     seed: int = 0,
     draws: int = DRAWS,
     progress: Progress | None = None,
+    shares: Collection[str] = (),
 ) -> dict[str, Estimate]:
     """Returns metrics of a model with their 95 % intervals.
 
@@ -58,12 +59,16 @@ def estimate_all(
     the groups drawn from are those with a row that has one. Samples on which a metric is undefined are left out. A
     metric's interval depends on no other metric, and bit for bit on no number of threads.
 
+    Samples of rows that are all 0, or all 1, show no spread. A share that is 0 or 1 on all rows has the exact interval
+    of a binomial share instead (Clopper and Pearson, 1934), with the groups as its trials.
+
     Args:
         statistics: By metric.
         groups: `[rows]`, int: the group of each row.
         seed: Of the draws.
         draws: Number of samples.
         progress: Receives the progress.
+        shares: The metrics that are means of values from 0 to 1.
 
     Returns:
         By metric, in the same order.
@@ -72,8 +77,9 @@ def estimate_all(
     found = {}
     for place, (names, rows) in enumerate(gathered):
         members = [statistics[name] for name in names]
+        count = len(np.unique(groups[rows]))
         lows = highs = np.full(len(names), np.nan)
-        if len(np.unique(groups[rows])) > 1:
+        if count > 1:
             blocks = []
             for block in resample(members, round_to_grid(sum_groups(members, rows, groups)), seed, draws):
                 blocks.append(block)
@@ -81,8 +87,11 @@ def estimate_all(
                     done = place * draws + sum(block.shape[1] for block in blocks)
                     progress("intervals", done, len(gathered) * draws)
             lows, highs = find_intervals(np.concatenate(blocks, axis=1))
-        for name, member, low, high in zip(names, members, lows, highs, strict=True):
-            found[name] = Estimate(member.compute(), float(low), float(high), int(rows.sum()))
+        for name, member, low, high in zip(names, members, lows.tolist(), highs.tolist(), strict=True):
+            value = member.compute()
+            if name in shares and value in (0, 1):
+                low, high = _find_share_interval(value, count)
+            found[name] = Estimate(value, low, high, int(rows.sum()))
     return {name: found[name] for name in statistics}
 
 
@@ -111,3 +120,9 @@ def find_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _find_quantiles(values: np.ndarray, tail: float) -> np.ndarray:
     return np.quantile(values, [tail, 1 - tail]) if len(values) else np.full(2, np.nan)
+
+
+def _find_share_interval(value: float, trials: int) -> tuple[float, float]:
+    """Returns the exact interval of a share that is 0 or 1 in all trials."""
+    distance = 1 - ((1 - CONFIDENCE) / 2) ** (1 / trials)
+    return (0.0, distance) if value == 0 else (1 - distance, 1.0)

@@ -107,3 +107,15 @@ def test_any_function_of_sums_can_be_estimated() -> None:
     found = estimate(spread, np.arange(200))
     assert found.value == pytest.approx(values.std())
     assert found.high - found.low == pytest.approx(2 * Z * values.std() / 20, rel=0.15)
+
+
+def test_a_share_that_no_row_has_may_still_be_above_zero() -> None:
+    groups = np.arange(60) // 2
+    none, every = make_mean(np.zeros(60)), make_mean(np.ones(60))
+    metrics = {"none": none, "all": every, "some": make_mean(groups < 3), "words": none}
+    found = estimate_all(metrics, groups, draws=500, shares=("none", "all", "some"))
+    assert (1 - found["none"].high) ** 30 == pytest.approx(0.025)  # 30 groups without it are as rare as that
+    assert found["none"].low == 0
+    assert (found["all"].low, found["all"].high) == (1 - found["none"].high, 1)
+    assert found["some"] == estimate(metrics["some"], groups, draws=500)
+    assert (found["words"].low, found["words"].high) == (0, 0)
