@@ -127,6 +127,18 @@ def test_one_group_decides_nothing() -> None:
     assert np.isnan([entry.low, entry.high, entry.error]).all()
 
 
+def test_an_interval_with_zero_denies_a_verdict() -> None:
+    random = np.random.default_rng(245)  # one of the few seeds on which interval and test disagree
+    tokens = random.integers(1, 9, 12)
+    a = {"nll": make_ratio(random.gamma(2, 1, 12), np.ones(12))}
+    b = {"nll": make_ratio(tokens * random.gamma(1, 1, 12), tokens)}
+    entry = compare(a, b, np.arange(12), {"nll": LOWER}, draws=5_000)[0]
+    assert entry.adjusted_p is not None
+    assert entry.adjusted_p < 0.04
+    assert entry.low < -0.02 < 0 < entry.high
+    assert entry.verdict is None
+
+
 def test_comparisons_repeat_and_report_progress() -> None:
     groups = np.arange(80)
     a, b = make_equal_pair(np.random.default_rng(1), groups, 0)
