@@ -18,12 +18,13 @@ from lightning_med.evaluation.baselines.baseline_answers import HUMAN, BaselineA
 from lightning_med.evaluation.breakdowns import break_down, count_losses, count_words, list_edges
 from lightning_med.evaluation.candidates import UNTUNED, Candidate
 from lightning_med.evaluation.findings import find_sentences, list_directions
-from lightning_med.evaluation.intervals.bootstrap import estimate_all
-from lightning_med.evaluation.intervals.comparison import compare
+from lightning_med.evaluation.intervals.differences import compare
+from lightning_med.evaluation.intervals.estimates import estimate_all
 from lightning_med.evaluation.intervals.power import find_rows_needed
 from lightning_med.evaluation.likelihood.row_likelihood import summarize_rows
 from lightning_med.evaluation.measured_rows import ANSWERS, CANARIES, LIKELIHOOD, SAMPLED, MeasuredRows, Plan
 from lightning_med.evaluation.metric_list import SAMPLED as PREFIX
+from lightning_med.evaluation.metric_list import find_metric
 from lightning_med.evaluation.rows import Rows
 from lightning_med.evaluation.statistic import Statistic
 from lightning_med.safety.answers.guard import DISCLAIMER
@@ -149,7 +150,8 @@ def make_results(
 
 def _estimate(measured: Measured, rows: Rows, interval: Interval, progress: Progress) -> dict[str, Any]:
     groups = rows.groups if measured.groups is None else measured.groups
-    found = estimate_all(measured.statistics, groups, interval.seed, interval.draws, progress)
+    shares = [name for name in measured.statistics if find_metric(name).form.endswith("%")]
+    found = estimate_all(measured.statistics, groups, interval.seed, interval.draws, progress, shares)
     return {name: asdict(each) for name, each in found.items()}
 
 
@@ -164,10 +166,11 @@ def _compare_all(
         progress(f"{a} against {b}", 0, 0)
         ours, theirs = measured[a].statistics, measured[b].statistics
         better = list_directions(list(ours))
+        directed = sum(bool(better[name]) for name in theirs if name in better)
         for each in compare(ours, theirs, rows.groups, better, interval.seed, interval.draws, progress):
             line = {"a": a, "b": b, **asdict(each)}
             if interval.power:
-                line["rows_needed"] = find_rows_needed(ours[each.metric], theirs[each.metric], rows.groups)
+                line["rows_needed"] = find_rows_needed(each, comparisons=max(directed, 1))
             found.append(line)
     return found
 
