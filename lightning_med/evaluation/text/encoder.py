@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -24,8 +25,11 @@ from lightning_med.utils.errors import InputError, describe_error
 _HINT = "Name a folder of a sentence encoder with mean pooling in safetensors, for instance all-MiniLM-L6-v2."
 _LIMIT = 512  # tokens: the positions of nearly all encoders, and few answers are longer
 _BATCH = 32
-_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json")
-_FILES += ("merges.txt", "sentencepiece.bpe.model", "spiece.model")
+_FILES = (  # that decide on vectors beside the weights
+    "config.json",
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"),
+    *("sentencepiece.bpe.model", "spiece.model"),
+)
 _MODULES = ("Transformer", "Pooling", "Normalize")  # what of sentence-transformers is repeated here
 
 
@@ -65,7 +69,7 @@ class SentenceEncoder:
         self._device = torch.device(device)
         try:
             self._network, self._tokenizer = _load(folder)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{folder} is no encoder: {describe_error(error, 200)}", _HINT) from error
         self._network.to(self._device).eval()
         if not _reads_both_ways(self._network, self._device):

@@ -12,7 +12,7 @@ from lightning_med.evaluation.text.words import list_sequences, measure_repetiti
 # Thresholds of one answer, far above what 8,325 real answers of three forums show
 REPETITION = 0.2  # of its 4-grams were there before; the most repetitive doctor has 0.094, 99 % have below 0.03
 COPY = 0.5  # of its 4-grams stand in the question; the doctor who quotes most has 0.23, 99 % have below 0.02
-STOCK = 0.8  # of its 4-grams stand in many answers; real ones have up to 0.08. The rest is room for a name or a number
+STOCK = 0.6  # of its 4-grams stand in many answers; real ones have up to 0.08. The rest is room for a name or a number
 MANY = 0.2  # of all answers, so that a handful of replies in turn are found too
 EXTREME = 0.01  # quantile of the references' words below which an answer is short, and above whose mirror it is long
 
@@ -118,9 +118,7 @@ def _find_stock(questions: list[Words], answers: list[Words]) -> list[bool]:
     different = {" ".join(question): row for row, question in enumerate(questions)}  # equal ones may be answered alike
     spread = Counter(four for row in different.values() for four in set(sequences[row]))
     many = max(MANY * len(different), _LEAST)
-    return [
-        bool(row) and sum(spread[four] >= many for four in row) / len(row) >= STOCK for row in sequences
-    ]
+    return [bool(row) and sum(spread[four] >= many for four in row) / len(row) >= STOCK for row in sequences]
 
 
 def _list_fours(words: Words) -> list[tuple[str, ...]]:

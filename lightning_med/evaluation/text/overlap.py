@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lightning_med.evaluation.statistic import Combine, Statistic, make_mean
+from lightning_med.evaluation.statistic import Statistic, make_mean
 from lightning_med.evaluation.text.ngram_sums import (
+    ORDERS,
     combine_nist,
     count_ngrams,
     make_bleu,
@@ -50,39 +51,36 @@ def measure_overlap(
     tokens = [tokenize(reference.lower()) for reference in references]
     ngrams = [count_ngrams(line) for line in tokens]
     weights = weigh_ngrams(ngrams)
-    rows = [row for row, answer in enumerate(answers) if answer is not None]
-    rouge, bleu_sums, chrf_sums, ngram_sums, meteor = [], [], [], [], []
-    for done, (answer, row) in enumerate(zip([answers[row] or "" for row in rows], rows, strict=True)):
+    widths = {
+        "rouge": len(_ROUGE),
+        "bleu": 2 + 2 * ORDERS,
+        "ngrams": 2 + 3 * ORDERS,
+        "meteor": 1,
+        "chrf": 3 * CHRF.CHAR_ORDER,
+    }
+    sums = {name: np.full((len(answers), width), np.nan) for name, width in widths.items()}
+    for row, (answer, reference) in enumerate(zip(answers, references, strict=True)):
         if progress:
-            progress("overlap", done, len(rows))
-        scores = rouge_score(answer, references[row], rouge_keys=_ROUGE)
-        rouge.append([float(scores[f"{name}_fmeasure"]) for name in _ROUGE])
-        bleu_sums += bleu._extract_corpus_statistics([answer], [[references[row]]])
-        chrf_sums += chrf._extract_corpus_statistics([answer], [[references[row]]])
+            progress("overlap", row, len(answers))
+        if answer is None:
+            continue
+        scores = rouge_score(answer, reference, rouge_keys=_ROUGE)
+        sums["rouge"][row] = [float(scores[f"{name}_fmeasure"]) for name in _ROUGE]
+        sums["bleu"][row] = bleu._extract_corpus_statistics([answer], [[reference]])[0]
+        sums["chrf"][row] = chrf._extract_corpus_statistics([answer], [[reference]])[0]
         line = tokenize(answer.lower())
-        ngram_sums.append(sum_row(count_ngrams(line), ngrams[row], weights))
-        meteor.append(score_meteor(tokens[row].split(), line.split()))
-    sums = np.array(ngram_sums, float).reshape(len(rows), -1)
-
-    def place(values: Any) -> np.ndarray:
-        """Puts the columns of the rows that have a value between NaN for the others."""
-        values = np.asarray(values, float).reshape(len(rows), -1)
-        columns = np.full((len(answers), values.shape[1]), np.nan)
-        columns[rows] = values
-        return columns
-
-    def average(values: Any) -> Statistic:
-        return make_mean(place(values)[:, 0])
-
-    found = {name: average(values) for name, values in zip(_ROUGE, np.array(rouge).reshape(-1, 3).T, strict=True)}
-    found["bleu"] = Statistic(place(bleu_sums), make_bleu(smooth=True))
+        sums["ngrams"][row] = sum_row(count_ngrams(line), ngrams[row], weights)
+        sums["meteor"][row] = score_meteor(tokens[row].split(), line.split())
+    found = {name: make_mean(values) for name, values in zip(_ROUGE, sums["rouge"].T, strict=True)}
+    found["bleu"] = Statistic(sums["bleu"], make_bleu(smooth=True))
     for orders in (2, 4):
-        columns = select_bleu(sums, orders)
-        found[f"bleu{orders}"] = Statistic(place(columns), make_bleu(smooth=False))
-        found[f"sentence_bleu{orders}"] = average(np.nan_to_num(make_bleu(smooth=True)(columns)))
-    found["nist4"] = Statistic(place(select_nist(sums)), combine_nist)
-    found["meteor"] = average(meteor)
-    found["chrf"] = Statistic(place(chrf_sums), combine_chrf)
+        columns = select_bleu(sums["ngrams"], orders)
+        found[f"bleu{orders}"] = Statistic(columns, make_bleu(smooth=False))
+        rows = make_bleu(smooth=True)(columns)
+        found[f"sentence_bleu{orders}"] = make_mean(np.where(columns[:, 1] == 0, 0.0, rows))  # no reference, no match
+    found["nist4"] = Statistic(select_nist(sums["ngrams"]), combine_nist)
+    found["meteor"] = make_mean(sums["meteor"][:, 0])
+    found["chrf"] = Statistic(sums["chrf"], combine_chrf)
     return found
 
 
