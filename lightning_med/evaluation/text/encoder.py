@@ -1,4 +1,4 @@
-"""Sentence encoders: vectors of texts and of their tokens, from a local folder."""
+"""Sentence encoders from a local folder: vectors of texts and tokens, and how alike answers and references are."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from lightning_med.checkpoints.digests import compute_digest
+from lightning_med.evaluation.statistic import Statistic, make_mean
 from lightning_med.model.weight_files import read_config
 from lightning_med.tokenization.tokenizer import has_tokenizer
 from lightning_med.utils.console import Progress
@@ -25,6 +26,7 @@ from lightning_med.utils.errors import InputError, describe_error
 _HINT = "Name a folder of a sentence encoder with mean pooling in safetensors, for instance all-MiniLM-L6-v2."
 _LIMIT = 512  # tokens: the positions of nearly all encoders, and few answers are longer
 _BATCH = 32
+_ROWS = 128  # whose token vectors are in memory at once
 _FILES = (  # that decide on vectors beside the weights
     "config.json",
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"),
@@ -119,6 +121,55 @@ class SentenceEncoder:
             vectors = normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
             for place, vector, tokens, is_own in zip(places, vectors, states, own, strict=True):
                 yield place, EncodedText(vector, normalize(tokens[is_own], dim=-1))
+
+
+def measure_similarity(
+    encoder: SentenceEncoder,
+    answers: Sequence[str | None],
+    references: Sequence[str],
+    progress: Progress | None = None,
+) -> dict[str, Statistic]:
+    """Measures by an encoder how alike answers and references are; a text without a token is like nothing, 0.
+
+    Args:
+        encoder: Of both.
+        answers: `None` for a row that has no value.
+        references: As many.
+        progress: Is told how many rows are done.
+
+    Returns:
+        The statistics of `bertscore_f1` and `similarity`.
+    """
+    rows = [row for row, answer in enumerate(answers) if answer is not None]
+    matched, similar = np.full(len(answers), np.nan), np.full(len(answers), np.nan)
+    for start in range(0, len(rows), _ROWS):
+        if progress:
+            progress("similarity", start, len(rows))
+        pairs = [(answers[row] or "", references[row]) for row in rows[start : start + _ROWS]]
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        encoded = dict(zip(texts, encoder.encode(texts), strict=True))
+        for row, (answer, reference) in zip(rows[start : start + _ROWS], pairs, strict=True):
+            ours, theirs = encoded[answer], encoded[reference]
+            matched[row] = compute_bertscore(ours.tokens, theirs.tokens)
+            empty = not (len(ours.tokens) and len(theirs.tokens))
+            similar[row] = 0.0 if empty else min(float(ours.vector @ theirs.vector), 1.0)
+    return {"bertscore_f1": make_mean(matched), "similarity": make_mean(similar)}
+
+
+def compute_bertscore(answer: Tensor, reference: Tensor) -> float:
+    """Returns BERTScore's F1 (Zhang et al., 2020): each token is matched with the most similar one of the other text.
+
+    Tokens count alike (no idf), and values are not rescaled.
+
+    Args:
+        answer: `[tokens, width]`, normalized, without special tokens.
+        reference: `[tokens, width]`, normalized, without special tokens.
+    """
+    if not (len(answer) and len(reference)):
+        return 0.0
+    cosines = answer @ reference.T
+    precision, recall = float(cosines.amax(1).mean()), float(cosines.amax(0).mean())
+    return min(2 * precision * recall / (precision + recall), 1.0) if precision + recall > 0 else 0.0
 
 
 def _check_folder(folder: Path) -> None:

@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model
 
-from lightning_med.evaluation.text.encoder import SentenceEncoder
-from lightning_med.evaluation.text.similarity import compute_bertscore, measure_similarity
+from lightning_med.evaluation.text.encoder import SentenceEncoder, compute_bertscore, measure_similarity
 from lightning_med.utils.errors import InputError
 from tests.evaluation.text.texts import ANSWERS, REFERENCES, encoder_folder
 
