@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from statistics import fmean
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+from lightning_med.evaluation.text.words import list_sequences, measure_repetition, split_words
+
 _CHAT_DOCTOR = re.compile(r"chat\W*doctor", re.IGNORECASE)  # how the data's answers greet and sign
 
 
@@ -46,22 +47,6 @@ def measure_texts(texts: list[str], ended: list[bool] | None = None) -> Measures
         sum(bool(_CHAT_DOCTOR.search(text)) for text in texts),
         len(set(pairs)) / max(len(pairs), 1),
     )
-
-
-def split_words(text: str) -> list[str]:
-    """Returns the words of a text, in lower case and without punctuation."""
-    return _WORD.findall(text.lower())
-
-
-def list_sequences(words: list[str], length: int) -> list[tuple[str, ...]]:
-    """Returns all runs of so many words."""
-    return list(zip(*(words[start:] for start in range(length)), strict=False))
-
-
-def measure_repetition(words: list[str], length: int = 4) -> float:
-    """Returns the share of a text's word sequences that occurred in it before; 0 where it is too short for one."""
-    sequences = list_sequences(words, length)
-    return 1 - len(set(sequences)) / len(sequences) if sequences else 0.0
 
 
 def format_measures(measured: dict[str, Measures]) -> str:

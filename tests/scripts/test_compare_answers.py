@@ -15,7 +15,7 @@ from lightning_med import Responder
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.utils.errors import InputError
 from scripts.answers.judging import compute_interval, read_verdicts, report_verdicts, write_sheets
-from scripts.answers.measures import measure_repetition, measure_texts, split_words
+from scripts.answers.measures import measure_texts
 from tests import tiny
 
 Script = Callable[[str], ModuleType]
@@ -171,13 +171,6 @@ def test_earlier_results_are_never_overwritten(
 
 
 # ------------------------------------------------------------------ measures
-
-
-def test_repetition_is_the_share_of_sequences_that_were_there_before() -> None:
-    assert measure_repetition(split_words("Rest, and drink warm tea.")) == 0
-    assert measure_repetition(split_words("rest and drink tea. Rest and DRINK tea!")) == pytest.approx(1 / 5)
-    assert measure_repetition(["a"] * 13) == pytest.approx(0.9)
-    assert measure_repetition(["too", "short"]) == 0
 
 
 def test_measures_of_texts() -> None:
