@@ -2,8 +2,8 @@
 
     python scripts/measure_detectors.py [--mistakes]
 
-`--mistakes` also prints where they are wrong, of the examples that may be read while patterns are changed. The others are
-held apart: whoever reads them for the patterns has nothing left to measure with.
+`--mistakes` also prints where they are wrong, of the examples that may be read while patterns are changed. The others
+are held apart: whoever reads them for the patterns has nothing left to measure with.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lightning_med.evaluation.manner.detector_quality import format_detectors, read_examples
 from lightning_med.evaluation.manner.detectors import NAMES, detect
+from lightning_med.evaluation.manner.indicators import format_detectors, read_examples
 
 
 def list_mistakes() -> list[str]:

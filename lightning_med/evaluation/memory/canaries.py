@@ -1,7 +1,7 @@
 """Canaries: secrets that were planted into the training data, and how far a model prefers them to others.
 
-Exposure after Carlini et al., *The Secret Sharer* (USENIX Security 2019): log2 of the number of candidates minus log2 of
-the rank of the secret among them, by likelihood.
+Exposure after Carlini et al., *The Secret Sharer* (USENIX Security 2019): log2 of the number of candidates minus log2
+of the rank of the secret among them, by likelihood.
 """
 
 from __future__ import annotations

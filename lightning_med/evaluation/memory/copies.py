@@ -12,6 +12,7 @@ from lightning_med.evaluation.statistic import Statistic, make_mean
 from lightning_med.utils.console import Progress
 
 LONG_COPY = 20  # words
+SHOWN = 20  # copies with their texts
 _CHUNK = 1_000_000  # positions that are looked up at a time
 _TEXTS = 5_000  # training answers between two reports of progress
 
@@ -39,14 +40,14 @@ class Copies:
 
     Attributes:
         statistics: `copied_tokens` and `copied_share`, by name.
-        longest: The longest copy of each answer, the longest first; answers without any are left out.
+        longest: The longest copies, one of an answer, the longest first; at most `SHOWN`.
     """
 
     statistics: dict[str, Statistic]
     longest: list[Copy]
 
 
-def measure_copies(answers: Sequence[str | None], training: Sequence[str], progress: Progress | None = None) -> Copies:
+def find_copies(answers: Sequence[str | None], training: Sequence[str], progress: Progress | None = None) -> Copies:
     """Finds the longest verbatim copy of each answer from one training answer. Exact.
 
     Runs of words grow by one word at a time, on all positions together. Each run that the answers have gets a number,
@@ -66,7 +67,7 @@ def measure_copies(answers: Sequence[str | None], training: Sequence[str], progr
     values = np.full(len(answers), np.nan)
     values[present] = lengths
     copies = []
-    for number in np.argsort(-lengths, kind="stable"):
+    for number in np.argsort(-lengths, kind="stable")[:SHOWN]:
         if not lengths[number]:
             break
         first = at[number] - asked.starts[number]

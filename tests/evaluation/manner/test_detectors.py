@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med.evaluation.manner.detector_quality import format_detectors, measure_detectors, read_examples
 from lightning_med.evaluation.manner.detectors import NAMES, detect, load_detectors
+from lightning_med.evaluation.manner.indicators import format_detectors, measure_detectors, read_examples
 from lightning_med.evaluation.metric_list import METRICS
 from tests.conftest import ROOT
 
@@ -45,7 +45,9 @@ def test_table_in_the_documentation_is_current() -> None:
 
 def test_definitions_stand_with_the_patterns() -> None:
     for name, detector in load_detectors().items():
-        assert detector.counts and detector.counts_not and detector.patterns
+        assert detector.counts
+        assert detector.counts_not
+        assert detector.patterns
         assert name in METRICS or name == "alarms"
 
 

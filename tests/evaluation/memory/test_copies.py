@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.evaluation.memory.copies import LONG_COPY, measure_copies
+from lightning_med.evaluation.memory.copies import LONG_COPY, SHOWN, find_copies
 from lightning_med.evaluation.memory.words import split_words
 
 TEXTS = st.lists(st.text("abc .", max_size=25).map(lambda text: " ".join(text)), max_size=6)
@@ -24,7 +24,7 @@ def find_longest(answer: str, training: list[str]) -> int:
 
 @given(TEXTS, TEXTS)
 def test_lengths_are_those_of_all_runs_tried_out(answers: list[str], training: list[str]) -> None:
-    copies = measure_copies(answers, training)
+    copies = find_copies(answers, training)
     lengths = copies.statistics["copied_tokens"].columns[:, 0].tolist()
     assert lengths == [find_longest(answer, training) for answer in answers]
     assert sorted(copy.words for copy in copies.longest) == sorted(length for length in lengths if length)
@@ -37,7 +37,7 @@ def test_lengths_are_those_of_all_runs_tried_out(answers: list[str], training: l
 
 def test_case_and_punctuation_make_no_difference() -> None:
     training = ["Something else.", "Rest WELL, and drink: tea!", "Rest well, and drink: tea!"]
-    copies = measure_copies(["Then rest well and drink tea - often", None, ""], training)
+    copies = find_copies(["Then rest well and drink tea - often", None, ""], training)
     values = copies.statistics["copied_tokens"]
     assert values.columns[:, 0].tolist()[::2] == [5.0, 0.0]
     assert values.present.tolist() == [True, False, True]
@@ -45,25 +45,32 @@ def test_case_and_punctuation_make_no_difference() -> None:
 
 
 def test_copies_do_not_reach_from_one_text_into_the_next() -> None:
-    copies = measure_copies(["one two three four", "five"], ["zero one two", "three four five"])
+    copies = find_copies(["one two three four", "five"], ["zero one two", "three four five"])
     assert [copy.words for copy in copies.longest] == [2, 1]
 
 
 def test_share_of_long_copies_begins_at_its_limit() -> None:
     words = [f"w{number}" for number in range(LONG_COPY)]
-    copies = measure_copies([" ".join(words), " ".join(words[1:]), None], [" ".join(["x", *words, "y"])])
+    copies = find_copies([" ".join(words), " ".join(words[1:]), None], [" ".join(["x", *words, "y"])])
     assert copies.statistics["copied_share"].compute() == 0.5
     assert copies.statistics["copied_tokens"].compute() == LONG_COPY - 0.5
 
 
 def test_without_training_answers_nothing_is_copied() -> None:
-    assert measure_copies(["one two"], []).statistics["copied_tokens"].compute() == 0.0
-    assert math.isnan(measure_copies([None], ["one"]).statistics["copied_share"].compute())
+    assert find_copies(["one two"], []).statistics["copied_tokens"].compute() == 0.0
+    assert math.isnan(find_copies([None], ["one"]).statistics["copied_share"].compute())
 
 
 def test_training_answers_are_looked_up_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_med.evaluation.memory.copies._CHUNK", 3)
     monkeypatch.setattr("lightning_med.evaluation.memory.copies._TEXTS", 2)
     training = ["a b c", "c d e f g", "f g h i j k", "k l"]
-    copies = measure_copies(["x f g h i j y", "a b"], training)
+    copies = find_copies(["x f g h i j y", "a b"], training)
     assert [(copy.words, copy.training_row) for copy in copies.longest] == [(5, 2), (2, 0)]
+
+
+def test_only_the_longest_copies_are_shown() -> None:
+    answers = [" ".join(["a"] * (number % 7 + 1)) for number in range(SHOWN + 5)]
+    copies = find_copies(answers, ["a a a a a a a"])
+    assert len(copies.longest) == SHOWN
+    assert [copy.words for copy in copies.longest] == sorted(map(len, map(str.split, answers)), reverse=True)[:SHOWN]

@@ -1,22 +1,53 @@
-"""How often the detectors are right, on the labelled examples of `examples.jsonl`."""
+"""Indicators of manner: shares of answers, and how often their detectors are right on `examples.jsonl`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lightning_med.evaluation.manner.detectors import NAMES, detect
+import numpy as np
 
-PATH = Path(__file__).with_name("examples.jsonl")
+from lightning_med.evaluation.manner.detectors import MANNER, NAMES, detect
+from lightning_med.evaluation.statistic import Statistic, make_mean
+from lightning_med.safety import Verdict
+from lightning_med.utils.console import Progress
+
+EXAMPLES = Path(__file__).with_name("examples.jsonl")
 PARTS = {"seen": False, "held_apart": True}  # the patterns were made with the first ones in view, not with the others
+
+
+def measure_manner(
+    answers: Sequence[str | None], verdicts: Sequence[Verdict], progress: Progress | None = None
+) -> dict[str, Statistic]:
+    """Returns the share of answers for which each detector of manner says yes.
+
+    `refuses` has a value only on rows whose question triage lets no model answer.
+
+    Args:
+        answers: As the model wrote them; `None` where there is none.
+        verdicts: Of triage on each row's question.
+        progress: Reports rows.
+    """
+    values = {name: np.full(len(answers), np.nan) for name in MANNER}
+    for row, (answer, verdict) in enumerate(zip(answers, verdicts, strict=True)):
+        if progress:
+            progress("manner", row, len(answers))
+        if answer is None:
+            continue
+        found = detect(answer)
+        for name in MANNER:
+            if name != "refuses" or not verdict.answerable:
+                values[name][row] = name in found
+    return {name: make_mean(values[name]) for name in MANNER}
 
 
 @cache
 def read_examples() -> tuple[dict[str, Any], ...]:
     """Returns the examples: `text`, `labels` (names of the detectors that should say yes), `held_apart`."""
-    return tuple(json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines())
+    return tuple(json.loads(line) for line in EXAMPLES.read_text(encoding="utf-8").splitlines())
 
 
 def measure_detectors() -> dict[str, dict[str, dict[str, float]]]:

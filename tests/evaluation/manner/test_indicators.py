@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from lightning_med.evaluation.manner.answer_manner import measure_manner
 from lightning_med.evaluation.manner.detectors import MANNER
+from lightning_med.evaluation.manner.indicators import measure_manner
 from lightning_med.evaluation.metric_list import METRICS
 from lightning_med.safety import Verdict
 
