@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from lightning_med.data.cleaning.cleaning_rules import RULES
-from lightning_med.data.report.charts import make_histogram, stack_segments
+from lightning_med.data.report.charts import make_length_histogram, stack_segments
 from lightning_med.data.report.html_page import load_environment, render_page
 from lightning_med.data.report.labels import RULE_TITLES
-from lightning_med.data.report.number_format import format_number, format_percent, make_visible
 from lightning_med.data.report.text_diff import mark_changes
+from lightning_med.utils.page.number_format import format_number, format_percent, make_visible
 
 SPLITS = ("train", "validation", "test")
 EVIL = (
@@ -314,7 +314,14 @@ def draw(macro: str, *arguments: Any) -> str:
 
 
 def draw_histogram(lengths: dict[str, Any], limit: int | None = None) -> str:
-    part = {"title": "Whole", "histogram": make_histogram(lengths, limit), "p50": 1, "p90": 2, "p99": 3, "max": 4}
+    part = {
+        "title": "Whole",
+        "histogram": make_length_histogram(lengths, limit),
+        "p50": 1,
+        "p90": 2,
+        "p99": 3,
+        "max": 4,
+    }
     return draw("histogram", part, limit)
 
 
@@ -322,11 +329,11 @@ def test_histogram_counts_the_tail_and_marks_the_limit() -> None:
     edges = list(range(0, 1001, 10))
     train = [10] * 20 + [0] * 79 + [1]
     lengths = {"edges": edges, "train": train, "validation": [0] * 100, "test": [0] * 100, "max": 999}
-    histogram = make_histogram(lengths, 250)
+    histogram = make_length_histogram(lengths, 250)
     assert histogram is not None
     assert "limit 250" in draw_histogram(lengths, 250)
     assert histogram.note == "1 row (0.5%) is longer than 250 tokens."
-    histogram = make_histogram(lengths, 900)
+    histogram = make_length_histogram(lengths, 900)
     assert histogram is not None
     assert "limit 900" not in draw_histogram(lengths, 900)
     assert histogram.note == "1 row (0.5%) is longer than 200 tokens. The limit, 900 tokens, lies beyond the axis."
@@ -334,7 +341,7 @@ def test_histogram_counts_the_tail_and_marks_the_limit() -> None:
 
 def test_histogram_of_nothing_is_nothing() -> None:
     for lengths in ({}, {"edges": [0, 1], "train": [0]}, {"edges": [], "train": []}, {"edges": [0], "train": [3]}):
-        assert make_histogram(lengths, 512) is None
+        assert make_length_histogram(lengths, 512) is None
 
 
 def test_histogram_compares_shares() -> None:
