@@ -1,4 +1,4 @@
-"""Tables of metrics by section: a row for each metric, a column for each model and baseline, and a chart of intervals."""
+"""Tables of metrics by section: a row for each metric, a column for each system, and charts of the intervals."""
 
 from __future__ import annotations
 
