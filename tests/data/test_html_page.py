@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
@@ -17,12 +16,9 @@ from lightning_med.data.report.html_page import load_environment, render_page
 from lightning_med.data.report.labels import RULE_TITLES
 from lightning_med.data.report.text_diff import mark_changes
 from lightning_med.utils.page.number_format import format_number, format_percent, make_visible
+from tests.pages import EVIL, Balanced, check_self_contained, contrast, with_evil
 
 SPLITS = ("train", "validation", "test")
-EVIL = (
-    "<script>alert('x')</script><img src=https://x.example/a.png onerror=\"x\">&amp;\ud800\x00\u202e${style}$style]]>"
-    "{{ 7 * 7 }}{% include 'page.css' %}"
-)
 
 
 def length(most: int) -> dict[str, Any]:
@@ -90,49 +86,6 @@ REPORT: dict[str, Any] = {
 }
 
 
-def with_evil(value: Any) -> Any:
-    """Replaces every text that a table, a setting or a file name can contain by a hostile one."""
-    if isinstance(value, dict):
-        return {key: with_evil(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [with_evil(part) for part in value]
-    return EVIL if isinstance(value, str) else value
-
-
-class Balanced(HTMLParser):
-    """Raises if tags are not balanced; collects attributes and visible text."""
-
-    VOID = frozenset({"meta", "link", "br", "img"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        assert len(dict(attrs)) == len(attrs), f"an attribute twice: {attrs}"
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words += data + " "
-
-    def tags(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.seen if tag == name]
-
-
 EMPTY: dict[str, dict[str, Any]] = {
     "nothing": {},
     "all empty": {key: type(value)() for key, value in REPORT.items()},
@@ -157,24 +110,7 @@ EMPTY: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("report", [REPORT, with_evil(REPORT), *EMPTY.values()], ids=["full", "evil", *EMPTY])
 def test_page_is_self_contained(report: dict[str, Any]) -> None:
-    html = render_page(report)
-    html.encode()
-    parsed = Balanced(html)
-    assert html.startswith("<!doctype html>")
-    assert parsed.tags("html") == [{"lang": "en"}]
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    assert {"http-equiv": "Content-Security-Policy", "content": policy} in parsed.tags("meta")
-    assert not {"script", "img", "iframe", "object", "form", "input", "base"} & {tag for tag, _ in parsed.seen}
-    for tag, attributes in parsed.seen:
-        assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "style")], tag
-        assert (attributes.get("href") or "#").startswith(("#", "data:,"))
-    style = html[html.index("<style>") : html.index("</style>")]
-    assert "url(" not in style
-    assert "@import" not in style
-    anchors = {attributes.get("id") for _, attributes in parsed.seen}
-    assert {str(link["href"])[1:] for link in parsed.tags("a")} <= anchors
-    ids = re.findall(r' id="([^"]+)"', html)
-    assert len(ids) == len(set(ids))
+    check_self_contained(render_page(report))
 
 
 def test_hostile_texts_stay_texts() -> None:
@@ -279,16 +215,6 @@ def test_pictures_have_a_text_in_their_place() -> None:
     levels = [int(tag[1]) for tag, _ in parsed.seen if re.fullmatch(r"h[1-6]", tag)]
     assert levels.count(1) == 1
     assert all(below - above <= 1 for above, below in pairwise(levels))
-
-
-def contrast(one: str, other: str) -> float:
-    def light(colour: str) -> float:
-        channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    dark, bright = sorted((light(one), light(other)))
-    return (bright + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
