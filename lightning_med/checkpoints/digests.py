@@ -24,6 +24,13 @@ def compute_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def compute_checkpoint_digest(path: Path) -> str:
+    """Returns the SHA-256 of a checkpoint that may have been verified already, which is then not read again."""
+    path = path.resolve()
+    state = path.stat()
+    return _compute_digest_once(path, state.st_mtime_ns, state.st_size)
+
+
 def write_digest(path: Path, content: Path) -> None:
     """Writes the digest that `path` will have once `content` has been renamed to it, in the form of `sha256sum`."""
     write_text(path.with_name(path.name + ENDING), f"{compute_digest(content)}  {path.name}\n")
@@ -40,8 +47,7 @@ def verify_digest(path: Path) -> bool:
         words = get_digest_path(path).read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError):
         return False
-    state = path.stat()
-    if not words or _compute_digest_once(path, state.st_mtime_ns, state.st_size) != words[0]:
+    if not words or compute_checkpoint_digest(path) != words[0]:
         raise InputError(
             f"{path} is damaged: its content is not what was written.",
             "Nothing was loaded from it; take another of its folder, or fit --resume auto, which finds the newest one.",

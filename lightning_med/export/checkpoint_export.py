@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_med.checkpoints.digests import compute_checkpoint_digest
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.export.export_kind import ExportKind
 from lightning_med.export.gguf.modelfile import GGUF_FILE, MARK, MODELFILE
@@ -59,7 +61,8 @@ def export_checkpoint(
     content = read_checkpoint(checkpoint)
     with show_progress("Exporting") as progress:
         progress("model", 0, 0)
-        model = restore_model(content, base, merge=not kind.adapter)
+        name, digest = Path(checkpoint).resolve().name, compute_checkpoint_digest(Path(checkpoint))
+        model = replace(restore_model(content, base, merge=not kind.adapter), checkpoint=name, checkpoint_digest=digest)
         kind.check(model)
         _check_space(output, kind.count_bytes(model.network.num_parameters(only_trainable=kind.adapter)))
         try:

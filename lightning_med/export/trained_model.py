@@ -37,6 +37,8 @@ class TrainedModel:
         steps: Optimizer steps of the checkpoint.
         adapter: In the network, where it is exported alone; None if the network's weights are whole.
         base: Of the adapter: its name on the Hub, or its full path, so that it is found from anywhere.
+        checkpoint: Name of the file, that of a link's target.
+        checkpoint_digest: SHA-256 of the file.
     """
 
     network: PreTrainedModel
@@ -49,6 +51,8 @@ class TrainedModel:
     steps: int
     adapter: Adapter | None = None
     base: str = ""
+    checkpoint: str = ""
+    checkpoint_digest: str = ""
 
 
 def build_network(

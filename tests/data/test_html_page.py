@@ -5,24 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from lightning_med.data.cleaning.cleaning_rules import RULES
-from lightning_med.data.report.charts import make_histogram, stack_segments
+from lightning_med.data.report.charts import make_length_histogram, stack_segments
 from lightning_med.data.report.html_page import load_environment, render_page
 from lightning_med.data.report.labels import RULE_TITLES
-from lightning_med.data.report.number_format import format_number, format_percent, make_visible
 from lightning_med.data.report.text_diff import mark_changes
+from lightning_med.utils.page.number_format import format_number, format_percent, make_visible
+from tests.pages import EVIL, Balanced, check_self_contained, contrast, with_evil
 
 SPLITS = ("train", "validation", "test")
-EVIL = (
-    "<script>alert('x')</script><img src=https://x.example/a.png onerror=\"x\">&amp;\ud800\x00\u202e${style}$style]]>"
-    "{{ 7 * 7 }}{% include 'page.css' %}"
-)
 
 
 def length(most: int) -> dict[str, Any]:
@@ -90,49 +86,6 @@ REPORT: dict[str, Any] = {
 }
 
 
-def with_evil(value: Any) -> Any:
-    """Replaces every text that a table, a setting or a file name can contain by a hostile one."""
-    if isinstance(value, dict):
-        return {key: with_evil(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [with_evil(part) for part in value]
-    return EVIL if isinstance(value, str) else value
-
-
-class Balanced(HTMLParser):
-    """Raises if tags are not balanced; collects attributes and visible text."""
-
-    VOID = frozenset({"meta", "link", "br", "img"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        assert len(dict(attrs)) == len(attrs), f"an attribute twice: {attrs}"
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words += data + " "
-
-    def tags(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.seen if tag == name]
-
-
 EMPTY: dict[str, dict[str, Any]] = {
     "nothing": {},
     "all empty": {key: type(value)() for key, value in REPORT.items()},
@@ -157,24 +110,7 @@ EMPTY: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("report", [REPORT, with_evil(REPORT), *EMPTY.values()], ids=["full", "evil", *EMPTY])
 def test_page_is_self_contained(report: dict[str, Any]) -> None:
-    html = render_page(report)
-    html.encode()
-    parsed = Balanced(html)
-    assert html.startswith("<!doctype html>")
-    assert parsed.tags("html") == [{"lang": "en"}]
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    assert {"http-equiv": "Content-Security-Policy", "content": policy} in parsed.tags("meta")
-    assert not {"script", "img", "iframe", "object", "form", "input", "base"} & {tag for tag, _ in parsed.seen}
-    for tag, attributes in parsed.seen:
-        assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "style")], tag
-        assert (attributes.get("href") or "#").startswith(("#", "data:,"))
-    style = html[html.index("<style>") : html.index("</style>")]
-    assert "url(" not in style
-    assert "@import" not in style
-    anchors = {attributes.get("id") for _, attributes in parsed.seen}
-    assert {str(link["href"])[1:] for link in parsed.tags("a")} <= anchors
-    ids = re.findall(r' id="([^"]+)"', html)
-    assert len(ids) == len(set(ids))
+    check_self_contained(render_page(report))
 
 
 def test_hostile_texts_stay_texts() -> None:
@@ -281,16 +217,6 @@ def test_pictures_have_a_text_in_their_place() -> None:
     assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
-def contrast(one: str, other: str) -> float:
-    def light(colour: str) -> float:
-        channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    dark, bright = sorted((light(one), light(other)))
-    return (bright + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_colours_can_be_read(scheme: int) -> None:
     blocks = [
@@ -314,7 +240,14 @@ def draw(macro: str, *arguments: Any) -> str:
 
 
 def draw_histogram(lengths: dict[str, Any], limit: int | None = None) -> str:
-    part = {"title": "Whole", "histogram": make_histogram(lengths, limit), "p50": 1, "p90": 2, "p99": 3, "max": 4}
+    part = {
+        "title": "Whole",
+        "histogram": make_length_histogram(lengths, limit),
+        "p50": 1,
+        "p90": 2,
+        "p99": 3,
+        "max": 4,
+    }
     return draw("histogram", part, limit)
 
 
@@ -322,11 +255,11 @@ def test_histogram_counts_the_tail_and_marks_the_limit() -> None:
     edges = list(range(0, 1001, 10))
     train = [10] * 20 + [0] * 79 + [1]
     lengths = {"edges": edges, "train": train, "validation": [0] * 100, "test": [0] * 100, "max": 999}
-    histogram = make_histogram(lengths, 250)
+    histogram = make_length_histogram(lengths, 250)
     assert histogram is not None
     assert "limit 250" in draw_histogram(lengths, 250)
     assert histogram.note == "1 row (0.5%) is longer than 250 tokens."
-    histogram = make_histogram(lengths, 900)
+    histogram = make_length_histogram(lengths, 900)
     assert histogram is not None
     assert "limit 900" not in draw_histogram(lengths, 900)
     assert histogram.note == "1 row (0.5%) is longer than 200 tokens. The limit, 900 tokens, lies beyond the axis."
@@ -334,7 +267,7 @@ def test_histogram_counts_the_tail_and_marks_the_limit() -> None:
 
 def test_histogram_of_nothing_is_nothing() -> None:
     for lengths in ({}, {"edges": [0, 1], "train": [0]}, {"edges": [], "train": []}, {"edges": [0], "train": [3]}):
-        assert make_histogram(lengths, 512) is None
+        assert make_length_histogram(lengths, 512) is None
 
 
 def test_histogram_compares_shares() -> None:

@@ -85,7 +85,7 @@ def make_model(
             weight += 0.1 * torch.randn_like(weight)
     exported.model_max_length = tiny.LLAMA["max_position_embeddings"]
     stops = Encoder(exported, prompt, 128).stops
-    card = {"max_length": 128}
+    card = {"max_length": 128, "settings": {}, "data": {"fingerprint": "made"}}
     return TrainedModel(
         network.eval(), exported, prompt, Decoding(max_new_tokens=8), stops, exported.model_max_length, card, 1
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -60,6 +61,17 @@ def test_the_folder_contains_what_transformers_reads(exported: Path) -> None:
     }
     assert not [name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".pkl", ".py"))]
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in [exported, *exported.iterdir()])
+
+
+def test_the_settings_name_what_the_export_was_made_from(
+    exported: Path, checkpoint: Path, data: DialogueDataModule
+) -> None:
+    settings = json.loads((exported / SETTINGS).read_text(encoding="utf-8"))
+    assert settings["checkpoint"] == checkpoint.resolve().name
+    assert settings["checkpoint"] == f"step-{settings['step']}.ckpt"
+    assert settings["checkpoint_digest"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert settings["data_fingerprint"] == data.prepared.fingerprint
+    assert settings["base"] is None
 
 
 def test_the_weights_are_those_of_the_checkpoint(exported: Path, checkpoint: Path) -> None:

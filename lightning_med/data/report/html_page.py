@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from lightning_med.data.report import charts, labels
-from lightning_med.data.report.number_format import NONE, format_number, format_percent, format_quantity, make_visible
+from lightning_med.data.report import labels
+from lightning_med.data.report.charts import stack_segments
 from lightning_med.data.report.page_view import Report, build_view
+from lightning_med.utils.page.environment import make_environment
 
 
 def render_page(report: Report) -> str:
@@ -22,29 +23,16 @@ def render_page(report: Report) -> str:
 
 @cache
 def load_environment() -> Environment:
-    """Returns the templates' environment: every value is made visible, then escaped."""
-    environment = Environment(
-        loader=PackageLoader("lightning_med.data.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=make_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Returns the templates' environment."""
+    environment = make_environment("lightning_med.data.report")
     environment.filters |= {
-        "number": format_number,
-        "percent": format_percent,
-        "quantity": format_quantity,
-        "bar_width": charts.measure_bar,
-        "segments": charts.stack_segments,
+        "segments": stack_segments,
         "rule": labels.describe_rule,
         "kind": labels.describe_kind,
     }
     environment.globals |= {
-        "NONE": NONE,
         "SPLIT_TITLES": labels.SPLIT_TITLES,
         "LENGTH_TITLES": labels.LENGTH_TITLES,
         "EFFECT_TITLES": labels.EFFECT_TITLES,
-        "geometry": charts,
     }
     return environment

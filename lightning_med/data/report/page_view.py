@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lightning_med.data.report.charts import make_histogram
+from lightning_med.data.report.charts import make_length_histogram
 from lightning_med.data.report.labels import EFFECT_TITLES, LENGTH_TITLES, SPLIT_TITLES
-from lightning_med.data.report.number_format import NONE
 from lightning_med.data.report.text_diff import mark_changes
 from lightning_med.data.splits.row_groups import JACCARD
+from lightning_med.utils.page.number_format import NONE
 
 Report = dict[str, Any]  # the content of report.json
 
@@ -91,7 +91,7 @@ def _list_lengths(lengths: dict[str, Any], limit: int | None) -> list[dict[str, 
     """Returns title, percentiles and histogram of each part of a consultation."""
     parts = []
     for part, title in LENGTH_TITLES.items():
-        histogram = make_histogram(lengths.get(part) or {}, limit if part == "total" else None)
+        histogram = make_length_histogram(lengths.get(part) or {}, limit if part == "total" else None)
         percentiles = _pick(lengths.get(part), "p50", "p90", "p99", "max")
         parts.append({"title": title, "histogram": histogram, **percentiles})
     return parts

@@ -8,6 +8,8 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from lightning_med.training.scalar_layout import make_layout
+
 _METRICS = ("val/perplexity", "val/loss", "val/bits_per_byte")
 _SECTIONS = ("model", "data")
 _TRAINER = ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val")
@@ -16,7 +18,8 @@ _TRAINER = ("precision", "max_epochs", "max_steps", "accumulate_grad_batches", "
 class HyperParameters(L.Callback):
     """Gives every logger the settings by their full names, for instance `model.lr`, once.
 
-    TensorBoard also gets the names of the metrics; its HPARAMS tab shows each metric's latest value.
+    TensorBoard also gets the names of the metrics, whose latest values its HPARAMS tab shows, and the charts of its
+    tab CUSTOM SCALARS.
     """
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -30,6 +33,7 @@ class HyperParameters(L.Callback):
                 shown = {name: str(value) if value is None else value for name, value in chosen.items()}
                 for summary in hparams(shown, dict.fromkeys(_METRICS, 0.0)):
                     writer.add_summary(summary)
+                logger.experiment.add_custom_scalars(make_layout())
             else:
                 logger.log_hyperparams(chosen)
 

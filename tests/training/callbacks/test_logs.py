@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ def test_the_settings_are_written_beside_the_logs(run: Path, events: EventAccumu
     writings = [event for path in run.glob("events*") for event in EventFileLoader(str(path)).Load()]
     tags = [value.tag for event in writings for value in event.summary.value]
     assert tags.count("_hparams_/session_start_info") == 1
+
+
+def test_the_custom_scalars_tab_shows_training_beside_validation(events: EventAccumulator) -> None:
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = Layout.FromString(event.tensor_proto.string_val[0])
+    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    logged = events.Tags()["scalars"]
+    shown = {title: {tag for tag in logged for one in tags if re.match(one, tag)} for title, tags in charts.items()}
+    assert shown["Loss, training and validation"] == {"train/loss", "val/loss"}
+    assert shown["Perplexity, training and validation"] == {"train/perplexity", "val/perplexity"}
+    assert shown["Useful tokens per second"] == {"train/tokens_per_second"}
+    assert all(shown.values())  # no chart is empty
 
 
 class Service(Logger):

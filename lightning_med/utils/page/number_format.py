@@ -1,4 +1,4 @@
-"""Numbers and untrusted texts as the data page shows them."""
+"""Numbers and untrusted texts as the pages show them."""
 
 from __future__ import annotations
 

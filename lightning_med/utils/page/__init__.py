@@ -1,0 +1,1 @@
+"""What the HTML pages share: frame, style sheet, elements, charts, formats of numbers."""
