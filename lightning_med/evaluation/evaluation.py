@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from lightning_med.evaluation.examples import choose_examples
 from lightning_med.evaluation.manner.indicators import measure_detectors
 from lightning_med.evaluation.measured_rows import MeasuredRows, Plan, identify_rows
 from lightning_med.evaluation.memory.canaries import read_canaries
-from lightning_med.evaluation.report.html_report import write_html
-from lightning_med.evaluation.report.markdown_report import write_markdown
+from lightning_med.evaluation.report.html_page import write_html
+from lightning_med.evaluation.report.markdown_page import write_markdown
 from lightning_med.evaluation.results import (
     Interval,
     Measured,
@@ -193,8 +192,6 @@ def _read_training(request: Request, candidates: list[Candidate], tokenizer: str
 
 
 def _add_canaries(plan: Plan, path: Path) -> Plan:
-    from dataclasses import replace
-
     return replace(plan, canaries=tuple(read_canaries(path)))
 
 
@@ -202,7 +199,6 @@ def _write(
     output: Path, content: dict[str, Any], rows: Rows, candidates: list[Candidate], results: MeasuredRows
 ) -> None:
     examples = choose_examples(rows, [each.name for each in candidates], results, content["settings"]["seed"])
-    write: Callable[..., None] = write_html
-    write(content, examples, output / PAGE)
+    write_html(content, examples, output / PAGE)
     write_markdown(content, output / TEXT)
     write_text(output / METRICS, format_results(content))

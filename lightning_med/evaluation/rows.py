@@ -56,7 +56,7 @@ class Rows:
 
     def select(self, places: np.ndarray) -> Rows:
         """Returns some of the rows."""
-        lists = {
+        lists: dict[str, Any] = {
             name: [getattr(self, name)[place] for place in places]
             for name in ("questions", "references", "sources", "numbers")
         }

@@ -87,7 +87,7 @@ def _make_parser() -> Parser:
         type=int,
         default=1024,
         metavar="N",
-        help="tokens of a row whose likelihood is measured, the model's context at most; the rest is cut (default: 1024)",
+        help="tokens of a row whose likelihood is measured, the model's context at most; the rest is cut (1024)",
     )
     add("--sampling_seed", type=int, default=0, metavar="N", help="of sampled answers (default: 0)")
     add("--seed", type=int, default=0, metavar="N", help="of drawn rows and of intervals (default: 0)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ ANSWERS = [
 
 
 def test_central_answer_has_greatest_mean_similarity() -> None:
-    terms = [[*words, *map(" ".join, zip(words, words[1:], strict=False))] for words in map(_split, ANSWERS)]
+    terms = [[*words, *map(" ".join, pairwise(words))] for words in map(_split, ANSWERS)]
     vocabulary = sorted({term for own in terms for term in own})
     vectors = np.array([[own.count(term) for term in vocabulary] for own in terms], float)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
