@@ -35,7 +35,7 @@ class Candidate:
 
     def describe(self) -> dict[str, Any]:
         """Returns what is known of where the model comes from, for the entry `about` of `metrics.json`."""
-        known = ("base", "checkpoint", "checkpoint_digest", "data_fingerprint", "lightning_med_version")
+        known = ("base", "checkpoint", "checkpoint_digest", "step", "data_fingerprint")
         settings = {name: self.model.settings[name] for name in known if name in self.model.settings}
         return {
             "folder": self.model.folder.name,
@@ -92,18 +92,18 @@ def find_base(model: ModelFolder) -> tuple[str | None, str]:
     """
     if not model.settings:
         return None, "untuned base: the model is no export, and names none; --base DIR does."
-    name = model.settings.get("base")
-    config = model.folder.resolve().parent / CONFIG
-    if name is None and config.is_file():
+    settings, config = model.settings, model.folder.resolve().parent / CONFIG
+    if "base" not in settings and config.is_file():  # of an earlier release
         try:
-            settings = yaml.safe_load(config.read_text(encoding="utf-8")).get("model") or {}
-        except (OSError, yaml.YAMLError, AttributeError):
+            settings = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]
+            settings = {"base": None if settings.get("from_scratch") else settings.get("base")}
+        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
             settings = {}
-        name = None if settings.get("from_scratch") else settings.get("base")
-        if settings.get("from_scratch"):
-            return None, "untuned base: there is none, the model was trained from random weights."
-    if not name:
+    if "base" not in settings:
         return None, "untuned base: the export names none; --base DIR does."
+    name = settings["base"]
+    if name is None:
+        return None, "untuned base: there is none, the model was trained from random weights."
     if (folder := _find_local(str(name))) is None:
         return None, f"untuned base: {name} is not on this machine; --base DIR names its folder."
     return str(folder), ""

@@ -16,8 +16,11 @@ from lightning_med.evaluation.examples import choose_examples
 from lightning_med.evaluation.manner.indicators import measure_detectors
 from lightning_med.evaluation.measured_rows import MeasuredRows, Plan, identify_rows
 from lightning_med.evaluation.memory.canaries import read_canaries
+from lightning_med.evaluation.report.event_file import find_run as find_logged_run
+from lightning_med.evaluation.report.event_file import log_results
 from lightning_med.evaluation.report.html_page import write_html
 from lightning_med.evaluation.report.markdown_page import write_markdown
+from lightning_med.evaluation.report.model_card import CARD, update_card
 from lightning_med.evaluation.results import (
     Interval,
     Measured,
@@ -58,6 +61,7 @@ class Request:
         interval: Settings of the intervals.
         columns: Columns of `data`, `train` and `human` where they are tables.
         overwrite: Replace earlier results.
+        update_cards: Write the figures into the model cards of the exports.
     """
 
     models: tuple[str, ...]
@@ -73,10 +77,13 @@ class Request:
     interval: Interval = field(default_factory=Interval)
     columns: Columns = field(default_factory=dict)
     overwrite: bool = False
+    update_cards: bool = False
 
 
 def evaluate(request: Request) -> dict[str, Any]:
     """Evaluates models, writes the results and returns the content of `metrics.json`.
+
+    Where a model lies in a run's folder, its figures are added to the run's TensorBoard.
 
     What is measured row by row is kept in a hidden file in the output folder: after an interruption the same request
     goes on with it.
@@ -108,7 +115,7 @@ def evaluate(request: Request) -> dict[str, Any]:
         with show_progress("evaluate") as progress:
             measured.measure(progress)
             content = _analyze(request, plan, candidates, rows, training, human, encoder, measured, no_base, progress)
-        _write(request.output, content, rows, candidates, measured)
+        _write(request, content, rows, candidates, measured)
         part.complete(measured.count)
     except BaseException:
         if part.written:
@@ -196,9 +203,22 @@ def _add_canaries(plan: Plan, path: Path) -> Plan:
 
 
 def _write(
-    output: Path, content: dict[str, Any], rows: Rows, candidates: list[Candidate], results: MeasuredRows
+    request: Request, content: dict[str, Any], rows: Rows, candidates: list[Candidate], results: MeasuredRows
 ) -> None:
-    examples = choose_examples(rows, [each.name for each in candidates], results, content["settings"]["seed"])
-    write_html(content, examples, output / PAGE)
-    write_markdown(content, output / TEXT)
-    write_text(output / METRICS, format_results(content))
+    """Writes the files, `metrics.json` last, then what is kept beside the models."""
+    examples = choose_examples(rows, [each.name for each in candidates], results, request.interval.seed)
+    write_html(content, examples, request.output / PAGE)
+    write_markdown(content, request.output / TEXT)
+    write_text(request.output / METRICS, format_results(content))
+    for candidate in (each for each in candidates if not is_untuned(each.name)):
+        folder, run = candidate.model.folder, find_logged_run(candidate.model.folder)
+        if request.update_cards and candidate.model.settings:
+            update_card(folder, candidate.name, content)
+            say(f"model card: {folder / CARD}")
+        if run is not None:
+            try:
+                log_results(run, content, candidate.name)
+            except OSError as error:
+                say(f"{run}: its TensorBoard gets no results: {error.strerror}.")
+            else:
+                say(f"tensorboard: {run}")

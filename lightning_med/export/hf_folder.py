@@ -49,7 +49,8 @@ def write_settings(model: TrainedModel, folder: Path, **more: Any) -> None:
     """Writes the file of ours: prompt and decoding of the training, what it was made from, and `more`."""
     own = {"format": FORMAT, "system_prompt": model.prompt.system, "prompt": json.loads(model.prompt.to_json())}
     own |= {"max_length": model.card["max_length"], "decoding": vars(model.decoding), **more}
-    own |= {"base": model.card["settings"].get("model", {}).get("base"), "step": model.steps}
+    settings = model.card["settings"].get("model", {})
+    own |= {"base": None if settings.get("from_scratch") else settings.get("base"), "step": model.steps}
     own |= {"checkpoint": model.checkpoint, "checkpoint_digest": model.checkpoint_digest}
     own |= {"data_fingerprint": model.card["data"]["fingerprint"]}
     (folder / SETTINGS).write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

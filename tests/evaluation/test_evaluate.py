@@ -142,8 +142,10 @@ def test_twice_the_same_evaluation_is_byte_identical_also_after_a_kill(
 
 def test_a_table_is_measured_whole_with_training_rows_and_ceiling(exported: Path, tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
-    rows = [("sore tongue", "Rest and drink water."), ("sore tongue", "See a dentist soon."), ("cough", "Drink tea.")]
-    table.write_text("q,a\n" + "".join(f"{q},{a}\n" for q, a in rows), encoding="utf-8")
+    sore, cough = "My tongue is sore and red since monday.", "I cough every night and cannot sleep."
+    rows = [(sore, "Rest it, and drink cold water often."), (sore, "See a dentist soon about that, please.")]
+    rows.append((cough, "Drink warm tea and let the air in."))
+    table.write_text("q,a\n" + "".join(f'{q},"{a}"\n' for q, a in rows), encoding="utf-8")
     content = evaluate(
         *("--model", exported, "--data", table, "--train", table, "--output", tmp_path / "out"),
         *("--question_column", "q", "--answer_column", "a", "--answers", "greedy"),
@@ -186,9 +188,9 @@ def test_wrong_input_is_refused_in_two_lines(
     argv: tuple[str, ...], words: tuple[str, ...], run: Path, exported: Path, tmp_path: Path
 ) -> None:
     given = {"--model": str(exported), "--data": str(run), "--output": str(tmp_path / "out")}
-    given |= dict([[word.replace("EXPORT", str(exported)) for word in argv]])
+    given[argv[0]] = argv[1].replace("EXPORT", str(exported))
     before = sorted(exported.iterdir())
-    message = run_refused("evaluate", *(word for pair in given.items() for word in pair))
+    message = run_refused("evaluate", *(word for pair in given.items() for word in pair), cwd=tmp_path)
     assert all(word in message for word in words), message
     assert not (tmp_path / "out").exists()
     assert sorted(exported.iterdir()) == before
@@ -196,6 +198,6 @@ def test_wrong_input_is_refused_in_two_lines(
 
 def test_earlier_results_are_not_replaced_unasked(results: Path, run: Path, exported: Path) -> None:
     before = (results / "metrics.json").read_bytes()
-    message = run_refused("evaluate", "--model", str(exported), "--data", str(run), "--output", str(results))
+    message = run_refused("evaluate", "--model", exported, "--data", run, "--output", results, cwd=results)
     assert "is there already, complete" in message
     assert (results / "metrics.json").read_bytes() == before

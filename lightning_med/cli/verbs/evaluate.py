@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
         Interval(given.seed, given.draws, given.power),
         {name: value for name in _COLUMNS if (value := getattr(given, name))},
         given.overwrite,
+        given.update_cards,
     )
     try:
         content = evaluate(request)
@@ -95,6 +96,7 @@ def _make_parser() -> Parser:
     add("--power", action="store_true", help="say how many rows a difference of the size found would need")
     for name in _COLUMNS:
         add(f"--{name}", metavar="NAME", help="column of the tables, as in --data." + name)
+    add("--update_cards", action="store_true", help="write the figures into the model cards (README.md) of the exports")
     add("--overwrite", action="store_true", help="replace earlier results, and rows measured for other settings")
     return parser
 

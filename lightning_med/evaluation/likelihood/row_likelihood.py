@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -97,9 +97,10 @@ def summarize_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Statistic]:
     """Returns the metrics of likelihood; see `lightning_med.evaluation.metric_list`.
 
     Args:
-        rows: Fields of `RowLikelihood`, of all rows in order.
+        rows: With the fields of `RowLikelihood`, of all rows in order.
     """
-    values = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+    names = [field.name for field in fields(RowLikelihood)]
+    values = {name: np.array([row[name] for row in rows], np.float64) for name in names}
     nll, tokens = values["answer"] + values["end"], values["answer_tokens"] + values["end_tokens"]
     everything, all_tokens = nll + values["rest"], tokens + values["rest_tokens"]
     with np.errstate(all="ignore"):
