@@ -35,7 +35,7 @@ class Candidate:
 
     def describe(self) -> dict[str, Any]:
         """Returns what is known of where the model comes from, for the entry `about` of `metrics.json`."""
-        known = ("base", "checkpoint", "checkpoint_digest", "data_fingerprint", "lightning_med_version")
+        known = ("base", "checkpoint", "checkpoint_digest", "step", "data_fingerprint", "lightning_med_version")
         settings = {name: self.model.settings[name] for name in known if name in self.model.settings}
         return {
             "folder": self.model.folder.name,
