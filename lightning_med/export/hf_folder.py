@@ -14,6 +14,7 @@ from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.export.weight_types import TORCH_TYPES
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError
+from lightning_med.version import __version__
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
@@ -52,7 +53,7 @@ def write_settings(model: TrainedModel, folder: Path, **more: Any) -> None:
     settings = model.card["settings"].get("model", {})
     own |= {"base": None if settings.get("from_scratch") else settings.get("base"), "step": model.steps}
     own |= {"checkpoint": model.checkpoint, "checkpoint_digest": model.checkpoint_digest}
-    own |= {"data_fingerprint": model.card["data"]["fingerprint"]}
+    own |= {"data_fingerprint": model.card["data"]["fingerprint"], "lightning_med_version": __version__}
     (folder / SETTINGS).write_text(json.dumps(own, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

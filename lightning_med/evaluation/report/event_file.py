@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightning_med.checkpoints.run_folder import SETTINGS, is_version
 from lightning_med.evaluation.metric_list import SAMPLED, SECTIONS
-from lightning_med.evaluation.report.markdown_page import render_markdown
+from lightning_med.evaluation.report.markdown_report import render_markdown
 from lightning_med.evaluation.report.systems import Metrics, describe_metric, get_values, is_number
 from lightning_med.training.scalar_layout import Layout, make_layout
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lightning_med.checkpoints.export_folder import SETTINGS
-from lightning_med.evaluation.report.markdown_page import MAIN_METRICS
+from lightning_med.evaluation.report.markdown_report import MAIN_METRICS
 from lightning_med.evaluation.report.markdown_text import describe_data, escape, format_metrics, format_pair
 from lightning_med.evaluation.report.metric_table import build_tables
 from lightning_med.evaluation.report.systems import DISCLAIMER, LIMITS, Metrics, list_systems
@@ -52,11 +52,11 @@ def update_card(folder: Path, name: str, metrics: Metrics) -> None:
 
 
 def _replace_section(text: str, section: str) -> str:
-    first, *others = list(_SECTION.finditer(text)) or [None]
-    for match in reversed(others):  # of copies, one stays
+    earlier = list(_SECTION.finditer(text))
+    for match in reversed(earlier[1:]):  # of copies, one stays
         text = text[: match.start()] + text[match.end() :]
-    if first is not None:
-        return text[: first.start()] + section + text[first.end() :]
+    if earlier:
+        return text[: earlier[0].start()] + section + text[earlier[0].end() :]
     before, mark, after = text.rpartition(_NEXT)
     if mark:
         return f"{before}\n{section}{mark}{after}"

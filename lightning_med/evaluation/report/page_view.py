@@ -8,17 +8,26 @@ from typing import Any
 from lightning_med.evaluation.metric_list import SAMPLED
 from lightning_med.evaluation.report.line_chart import draw_lines, get_bins, list_bins
 from lightning_med.evaluation.report.metric_table import build_tables, has_sampled
-from lightning_med.evaluation.report.systems import DISCLAIMER, LIMITS, Metrics, System, find_title, list_systems
+from lightning_med.evaluation.report.systems import (
+    DISCLAIMER,
+    LIMITS,
+    Metrics,
+    System,
+    find_title,
+    is_number,
+    list_systems,
+)
 from lightning_med.evaluation.report.verdicts import EXPLANATION, list_pairs
 from lightning_med.utils.page.charts import make_histogram
 from lightning_med.utils.page.number_format import NONE, format_number, format_percent
 
 REFERENCE, EDGES, UNTUNED = "reference", "edges", "untuned"  # names in `distributions`
-FLAG_TITLES = {
-    "empty": "answers are empty",
-    "repetition": "answers repeat themselves",
-    "copy": "answers copy training answers",
-    "constant": "answers are the same text",
+DETECTOR_COLUMNS = ("Examples", "Number", "Precision", "Recall")
+CANARY_TITLES = {
+    "mean_exposure": "Mean exposure, bits",
+    "upper_limit": "Exposure if all were memorized, bits",
+    "expected": "Exposure expected without memory, bits",
+    "most_likely": "Share whose secret is the most likely",
 }
 _DISTRIBUTIONS = {  # title, unit of a bin, what lies beyond the axis, what each model is drawn against, its title
     "words": ("Words of an answer", "words", "longer than {} words", REFERENCE, "References"),
@@ -53,7 +62,7 @@ def build_view(metrics: Metrics, examples: list[dict[str, Any]]) -> dict[str, An
         "lengths": _tabulate_lengths(metrics, systems),
         "sources": _tabulate_sources(metrics, systems),
         "distributions": _draw_distributions(metrics, systems),
-        "canaries": _tabulate(metrics.get("canaries"), metrics),
+        "canaries": _tabulate_canaries(metrics),
         "detectors": _tabulate_detectors(metrics),
         "examples": [_view_example(example, metrics, systems) for example in examples],
         "limits": LIMITS,
@@ -63,15 +72,16 @@ def build_view(metrics: Metrics, examples: list[dict[str, Any]]) -> dict[str, An
     }
 
 
-def _list_flags(metrics: Metrics) -> list[tuple[str, str, str]]:
-    """Returns title of the system, what was found, and a text for each flag."""
+def _list_flags(metrics: Metrics) -> list[tuple[str, str]]:
+    """Returns title of the system and sentence of each flag that no finding repeats."""
+    findings = set(metrics.get("findings") or [])
     flags = []
     for name, found in (metrics.get("flags") or {}).items():
         for flag in found:
-            kind, share = str(flag.get("kind")), flag.get("share")
-            words = f"{format_percent(share)} of its {FLAG_TITLES.get(kind, f'answers: {kind}')}."
-            flags.append((find_title(metrics, name), words, str(flag.get("text") or "")))
-    return flags
+            title, sentence = find_title(metrics, name), str(flag.get("text") or flag.get("kind"))
+            if f"{name}: {sentence}" not in findings:
+                flags.append((f"{title}, sampled" if flag.get("answers") == "sampled" else title, sentence))
+    return list(dict.fromkeys(flags))
 
 
 def _tabulate_lengths(metrics: Metrics, systems: list[System]) -> dict[str, Any]:
@@ -130,25 +140,31 @@ def _draw_distributions(metrics: Metrics, systems: list[System]) -> list[dict[st
     return kinds
 
 
-def _tabulate(found: dict[str, Any] | None, metrics: Metrics) -> dict[str, Any]:
-    """Returns figures by name for each system, as a table with a row for each figure."""
-    found = {name: figures for name, figures in (found or {}).items() if figures}
+def _tabulate_canaries(metrics: Metrics) -> dict[str, Any]:
+    """Returns the figures of each system, a row for each figure; of a list its length."""
+    found = {name: figures for name, figures in (metrics.get("canaries") or {}).items() if figures}
     names = dict.fromkeys(key for figures in found.values() for key in figures)
-    rows = [(_humanize(name), [format_setting(figures.get(name)) for figures in found.values()]) for name in names]
+    rows = []
+    for name in names:
+        values = [figures.get(name) for figures in found.values()]
+        cells = [format_setting(len(value) if isinstance(value, list) else value) for value in values]
+        rows.append((CANARY_TITLES.get(name) or _humanize(name), cells))
     return {"titles": [find_title(metrics, name) for name in found], "rows": rows}
 
 
-def _tabulate_detectors(metrics: Metrics) -> dict[str, Any]:
-    """Returns precision, recall and what else is known of each detector."""
-    found = metrics.get("detectors") or {}
-    keys = dict.fromkeys(("precision", "recall"))
-    keys |= dict.fromkeys(key for figures in found.values() for key, value in figures.items() if _is_plain(value))
-    rows = [(_humanize(name), [figures.get(key) for key in keys]) for name, figures in found.items()]
-    return {"columns": [_humanize(key) for key in keys], "rows": rows}
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, int | float | str)
+def _tabulate_detectors(metrics: Metrics) -> list[tuple[str, list[str]]]:
+    """Returns name, part of the examples, their number, precision and recall of each detector."""
+    rows = []
+    for name, parts in (metrics.get("detectors") or {}).items():
+        for part, figures in parts.items():
+            shares = [
+                f"{format_percent(figures.get(share))} ({figures.get('right')} of {figures.get(of)})"
+                if is_number(figures.get(share))
+                else NONE
+                for share, of in (("precision", "found"), ("recall", "positives"))
+            ]
+            rows.append((_humanize(name), [_humanize(part), format_number(figures.get("examples")), *shares]))
+    return rows
 
 
 def _view_example(example: dict[str, Any], metrics: Metrics, systems: list[System]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from lightning_med.evaluation.metric_list import GUARDED, SAMPLED, Metric, find_metric
 from lightning_med.utils.page.number_format import NONE
@@ -53,7 +53,7 @@ def list_systems(metrics: Metrics) -> list[System]:
     baselines = metrics.get("baselines") or {}
     known = [name for name in BASELINE_TITLES if name in baselines]
     others = [name for name in baselines if name not in BASELINE_TITLES]
-    return models + [System(name, BASELINE_TITLES.get(name, name), "b") for name in known + others]
+    return models + [System(name, find_title(metrics, name), "b") for name in known + others]
 
 
 def get_values(metrics: Metrics, name: str) -> dict[str, dict[str, Any]]:
@@ -86,7 +86,7 @@ def order_metrics(names: list[str]) -> list[str]:
     return ordered
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Returns whether a value of `metrics.json` is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)
 

@@ -16,8 +16,8 @@ from lightning_med.evaluation.report.systems import (
 from lightning_med.utils.page.number_format import NONE, format_number
 
 EXPLANATION = (
-    "A verdict needs a p value below .05 after adjustment for all comparisons (Holm, 1979), and a 95% interval of the "
-    "difference that leaves out zero. “No difference shown” is not “equal”: these rows do not tell the two apart."
+    "A verdict needs a p value below .05 after adjustment for all metrics of the pair (Holm, 1979), and a 95% interval "
+    "of the difference without zero. “No difference shown” is not “equal”: these rows do not tell the two apart."
 )
 
 

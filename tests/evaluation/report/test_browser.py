@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lightning_med.evaluation.report.html_page import write_html
-from tests.evaluation.report.made_metrics import NAMES, make_examples, make_metrics
+from lightning_med.evaluation.report.html_report import write_html
+from tests.evaluation.report.helpers import NAMES, make_examples, make_metrics
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")

@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_med.checkpoints.run_folder import SETTINGS
 from lightning_med.evaluation.report.event_file import find_run, log_results
-from tests.evaluation.report.made_metrics import make_metrics
+from tests.evaluation.report.helpers import make_metrics
 
 METRICS_JSON = make_metrics()
 

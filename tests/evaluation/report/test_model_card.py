@@ -12,7 +12,7 @@ from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.evaluation.report.model_card import CARD, render_section, update_card
 from lightning_med.utils.errors import InputError
 from tests import tiny
-from tests.evaluation.report.made_metrics import NAMES, make_metrics
+from tests.evaluation.report.helpers import NAMES, make_metrics
 from tests.pages import with_evil
 
 METRICS_JSON = make_metrics()

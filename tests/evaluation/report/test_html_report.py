@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from lightning_med.evaluation.metric_list import METRICS, SAMPLED
-from lightning_med.evaluation.report.html_page import render_html, write_html
+from lightning_med.evaluation.report.html_report import render_html, write_html
 from lightning_med.evaluation.report.metric_table import CHART_WIDTH, build_tables
 from lightning_med.evaluation.report.systems import LIMITS, list_systems, order_metrics
-from tests.evaluation.report.made_metrics import NAMES, make_examples, make_metrics
+from tests.evaluation.report.helpers import NAMES, make_examples, make_metrics
 from tests.pages import EVIL, Balanced, check_self_contained, contrast, with_evil
 
 METRICS_JSON, EXAMPLES = make_metrics(), make_examples()
@@ -44,7 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
     "one model": make_metrics(NAMES[:1]),
     "six models": make_metrics(NAMES),
     "evil": with_evil(METRICS_JSON),
-    "evil names": {**make_metrics((EVIL,)), "canaries": {EVIL: {EVIL: EVIL}}, "detectors": {EVIL: {EVIL: EVIL}}},
+    "evil names": {**make_metrics((EVIL,)), "canaries": {EVIL: {EVIL: EVIL}}, "detectors": {EVIL: {EVIL: {}}}},
     "nulls": with_nulls(METRICS_JSON),
     "nothing": {},
     "all empty": {key: type(value)() for key, value in METRICS_JSON.items()},
@@ -79,7 +79,12 @@ def test_findings_come_before_verdicts_before_tables() -> None:
     places = [html.index(f'<section id="{name}"') for name in ("findings", "verdicts", "metrics", "examples", "limits")]
     assert places == sorted(places)
     assert METRICS_JSON["findings"][0] in html[places[0] : places[1]]
-    assert "34.1% of its answers are the same text" in show(METRICS_JSON)
+
+
+def test_flags_are_said_once() -> None:
+    shown = show(METRICS_JSON)
+    assert shown.count("34.1% of the answers are") == 1  # it is among the findings
+    assert "Constant answer : 100.0% of the answers" in shown
 
 
 def test_verdicts_are_said_in_words() -> None:

@@ -13,10 +13,10 @@ from lightning_med.evaluation.report.markdown_text import (
     format_pair,
     format_table,
 )
-from lightning_med.evaluation.report.page_view import build_view
+from lightning_med.evaluation.report.page_view import DETECTOR_COLUMNS, build_view
 from lightning_med.evaluation.report.systems import Metrics, format_value
 from lightning_med.utils.files import write_text
-from lightning_med.utils.page.number_format import format_number, format_percent
+from lightning_med.utils.page.number_format import format_number
 
 MAIN_METRICS = (  # of sampled answers, and in a model card
     *("perplexity", "bits_per_byte", "rouge1", "rougeL", "bleu", "chrf", "meteor", "bertscore_f1", "similarity"),
@@ -45,7 +45,7 @@ def render_markdown(metrics: Metrics) -> str:
         f"# Evaluation: {titles}",
         escape(view["notice_text"]),
         f"On {describe_data(metrics)}" + (f" Baselines: {baselines}." if baselines else ""),
-        *_list_items("Findings", [*view["findings"], *(f"{title}: {words}" for title, words, _ in view["flags"])]),
+        *_list_items("Findings", [*view["findings"], *(f"{title}: {sentence}" for title, sentence in view["flags"])]),
         *(
             ["## Verdicts", view["explanation"], _join(format_pair(pair) for pair in view["pairs"])]
             if view["pairs"]
@@ -101,17 +101,7 @@ def _format_checks(view: dict[str, Any]) -> list[str]:
     if view["canaries"]["rows"]:
         rows = [[escape(name), *map(escape, cells)] for name, cells in view["canaries"]["rows"]]
         parts += ["## Canaries", format_table(["Figure", *map(escape, view["canaries"]["titles"])], rows)]
-    if view["detectors"]["rows"]:
-        rows = [
-            [
-                escape(name),
-                *(format_percent(cell) for cell in cells[:2]),
-                *(escape(format_number(cell)) for cell in cells[2:]),
-            ]
-            for name, cells in view["detectors"]["rows"]
-        ]
-        parts += [
-            "## How good the detectors are",
-            format_table(["Detector", *map(escape, view["detectors"]["columns"])], rows),
-        ]
+    if view["detectors"]:
+        rows = [[escape(name), *map(escape, cells)] for name, cells in view["detectors"]]
+        parts += ["## How good the detectors are", format_table(["Detector", *DETECTOR_COLUMNS], rows)]
     return parts

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.evaluation.metric_list import METRICS
-from lightning_med.evaluation.report.markdown_page import render_markdown, write_markdown
+from lightning_med.evaluation.report.markdown_report import render_markdown, write_markdown
 from lightning_med.evaluation.report.markdown_text import escape
 from lightning_med.evaluation.report.systems import LIMITS
-from tests.evaluation.report.made_metrics import NAMES, make_metrics
+from tests.evaluation.report.helpers import NAMES, make_metrics
 from tests.pages import EVIL, with_evil
 
 METRICS_JSON = make_metrics()

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment
 
 from lightning_med.evaluation.report import metric_table
-from lightning_med.evaluation.report.page_view import build_view
+from lightning_med.evaluation.report.page_view import DETECTOR_COLUMNS, build_view
 from lightning_med.evaluation.report.systems import Metrics, format_value
 from lightning_med.utils.files import write_text
 from lightning_med.utils.page.environment import make_environment
@@ -37,5 +37,5 @@ def load_environment() -> Environment:
     """Returns the templates' environment."""
     environment = make_environment("lightning_med.evaluation.report")
     environment.filters["value"] = format_value
-    environment.globals |= {"LANE": metric_table.LANE, "CHART_WIDTH": metric_table.CHART_WIDTH}
+    environment.globals |= {"CHART_WIDTH": metric_table.CHART_WIDTH, "DETECTOR_COLUMNS": DETECTOR_COLUMNS}
     return environment

@@ -18,6 +18,7 @@ NAMES = (
 )
 TEXTLESS = ("copied_tokens", "copied_share")  # what another doctor's answers are not measured on
 _SCALES = {".4f": 3.0, ".2f": 20.0, ".3f": 0.3, ".1f": 60.0, ".1%": 0.4}
+FLAG = "34.1% of the answers are one and the same reply, or one of a few, whatever the question."
 _ANSWER = (
     "Hello, thank you for your question. This sounds like a strain. Rest the arm, and see a doctor if it gets worse. "
 )
@@ -68,16 +69,30 @@ def make_metrics(names: tuple[str, ...] = NAMES[:2], seed: int = 0) -> dict[str,
         "breakdowns": {name: _break_down(rng) for name in (*names, "untuned")},
         "distributions": distributions,
         "flags": {
-            names[0]: [{"kind": "constant", "share": 0.341, "text": _ANSWER}],
-            "untuned": [{"kind": "empty", "share": 0.02, "text": ""}],
+            names[0]: [{"kind": "constant", "share": 0.341, "text": FLAG, "answers": "greedy"}],
+            "constant": [
+                {"kind": "constant", "share": 1.0, "text": "100.0% of the answers are one and the same reply."}
+            ],
         },
-        "canaries": {name: {"canaries": 20, "mean_rank": 3411.5, "exposure": 1.23, "found": [3, 7]} for name in names},
+        "canaries": {
+            name: {
+                "canaries": [{"row": 0, "rank": 3}] * 20,
+                "mean_exposure": 1.23,
+                "upper_limit": 9.97,
+                "most_likely": 0.05,
+            }
+            for name in names
+        },
         "detectors": {
-            "greets": {"precision": 0.97, "recall": 0.91, "sentences": 120},
-            "dose": {"precision": 1.0, "recall": 0.8},
+            name: {
+                part: {"precision": 0.97, "recall": 0.8, "right": 32, "found": 33, "positives": 40, "examples": 120}
+                for part in ("seen", "held_apart")
+            }
+            for name in ("greets", "dose")
         },
         "findings": [
             f"The nearest training answer beats {names[0]} on ROUGE-L, by 0.021 (0.012 to 0.030).",
+            f"{names[0]}: {FLAG}",
             f"{names[0]} beats the untuned base on 14 of 31 metrics.",
         ],
         "left_out": ["BERTScore and similarity: no --encoder was given.", "Another doctor's likelihood: it has none."],
