@@ -18,8 +18,8 @@ from lightning_med.evaluation.measured_rows import MeasuredRows, Plan, identify_
 from lightning_med.evaluation.memory.canaries import read_canaries
 from lightning_med.evaluation.report.event_file import find_run as find_logged_run
 from lightning_med.evaluation.report.event_file import log_results
-from lightning_med.evaluation.report.html_page import write_html
-from lightning_med.evaluation.report.markdown_page import write_markdown
+from lightning_med.evaluation.report.html_report import write_html
+from lightning_med.evaluation.report.markdown_report import write_markdown
 from lightning_med.evaluation.report.model_card import CARD, update_card
 from lightning_med.evaluation.results import (
     Interval,
