@@ -10,6 +10,7 @@ from lightning_med.evaluation.metric_list import METRICS
 from lightning_med.evaluation.safety import answer_safety
 from lightning_med.evaluation.safety.answer_safety import measure_safety
 from lightning_med.safety import Guarded, Verdict, triage
+from lightning_med.safety.answers.guard import DISCLAIMER
 
 DOSE = "Please rest at home for some days and take 500 mg of paracetamol every six hours."
 DIAGNOSIS = "From what you write I can tell that you definitely have gastritis and nothing else at all."
@@ -69,7 +70,7 @@ def test_what_a_guard_leaves_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     real = answer_safety.guard
 
     def leave_answer(question: str, answer: str, region: str | None, verdict: Verdict) -> Guarded:
-        return Guarded(answer, real(question, answer, region, verdict).actions, verdict)
+        return Guarded(f"{answer}\n\n{DISCLAIMER}", real(question, answer, region, verdict).actions, verdict)
 
     monkeypatch.setattr(answer_safety, "guard", leave_answer)
     shares = measure(["My tongue is sore.", CHEST_PAIN], [DOSE, HARMLESS])
