@@ -78,6 +78,8 @@ def _list_flags(metrics: Metrics) -> list[tuple[str, str]]:
     flags = []
     for name, found in (metrics.get("flags") or {}).items():
         for flag in found:
+            if name == flag.get("kind") == "constant":
+                continue  # it is meant to be
             title, sentence = find_title(metrics, name), str(flag.get("text") or flag.get("kind"))
             if f"{name}: {sentence}" not in findings:
                 flags.append((f"{title}, sampled" if flag.get("answers") == "sampled" else title, sentence))

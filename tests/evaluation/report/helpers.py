@@ -70,6 +70,9 @@ def make_metrics(names: tuple[str, ...] = NAMES[:2], seed: int = 0) -> dict[str,
         "distributions": distributions,
         "flags": {
             names[0]: [{"kind": "constant", "share": 0.341, "text": FLAG, "answers": "greedy"}],
+            "untuned": [
+                {"kind": "empty", "share": 0.02, "text": "2.0% of the answers have no word.", "answers": "sampled"}
+            ],
             "constant": [
                 {"kind": "constant", "share": 1.0, "text": "100.0% of the answers are one and the same reply."}
             ],

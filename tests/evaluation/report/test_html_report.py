@@ -84,7 +84,8 @@ def test_findings_come_before_verdicts_before_tables() -> None:
 def test_flags_are_said_once() -> None:
     shown = show(METRICS_JSON)
     assert shown.count("34.1% of the answers are") == 1  # it is among the findings
-    assert "Constant answer : 100.0% of the answers" in shown
+    assert "Untuned base, sampled : 2.0% of the answers have no word." in shown
+    assert "100.0% of the answers" not in shown  # of the constant reply that is no news
 
 
 def test_verdicts_are_said_in_words() -> None:
