@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_med.evaluation.manner.indicators import measure_manner
 from lightning_med.evaluation.memory.copies import find_copies
-from lightning_med.evaluation.memory.private_answers import measure_private
+from lightning_med.evaluation.memory.private_answers import find_private_texts, measure_private
 from lightning_med.evaluation.metric_list import METRICS
 from lightning_med.evaluation.rows import Rows
 from lightning_med.evaluation.safety.answer_safety import measure_safety
@@ -28,7 +28,7 @@ class AnswerMetrics:
     Attributes:
         statistics: By name, in the order of `METRICS`.
         flags: What is plainly wrong with the answers; empty for most.
-        details: For the report: the longest copies.
+        details: Rows with the longest copies; private data that is found, and how much of it the training answers have.
     """
 
     statistics: dict[str, Statistic]
@@ -76,10 +76,13 @@ class AnswerMeasurer:
         if self.training and not is_training:
             copies = find_copies(answers, self.training, progress)
             statistics |= copies.statistics
-            details["copies"] = [asdict(copy) for copy in copies.longest]
-        progress("private data, manner, safety", 0, 0)
-        statistics |= measure_private(answers, questions)
-        statistics |= measure_manner(answers, self.verdicts)
-        statistics |= measure_safety(questions, answers, self.verdicts)
+            details["copies"] = [
+                {"row": c.row, "training_row": c.training_row, "words": c.words} for c in copies.longest
+            ]
+            private = find_private_texts(answers, questions, self.training, progress)
+            details["private"] = {"found": len(private), "in_training": sum(bool(piece.leaked) for piece in private)}
+        statistics |= measure_private(answers, questions, progress)
+        statistics |= measure_manner(answers, self.verdicts, progress)
+        statistics |= measure_safety(questions, answers, self.verdicts, progress)
         flags = [asdict(flag) for flag in find_flags(questions, answers, references, ended)]
         return AnswerMetrics({name: statistics[name] for name in METRICS if name in statistics}, flags, details)
