@@ -1,6 +1,6 @@
 """Finds rows whose question or answer nearly equals one of a table that the data is checked against.
 
-The tables are held as hashes, about 2 KB a row; our rows come chunk by chunk, and of them a few bits a row are kept.
+The tables are held as hashes, about 4 KB a row; our rows come chunk by chunk, and of them a few bits a row are kept.
 """
 
 from __future__ import annotations

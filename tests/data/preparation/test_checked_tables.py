@@ -227,6 +227,20 @@ def test_another_content_is_another_preparation_and_another_place_is_not(source:
     assert len({first.fingerprint, other.fingerprint, plain.fingerprint}) == 3
 
 
+def test_a_table_that_changes_while_it_is_read_is_refused(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, clean_rows = write(tmp_path / "test.csv", [consultation(3)]), pipeline.clean_rows
+
+    def clean_and_change(*given: Any) -> None:
+        clean_rows(*given)
+        write(table, [consultation(4)])
+
+    monkeypatch.setattr(pipeline, "clean_rows", clean_and_change)
+    with pytest.raises(InputError, match="changed while it was read"):
+        checked(source, table)
+
+
 def test_the_number_of_processes_changes_nothing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = write(tmp_path / "test.csv", [consultation(number) for number in (3, 9, 40, 57)])
     one, found = checked(source, table)
