@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lightning_med.data.leaks.compared_texts import COLUMNS, ComparedTexts, TableChunk
 from lightning_med.data.splits.shingle_index import ShingleIndex
-from lightning_med.data.splits.shingle_sets import ShingleSets
+from lightning_med.data.splits.shingle_sets import ShingleSets, hash_sets
 from lightning_med.data.splits.word_hashes import mix_bits
 from lightning_med.privacy.mask import mask
 from lightning_med.utils.errors import InputError
@@ -69,8 +69,7 @@ class CheckedRows:
             for arrays in ([sets.sizes for sets, _, _ in parts], [part[1] for part in parts], [p[2] for p in parts])
         )
         sets = ShingleSets.from_sizes(values, sizes)
-        sums = np.add.reduceat(mix_bits(values), sets.starts) if len(sets) else values
-        different = np.sort(np.unique(mix_bits(sums) + tables.astype(np.uint64), return_index=True)[1])
+        different = np.sort(np.unique(mix_bits(hash_sets(sets)) + tables.astype(np.uint64), return_index=True)[1])
         return sets.select(different), tables[different], rows[different]
 
 

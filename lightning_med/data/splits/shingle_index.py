@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lightning_med.data.splits.near_duplicates import CROWD, compute_jaccard
 from lightning_med.data.splits.row_groups import JACCARD
-from lightning_med.data.splits.shingle_sets import BLOCK, ShingleSets
+from lightning_med.data.splits.shingle_sets import BLOCK, ShingleSets, hash_sets
 from lightning_med.data.splits.word_hashes import WordHashes
 
 _RANK_SHIFT = np.uint64(24)  # a shingle's rank in the order and a set's size share 64 bits
@@ -40,12 +40,15 @@ class ShingleIndex:
         keys = _join_keys(ranks, sets.sizes[owners])
         order = np.argsort(keys, kind="stable")
         self._keys, self._owners = keys[order], owners[order]
+        whole = hash_sets(sets)
+        self._equal = np.flatnonzero(sets.sizes)[np.argsort(whole[sets.sizes > 0], kind="stable")]
+        self._whole = whole[self._equal]
 
     def find(self, sets: ShingleSets) -> np.ndarray:
         """Finds all pairs of a given text and one of the index whose similarity reaches the threshold.
 
-        Exact unless more than `CROWD` texts of the index, of about its size, share one of a text's rarest shingles:
-        then it is compared with those nearest to it in size.
+        Equal sets are always found. The others are unless more than `CROWD` texts of the index, of about its size, share
+        one of a text's rarest shingles: then it is compared with those nearest to it in size.
 
         Returns:
             `[pairs, 2]`, int64, the number of the given text and that of the index, in order.
@@ -61,7 +64,10 @@ class ShingleIndex:
         return np.unique(np.concatenate(found), axis=0)
 
     def _find_candidates(self, sets: ShingleSets) -> Iterator[np.ndarray]:
-        """Yields pairs that share an element of their prefixes and whose sizes allow the similarity."""
+        """Yields pairs that are equal, or share an element of their prefixes and have sizes that allow the similarity."""
+        filled, whole = np.flatnonzero(sets.sizes), hash_sets(sets)[sets.sizes > 0]
+        starts, ends = (np.searchsorted(self._whole, whole, side) for side in ("left", "right"))
+        yield from self._make_pairs(filled, starts, ends, self._equal)
         texts, ranks = self._look_up(sets)
         texts, ranks = self._select_prefixes(sets.sizes, texts, ranks)
         sizes = sets.sizes[texts]
@@ -73,14 +79,20 @@ class ShingleIndex:
         nearest = np.searchsorted(self._keys, _join_keys(ranks, sizes)) - CROWD // 2
         starts = np.where(crowded, np.clip(nearest, starts, ends - CROWD), starts)
         ends = np.where(crowded, starts + CROWD, ends)
+        yield from self._make_pairs(texts, starts, ends, self._owners)
+
+    def _make_pairs(
+        self, texts: np.ndarray, starts: np.ndarray, ends: np.ndarray, owners: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """Pairs each text with the owners from its start to its end, some at a time."""
         counts = ends - starts
         parts = np.cumsum(counts) // _MAX_CANDIDATES
         for part in np.unique(parts[counts > 0]):
             chosen = np.flatnonzero((parts == part) & (counts > 0))
             lengths = counts[chosen]
             step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            owners = self._owners[np.repeat(starts[chosen], lengths) + step]
-            merged = np.unique(np.repeat(texts[chosen], lengths) * len(self._sets) + owners)
+            met = owners[np.repeat(starts[chosen], lengths) + step]
+            merged = np.unique(np.repeat(texts[chosen], lengths) * len(self._sets) + met)
             yield np.stack([merged // len(self._sets), merged % len(self._sets)], axis=1)
 
     def _look_up(self, sets: ShingleSets) -> tuple[np.ndarray, np.ndarray]:
