@@ -47,8 +47,8 @@ class ShingleIndex:
     def find(self, sets: ShingleSets) -> np.ndarray:
         """Finds all pairs of a given text and one of the index whose similarity reaches the threshold.
 
-        Equal sets are always found. The others are unless more than `CROWD` texts of the index, of about its size, share
-        one of a text's rarest shingles: then it is compared with those nearest to it in size.
+        Equal sets are always found. So are the others, unless more than `CROWD` texts of the index, of about its size,
+        share one of a text's rarest shingles: then it is compared with those nearest to it in size.
 
         Returns:
             `[pairs, 2]`, int64, the number of the given text and that of the index, in order.
@@ -64,7 +64,7 @@ class ShingleIndex:
         return np.unique(np.concatenate(found), axis=0)
 
     def _find_candidates(self, sets: ShingleSets) -> Iterator[np.ndarray]:
-        """Yields pairs that are equal, or share an element of their prefixes and have sizes that allow the similarity."""
+        """Yields pairs that are equal, or share an element of their prefixes and are of sizes that allow it."""
         filled, whole = np.flatnonzero(sets.sizes), hash_sets(sets)[sets.sizes > 0]
         starts, ends = (np.searchsorted(self._whole, whole, side) for side in ("left", "right"))
         yield from self._make_pairs(filled, starts, ends, self._equal)
