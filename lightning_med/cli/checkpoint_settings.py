@@ -51,6 +51,17 @@ def names_other_data(card: dict[str, Any], data: dict[str, Any], options: list[s
     return data["source"] != saved.get("source") and not given and all(data[f] == saved.get(f) for f in fractions)
 
 
+def inherits_tables(card: dict[str, Any], data: dict[str, Any], options: list[str]) -> bool:
+    """Whether an evaluation of another source than the checkpoint's has its `check_against` from the checkpoint.
+
+    Args:
+        card, data, options: See `names_other_data`.
+    """
+    saved, name = card["settings"].get("data", {}), "check_against"
+    given = _find_option(options, f"--data.{name}")
+    return data["source"] != saved.get("source") and data.get(name) == saved.get(name) and not given
+
+
 def _keep_plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns a checkpoint's settings without classes and paths: untrusted text must neither run nor write."""
     trainer = {key: settings.get("trainer", {}).get(key) for key in ("precision", "accelerator")}

@@ -22,7 +22,7 @@ from lightning_med.checkpoints.reading import read_card, read_checkpoint
 from lightning_med.checkpoints.run_folder import create_version, get_runs_folder, hold_lock, remove_unstarted
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
 from lightning_med.cli import next_steps, results, resume, run_names, setting_checks, trainer_options
-from lightning_med.cli.checkpoint_settings import EVALUATIONS, names_other_data
+from lightning_med.cli.checkpoint_settings import EVALUATIONS, inherits_tables, names_other_data
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report.data_report import print_report, write_report
 from lightning_med.tokenization.prompts import read_prompt
@@ -158,6 +158,8 @@ class MedCLI(HookedCLI):
         saved = trainer_options.drop_call_options(yaml.safe_load(self.dump_settings()))
         if self.card and self.verb in EVALUATIONS and names_other_data(self.card, saved["data"], sys.argv[2:]):
             self.datamodule.count_all_rows(self.card["data"].get("content", ""))  # earlier releases kept none
+        if self.card and self.verb in EVALUATIONS and inherits_tables(self.card, saved["data"], sys.argv[2:]):
+            self.datamodule.check_run_data_alone(self.card["data"].get("content", ""))
         if self.verb == "fit" and (named := trainer_options.find_optimizer(self.settings)):
             setting_checks.check_replaceable(self.model)
             self.model.configure_optimizers = partial(require_one_optimizer(named.configure), self.model)

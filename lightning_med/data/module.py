@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader
 
 from lightning_med.data.batching.collate import Batch
 from lightning_med.data.batching.epoch_planner import EpochPlanner
-from lightning_med.data.batching.loaders import LoaderFactory, measure_rows
+from lightning_med.data.batching.loaders import measure_rows
 from lightning_med.data.batching.loop_limits import LoopLimits, ValidationInterval
 from lightning_med.data.batching.resume_position import restore_position
 from lightning_med.data.batching.tokens_per_step import StepSize
 from lightning_med.data.cleaning.cleaner import resolve_rules
+from lightning_med.data.evaluated_module import EvaluatedDataModule
 from lightning_med.data.preparation.recipe import Recipe
-from lightning_med.data.prepared_module import PreparedDataModule
 from lightning_med.data.sources.source import parse_sources
 from lightning_med.tokenization.prompts import FORMATS, SYSTEM_PROMPT
 from lightning_med.tokenization.tokenizer import LEAST_VOCABULARY
@@ -29,7 +29,7 @@ from lightning_med.utils.errors import InputError, check_range
 _COLUMNS = ("question_column", "answer_column", "messages_column", "group_column", "instruction_column")
 
 
-class DialogueDataModule(PreparedDataModule):
+class DialogueDataModule(EvaluatedDataModule):
     """Loads, cleans, splits and tokenizes consultations once, and serves them in batches.
 
     Args:
@@ -70,6 +70,8 @@ class DialogueDataModule(PreparedDataModule):
         private_data: Replace e-mail addresses, phone, card and identity numbers, links, postal addresses and names by
             placeholders such as `[PHONE]`.
         near_duplicates: Keep nearly equal questions on one side of the split, not only equal ones.
+        check_against: Tables, or one, such as public tests, as `source` names them. A row whose question or long answer
+            equals or nearly equals one of theirs is left out of all splits, and counted.
         on_bad_row: A row that cannot be read is an `error`, or dropped and counted (`drop`).
         seed: Decides the split and the order of the batches.
         cache_dir: Where prepared data is kept; default `$LIGHTNING_MED_CACHE` or `~/.cache/lightning_med`.
@@ -99,6 +101,7 @@ class DialogueDataModule(PreparedDataModule):
         rules: dict[str, bool] | None = None,
         private_data: bool = True,
         near_duplicates: bool = True,
+        check_against: str | list[str] | None = None,
         on_bad_row: Literal["error", "drop"] = "error",
         seed: int = 42,
         cache_dir: str | None = None,
@@ -138,11 +141,6 @@ class DialogueDataModule(PreparedDataModule):
     @property
     def _limits(self) -> LoopLimits:
         return LoopLimits.read(self.trainer)
-
-    @property
-    def ranks(self) -> int:
-        """Processes that train together."""
-        return 1 if self.trainer is None else int(self.trainer.world_size)
 
     def describe_step(self) -> str:
         """Returns the tokens that an optimizer step may hold, over batches and ranks; by epoch where they change."""
@@ -211,25 +209,6 @@ class DialogueDataModule(PreparedDataModule):
             self._interval.restore()
             self._interval = None
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self._make_evaluation_loader("validation")
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self._make_evaluation_loader("test")
-
-    def predict_dataloader(self) -> DataLoader[list[dict[str, Any]]]:
-        """Returns the test questions with their references."""
-        device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
-        return self._loaders.make_question_loader(self.store("test"), self.select_rows("test"), device)
-
-    @property
-    def _loaders(self) -> LoaderFactory:
-        rank = 0 if self.trainer is None else int(self.trainer.global_rank)
-        return LoaderFactory(self.padded, self.prepared.tokenizer.pad_token_id, self.num_workers, rank, self.ranks)
-
-    def _make_evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        return self._loaders.make_evaluation_loader(self.store(split), self.select_rows(split), self.batch_tokens)
-
 
 def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
     """Returns what shapes the prepared data, out of the data module's settings.
@@ -257,7 +236,15 @@ def _make_recipe(settings: Mapping[str, Any]) -> Recipe:
     shaping = {field.name: settings[field.name] for field in fields(Recipe) if field.name in settings}
     sources = tuple(parse_sources(settings["source"], **columns))
     shaping |= {"add_tokens": _check_words(settings["add_tokens"] or [])}
+    shaping |= {"check_against": _list_places(settings["check_against"])}
     return Recipe(**{**shaping, "sources": sources, "rules": resolve_rules(settings["rules"] or {})})
+
+
+def _list_places(check_against: str | list[str] | None) -> tuple[str, ...]:
+    places = [check_against] if isinstance(check_against, str) else check_against or []
+    if "" in places:
+        raise InputError("check_against names an empty path.", "Leave --data.check_against out, or name a table.")
+    return tuple(places)
 
 
 def _explain_fractions(test: float, validation: float) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lightning_med.checkpoints.reading import check_same
 from lightning_med.data.batching.seen_rows import SeenRows
+from lightning_med.data.leaks.leak_search import describe_leaks
 from lightning_med.data.preparation.cache.key_parts import KeyParts
 from lightning_med.data.preparation.pipeline import Prepared, digest_sources, find_own_splits, prepare
 from lightning_med.data.preparation.recipe import Recipe
@@ -46,15 +47,19 @@ class PreparedDataModule(L.LightningDataModule):
         self._stores: dict[str, TokenStore] = {}
         self._seen: SeenRows | None = None
         self._run_content: str | None = None  # where all rows of other data count
+        self._checked_content: str | None = None  # where other data is not checked against tables
 
     def prepare_data(self) -> None:
         split = _EVALUATED.get(self._stage)
-        if self._run_content is not None and split:
+        if split and self._checked_content is not None and self._is_other_data(self._checked_content):
+            self.recipe = replace(self.recipe, check_against=())
+        if split and self._run_content is not None and self._is_other_data(self._run_content):
             self._take_all_rows(split)
         own = (self._tokenizer_text, self._own_prompt, self._own_parts)
         self._prepared = prepare(self.recipe, self.cache_dir, *own)
-        if not split and (line := describe_own_splits(self._prepared.report)):
-            say(line, self.trainer)
+        for describe in () if split else (describe_own_splits, describe_leaks):
+            if line := describe(self._prepared.report):
+                say(line, self.trainer)
 
     def setup(self, stage: str | None = None) -> None:
         if self._prepared is None:
@@ -82,17 +87,27 @@ class PreparedDataModule(L.LightningDataModule):
         """
         self._run_content = content
 
+    def check_run_data_alone(self, content: str) -> None:
+        """Makes an evaluation of other data than a run's leave out no row for the run's `check_against`.
+
+        Args:
+            content: The digest of the run's sources.
+        """
+        self._checked_content = content
+
+    def _is_other_data(self, content: str) -> bool:
+        return digest_sources(self.recipe, self.cache_dir) != content
+
     def _take_all_rows(self, split: str) -> None:
-        if digest_sources(self.recipe, self.cache_dir) != self._run_content:
-            own = find_own_splits(self.recipe)
-            if own and not {split, None} & set(own):
-                raise InputError(
-                    f"{self._stage}: the data has own splits, {' and '.join(s for s in SPLITS if s in own)}, but no"
-                    f" {split} split.",
-                    "Name the file to count alone; or count all rows: --data.source '[{path: PATH, split: mixed}]'",
-                )
-            test = float(split == "test")
-            self.recipe = replace(self.recipe, test_fraction=test, val_fraction=1 - test)
+        own = find_own_splits(self.recipe)
+        if own and not {split, None} & set(own):
+            raise InputError(
+                f"{self._stage}: the data has own splits, {' and '.join(s for s in SPLITS if s in own)}, but no"
+                f" {split} split.",
+                "Name the file to count alone; or count all rows: --data.source '[{path: PATH, split: mixed}]'",
+            )
+        test = float(split == "test")
+        self.recipe = replace(self.recipe, test_fraction=test, val_fraction=1 - test)
 
     def use_tokenizer(self, text: str, prompt: Prompt | None = None) -> None:
         """Uses a checkpoint's own tokenizer instead of the one that the settings name.

@@ -103,6 +103,34 @@ def test_a_data_set_with_splits_is_trained_validated_and_tested_by_them(folder: 
     assert "count" not in said  # the run's own data, said otherwise
 
 
+def test_a_run_that_was_checked_is_evaluated_on_the_table(folder: Path, tmp_path: Path) -> None:
+    """The rows of a public test are left out of the run's own data, and count where that test is evaluated."""
+    content = yaml.safe_load(write_small_config(folder, tmp_path).read_text(encoding="utf-8"))
+    public = tmp_path / "public.csv"
+    with public.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(read_rows(folder / "consultations.csv")[:8])
+    content["data"]["check_against"] = [str(public)]
+    (tmp_path / "checked.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    status, out, err = tiny.command("fit", "--config", tmp_path / "checked.yaml", cwd=tmp_path)
+    assert status == 0, err
+    assert "check_against: 7 rows left out of all splits. public.csv (7 rows): 7 equal or nearly" in out
+    run = tmp_path / "lightning_logs" / "checked" / "version_0"
+    for options in ((), ("--data.test_fraction", "1", "--data.val_fraction", "0")):
+        evaluate("predict", run, tmp_path / "rows.jsonl", "--data.source", public, *options, "--overwrite", "true")
+        assert len((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == 7
+    (tmp_path / "moved").mkdir()
+    moved = shutil.copy(folder / "consultations.csv", tmp_path / "moved" / "consultations.csv")
+    own = [evaluate("test", run, tmp_path / "own.json", *options) for options in ((), ("--data.source", moved))]
+    assert not [said for said in own if "count" in said]
+    lines = (run / "config.yaml").read_text(encoding="utf-8")
+    assert "check_against:" in lines
+    public.write_text(public.read_text(encoding="utf-8") + "Is it more?,Yes it is one more row.\n", encoding="utf-8")
+    longer = ("--resume", "auto", "--trainer.max_steps", "4")
+    status, _, err = tiny.command("fit", "--config", run / "config.yaml", *longer, cwd=tmp_path)
+    assert status == 2
+    assert "its data differs in check_against" in err
+
+
 def test_a_split_without_rows_is_refused(folder: Path, run: Path, tmp_path: Path) -> None:
     checkpoint = ("--ckpt_path", run / "checkpoints" / "last.ckpt")
     for verb, split in (("validate", "val"), ("predict", "test")):

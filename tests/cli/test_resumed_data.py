@@ -116,6 +116,7 @@ def edit_source(home: Path, target: Path) -> Path:
         (["--data.rules", '{"cut_answer": true}'], "rule cut_answer (false there, true here)"),
         (["--data.max_length", "100"], "max_length (128 there, 100 here)"),
         (["--data.source", "SOURCE"], "differs in content of the sources"),
+        (["--data.check_against", "TABLE"], "check_against"),
     ],
 )
 def test_other_sources_and_settings_are_refused_before_anything_is_prepared(
@@ -123,8 +124,9 @@ def test_other_sources_and_settings_are_refused_before_anything_is_prepared(
 ) -> None:
     change(monkeypatch, CHANGES[0])
     source = edit_source(home, tmp_path / "consultations.csv")
+    given = {"SOURCE": str(source), "TABLE": str(tiny.table(tmp_path / "public.csv", 3, seed=9))}
     before = list_prepared(home / "cache")
-    options = [str(source) if option == "SOURCE" else option for option in options]
+    options = [given.get(option, option) for option in options]
     status, output = resume(home, tmp_path / "run", *options)
     assert status == 2, output
     assert named in output

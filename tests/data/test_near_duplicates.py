@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_med.data.splits import near_duplicates, shingle_sets
+from lightning_med.data.splits import near_duplicates, shingle_index, shingle_sets
 from lightning_med.data.splits.row_groups import label_components
+from lightning_med.data.splits.shingle_index import ShingleIndex, find_near_duplicates
 from lightning_med.data.splits.shingle_sets import ShingleSets, salt_sets
 from lightning_med.data.splits.word_hashes import SHINGLE_WORDS, WordHashes
 
@@ -216,6 +217,56 @@ def test_salted_sets_resemble_each_other_under_one_salt_alone(rows: list[tuple[s
     salted = salt_sets(sets_of(texts), np.array(salts, dtype=np.uint64))
     wanted = [[one, other] for one, other in compared(members(sets_of(texts)), 0.5) if salts[one] == salts[other]]
     assert near_duplicates.find_similar_pairs(salted, 0.5).tolist() == wanted
+
+
+# ---------------------------------------------------------------------- pairs between two collections
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 1.0])
+def test_pairs_between_two_collections_are_those_that_comparing_all_finds(threshold: float) -> None:
+    @given(st.lists(st.one_of(TALK, st.just(" ")), max_size=20), st.lists(TALK, max_size=20))
+    def check(ours: list[str], theirs: list[str]) -> None:
+        wanted = [
+            (one, other)
+            for one, other in product(range(len(ours)), range(len(theirs)))
+            if ours[one].strip()
+            and len(shingled(ours[one]) & shingled(theirs[other]))
+            >= threshold * len(shingled(ours[one]) | shingled(theirs[other]))
+        ]
+        assert find_near_duplicates(ours, theirs, threshold) == wanted
+
+    check()
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.8])
+@pytest.mark.parametrize("small", [False, True])
+def test_an_index_of_a_larger_table(threshold: float, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if small:
+        for name, limit in {"BLOCK": 50, "_MAX_CANDIDATES": 20}.items():
+            monkeypatch.setattr(shingle_index, name, limit)
+    sets = random_sets(seed=3, count=500)
+    ours, theirs = sets.select(np.arange(300)), sets.select(np.arange(300, 500))
+    wanted = [[one, other - 300] for one, other in compared(members(sets), threshold) if one < 300 <= other]
+    assert ShingleIndex(theirs, threshold).find(ours).tolist() == wanted
+    assert len(wanted) > 20
+
+
+def test_an_equal_text_is_found_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its shingles is in many texts, some of them smaller and some larger."""
+    monkeypatch.setattr(shingle_index, "CROWD", 8)
+    source = random.Random(0)
+    chosen = [sorted(source.sample(range(40), 10 + number % 20)) for number in range(200)]
+    values = np.array([value for own in chosen for value in own], dtype=np.uint64)
+    sets = ShingleSets.from_sizes(values, np.array([len(own) for own in chosen]))
+    pairs = {(one, other) for one, other in ShingleIndex(sets, 0.3).find(sets).tolist()}
+    assert {(number, number) for number in range(200)} <= pairs
+    assert len(pairs) < len(compared(members(sets), 0.3))
+
+
+@pytest.mark.parametrize("texts", [[], [" ", ""], ["I cough."]])
+def test_an_index_without_texts(texts: list[str]) -> None:
+    assert find_near_duplicates(texts, []) == find_near_duplicates([], texts) == []
+    assert find_near_duplicates(texts, ["", "  "]) == find_near_duplicates(["", "  "], texts) == []
 
 
 # ---------------------------------------------------------------------- components

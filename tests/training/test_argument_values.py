@@ -36,6 +36,7 @@ WRONG: dict[str, list[Any]] = {
     "sampling_seed": [None, -1, 2.5, "x"],
     "source": [None, "", 1, [1], [None], {}, b"x", True],
     "tokenizer": [None, "", 1, [], True],
+    "check_against": ["", 1, [1], [None], {}, [""], True],
     "system_prompt": [None, 1, [], True],
     "cache_dir": ["", 1, True],
     "question_column": [None, "", 1, []],

@@ -80,6 +80,22 @@ def clean(frame: pd.DataFrame, rules: dict[str, bool], mask: bool) -> Cleaned:
     return cleaned
 
 
+def repair(frame: pd.DataFrame, rules: dict[str, bool], mask: bool) -> pd.DataFrame:
+    """Repairs a frame as `clean` does, but drops nothing; texts may be null.
+
+    Args:
+        frame: Has columns `question` and `answer`.
+        rules, mask: See `clean`.
+    """
+    for column in COLUMNS:
+        texts = frame[column]
+        for rule in RULES:
+            if rule.effect == "repairs" and rules[rule.name]:
+                texts = repair_column(texts, rule)[0]
+        frame = frame.assign(**{column: mask_column(texts, column == "answer")[0] if mask else texts})
+    return frame
+
+
 def _apply_repair(cleaned: Cleaned, rule: Rule) -> None:
     changed_rows = np.zeros(len(cleaned.frame), dtype=bool)
     for column in COLUMNS:

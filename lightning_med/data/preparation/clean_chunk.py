@@ -15,10 +15,11 @@ import pandas as pd
 import pyarrow as pa
 
 from lightning_med.data.cleaning.cleaner import Example, clean
+from lightning_med.data.leaks.compared_texts import ComparedTexts, hash_compared_texts
+from lightning_med.data.splits.row_groups import MIN_ANSWER
 from lightning_med.data.splits.word_hashes import WordHashes
 
 TEXTS = pa.schema({"question": pa.large_string(), "answer": pa.large_string(), "learned": pa.bool_()})
-MIN_ANSWER = 31  # words of an answer that two different questions do not share by chance
 _OPENING = 5  # words
 _SIGNS = bytes(code for code in range(128) if not chr(code).isalnum())
 
@@ -31,11 +32,13 @@ class Steps:
         rules: Every cleaning rule, and whether it is on.
         mask: Replace private data.
         near: Hash what the search for near-duplicates needs.
+        compare: Hash what is compared with other tables.
     """
 
     rules: dict[str, bool]
     mask: bool
     near: bool
+    compare: bool = False
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Chunk:
         answers: `[conversations]`, uint64, hash of an answer too long to be repeated by chance, else 0; all 0 where no
             near-duplicates are looked for.
         shingles: The hashes of all questions' shingle sets end to end, and the sets' sizes; see `WordHashes`.
+        compared: See `hash_compared_texts`; empty where there is nothing to compare with.
         rows_in: Rows read.
         counts, private, examples, shortened: See `Cleaned`.
         openings: First words of the answers, counted.
@@ -67,6 +71,7 @@ class Chunk:
     patients: np.ndarray
     answers: np.ndarray
     shingles: tuple[np.ndarray, np.ndarray]
+    compared: list[ComparedTexts]
     rows_in: int
     counts: Counter[str]
     private: Counter[str]
@@ -102,6 +107,7 @@ def clean_chunk(frame: pd.DataFrame, steps: Steps) -> Chunk:
         patients=_hash_texts(whole["group"].tolist()) if "group" in whole else np.zeros(len(whole), np.uint64),
         answers=_hash_long_answers(first_answers) if steps.near else np.zeros(len(whole), np.uint64),
         shingles=asked.hash_shingles() if steps.near else (np.empty(0, np.uint64), np.zeros(len(whole), np.int64)),
+        compared=hash_compared_texts(frame) if steps.compare else [],
         rows_in=rows_in,
         counts=cleaned.counts,
         private=cleaned.private,

@@ -22,11 +22,11 @@ class CleanCounts:
     """Counts what became of the rows, chunk by chunk.
 
     Args:
-        names: Of the files.
+        names: Of the files; kept as an attribute.
     """
 
     def __init__(self, names: list[str]) -> None:
-        self._names = names
+        self.names = names
         self._rows_in: Counter[int] = Counter()  # by file
         self._counts: Counter[str] = Counter()  # by rule
         self._private: Counter[str] = Counter()  # by kind
@@ -43,7 +43,7 @@ class CleanCounts:
         self._openings.add(chunk.openings)
         for rule, examples in chunk.examples.items():
             known = self._examples.setdefault(rule, [])
-            known += [{"source": self._names[file], **example} for example in examples[: EXAMPLES - len(known)]]
+            known += [{"source": self.names[file], **example} for example in examples[: EXAMPLES - len(known)]]
 
     def add_duplicates(self, count: int) -> None:
         """Counts conversations that repeat an earlier one."""
@@ -67,7 +67,7 @@ class CleanCounts:
             bad: Rows that could not be read.
             notes: What of the files was not used.
         """
-        rows_out = np.bincount(kept_files, minlength=len(self._names))
+        rows_out = np.bincount(kept_files, minlength=len(self.names))
         return {
             "rows_in": self.rows_in + bad.count,
             "rows_out": len(kept_files),
@@ -80,11 +80,11 @@ class CleanCounts:
             "notes": notes,
             "sources": [
                 {"name": name, "rows_in": self._rows_in[file], "rows_out": int(rows_out[file])}
-                for file, name in enumerate(self._names)
+                for file, name in enumerate(self.names)
             ],
             "private": {kind: self._private[kind] for kind in private.KINDS} if recipe.private_data else {},
             "openings": self._openings.rank(),
-            "files": self._names,
+            "files": self.names,
         }
 
 

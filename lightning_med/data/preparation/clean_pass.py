@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 
 from lightning_med.data.cleaning.cleaning_rules import DUPLICATE
+from lightning_med.data.leaks.checked_tables import read_checked_table
+from lightning_med.data.leaks.compared_texts import hash_table
+from lightning_med.data.leaks.leak_search import IN_CHECKED_TABLE, CheckedRows, LeakSearch
 from lightning_med.data.preparation.clean_chunk import Chunk, Steps, clean_chunk
 from lightning_med.data.preparation.clean_counts import CleanCounts
 from lightning_med.data.preparation.clean_rows import CleanRowWriter, encrypt_keys
@@ -45,18 +48,23 @@ def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: 
     """
     counts, bad = CleanCounts(name_files([file for _, file in files])), BadRows(recipe.on_bad_row)
     readers = make_readers(recipe.sources, files, bad)
+    search = _read_checked_tables(recipe, pool, progress) if recipe.checked_tables else None
     with CleanRowWriter(folder) as writer, _ShingleFile(folder / "shingles") as shingles:
 
         def add(file: int, chunk: Chunk) -> None:
             counts.add(file, chunk)
             writer.add_texts(chunk.texts)
             shingles.add(chunk)
+            if search:
+                search.add(counts.names[file], chunk.rows, chunk.turns, chunk.texts, chunk.compared)
             progress(f"reading and cleaning, {counts.rows_in:,} rows", 0, 0)
 
         arrays = _collect_arrays(_clean_chunks(recipe, files, readers, pool), add)
         kept = _find_unrepeated(recipe, arrays["digests"], counts) if arrays else np.empty(0, np.int64)
+        if search and len(kept):
+            kept = search.select_others(kept)
         if not len(kept):
-            raise _explain_no_rows(recipe, counts, bad)
+            raise _explain_no_rows(recipe, counts, bad, search)
         progress("looking for near-duplicates", 0, 0)
         groups = _group(recipe, arrays, kept, shingles)
         release_freed_memory()
@@ -67,7 +75,23 @@ def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: 
         figures = counts.report(
             recipe, arrays["files"][kept], bad, [note for reader in readers for note in reader.notes]
         )
+        figures["checked_against"] = search.report() if search else None
+        if search:
+            figures["rules"][IN_CHECKED_TABLE], figures["effects"][IN_CHECKED_TABLE] = search.left_out, "dropped"
         writer.write_report(sources=[number for number, _ in files], near_pairs=groups.near_pairs, figures=figures)
+
+
+def _read_checked_tables(recipe: Recipe, pool: WorkerPool, progress: Progress) -> LeakSearch:
+    """Reads the tables that the data is checked against."""
+    tables, hash_frame = recipe.checked_tables, partial(hash_table, rules=recipe.rules, mask=recipe.private_data)
+    checked = CheckedRows(name_files([Path(table.path) for table in tables]), [table.digest for table in tables])
+    for number, table in enumerate(tables):
+        bad = BadRows(recipe.on_bad_row)
+        for chunk in pool.map_ordered(hash_frame, read_checked_table(table, recipe.sources, bad)):
+            checked.add(number, chunk)
+            progress(f"reading what is checked against, {checked.rows_in:,} rows", 0, 0)
+        checked.close_table(number, bad.count)
+    return LeakSearch(checked)
 
 
 def _collect_arrays(chunks: Iterator[tuple[int, Chunk]], add: Callable[[int, Chunk], None]) -> dict[str, np.ndarray]:
@@ -85,7 +109,7 @@ def _clean_chunks(
     recipe: Recipe, files: Files, readers: list[SourceReader], pool: WorkerPool
 ) -> Iterator[tuple[int, Chunk]]:
     """Yields the clean chunks of all files in order, each with the number of its file."""
-    steps = Steps(recipe.rules, recipe.private_data, recipe.near_duplicates)
+    steps = Steps(recipe.rules, recipe.private_data, recipe.near_duplicates, bool(recipe.checked_tables))
     submitted: list[int] = []  # the file of each frame
 
     def read_all() -> Iterator[pd.DataFrame]:
@@ -112,12 +136,16 @@ def _group(recipe: Recipe, arrays: dict[str, np.ndarray], kept: np.ndarray, shin
     return group_rows(arrays["questions"][kept], arrays["patients"][kept], arrays["answers"][kept], sets)
 
 
-def _explain_no_rows(recipe: Recipe, counts: CleanCounts, bad: BadRows) -> InputError:
+def _explain_no_rows(recipe: Recipe, counts: CleanCounts, bad: BadRows, search: LeakSearch | None) -> InputError:
     rows = counts.rows_in + bad.count
     dropped = counts.list_dropped(recipe) + ([f"{bad.count} unreadable"] if bad.count else [])
+    hint = "Each row needs a question and an answer"
+    if search and search.left_out:
+        dropped.append(f"{search.left_out} {IN_CHECKED_TABLE}")
+        hint += ", and none may be that of a table of --data.check_against"
     what = f"no consultation is left of {rows} rows ({', '.join(dropped)})" if rows else "a header, but no row"
     where = ", ".join(source.path for source in recipe.sources)
-    return InputError(f"{where}: {what}.", "Each row needs a question and an answer.")
+    return InputError(f"{where}: {what}.", f"{hint}.")
 
 
 class _ShingleFile:

@@ -15,6 +15,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from lightning_med.data.leaks.checked_tables import find_checked_tables
 from lightning_med.data.preparation.cache.cache_folder import find_or_make, make_cache_root, refuse_damaged
 from lightning_med.data.preparation.cache.key_parts import KeyParts
 from lightning_med.data.preparation.cache.keys import describe_rows, describe_tokens
@@ -126,6 +127,7 @@ def prepare(
             data is not a resumed run's.
     """
     recipe, files = _find_source_files(recipe)
+    recipe = _find_checked_tables(recipe, files)
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
     own = _Own(tokenizer_text, prompt, parts)
@@ -158,6 +160,12 @@ def _find_source_files(recipe: Recipe) -> tuple[Recipe, Files]:
     paths, given = ([getattr(source, name) for source in recipe.sources] for name in ("path", "split"))
     files, splits = sort_held_first(files, find_file_splits(files, paths, given))
     return replace(recipe, file_splits=splits), files
+
+
+def _find_checked_tables(recipe: Recipe, files: Files) -> Recipe:
+    """Returns the recipe with the digests of the tables that the data is checked against."""
+    tables = find_checked_tables(recipe.check_against, [file for _, file in files])
+    return replace(recipe, checked_tables=tables)
 
 
 def find_own_splits(recipe: Recipe) -> FileSplits:
@@ -197,7 +205,7 @@ def _make(recipe: Recipe, files: Files, digests: SourceDigests, root: Path, own:
 
         def make_rows(folder: Path) -> None:
             clean_rows(recipe, files, secret, folder, pool, progress)
-            if digests.compute()[0] != content:
+            if digests.compute()[0] != content or _find_checked_tables(recipe, files) != recipe:
                 raise InputError("A source changed while it was read.", "Run again once it is written.")
 
         def make_tokens(folder: Path) -> None:

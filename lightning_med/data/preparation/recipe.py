@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_med.data.leaks.checked_tables import CheckedTable
 from lightning_med.data.sources.source import Source
 from lightning_med.data.splits.own_splits import FileSplits
 
@@ -21,6 +22,7 @@ class Recipe:
         rules: Every cleaning rule, and whether it is on.
         file_splits: The owner's own split of each file, in the order in which the files are read; empty where there is
             none to keep. It is filled in when the files are found.
+        checked_tables: The files of `check_against`, filled in as well.
     """
 
     sources: tuple[Source, ...]
@@ -38,7 +40,9 @@ class Recipe:
     seed: int
     prompt_format: Literal["plain", "chat"] | None = None
     add_tokens: tuple[str, ...] = ()
+    check_against: tuple[str, ...] = ()
     file_splits: FileSplits = ()
+    checked_tables: tuple[CheckedTable, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as plain data, as JSON would hold them."""

@@ -13,6 +13,10 @@ RULE_TITLES = {  # name: title, explanation
         "Repeats an evaluation question",
         "A row to train on, in a group with an own validation or test row.",
     ),
+    "in_checked_table": (
+        "In a checked table",
+        "A question or long answer equals, or nearly, one of the tables that were checked against.",
+    ),
     "too_short": ("Answers too short", "Too few words to learn from."),
     "cut_answer": ("Answers that break off", "They stop in mid-sentence."),
     "unsafe_advice": ("Unsafe advice", "They advise against seeking care, or are abusive."),

@@ -106,11 +106,12 @@ def _parse_source(entry: dict[str, Any], common: dict[str, str | None]) -> Sourc
     return source
 
 
-def find_files(path: str) -> list[Path]:
+def find_files(path: str, option: str = "--data.source") -> list[Path]:
     """Returns the table files of a source in a fixed order; downloads them if need be.
 
     Args:
         path: See `Source.path`.
+        option: The setting that names it, for messages.
 
     Raises:
         InputError: Nothing is there, it cannot be reached, or it holds no table.
@@ -137,7 +138,7 @@ def find_files(path: str) -> list[Path]:
     if not files:
         raise InputError(
             f"{path}: no such file or folder.",
-            "--data.source takes a file, a folder, a glob, kaggle:OWNER/NAME, hub:OWNER/NAME, sample, or a list.",
+            f"{option} takes a file, a folder, a glob, kaggle:OWNER/NAME, hub:OWNER/NAME, sample, or a list.",
         )
     return files
 

@@ -33,7 +33,10 @@ def find_similar_pairs(sets: ShingleSets, threshold: float) -> np.ndarray:
         `[pairs, 2]`, int64, the smaller number first, in order.
     """
     pairs = _find_candidates(*_select_prefixes(sets, threshold), sets.sizes, threshold)
-    similar = [block[_compute_jaccard(sets, block) >= threshold - 1e-12] for block in _split_pairs(pairs)]
+    similar = [
+        block[compute_jaccard(sets.select(block[:, 0]), sets.select(block[:, 1])) >= threshold - 1e-12]
+        for block in _split_pairs(pairs)
+    ]
     return np.concatenate(similar) if similar else np.empty((0, 2), np.int64)
 
 
@@ -97,11 +100,10 @@ def _split_pairs(pairs: np.ndarray) -> Iterator[np.ndarray]:
         yield pairs[start : start + BLOCK]
 
 
-def _compute_jaccard(sets: ShingleSets, pairs: np.ndarray) -> np.ndarray:
-    """`[pairs]`, float64, the similarity of each."""
-    left, right = (sets.select(pairs[:, column]) for column in (0, 1))
-    numbers = np.arange(len(pairs), dtype=np.uint64) << HASH_BITS
+def compute_jaccard(left: ShingleSets, right: ShingleSets) -> np.ndarray:
+    """`[sets]`, float64, the similarity of each set to the one in its place; at most 2 ** 16 of them."""
+    numbers = np.arange(len(left), dtype=np.uint64) << HASH_BITS
     keyed = np.sort(np.concatenate([np.repeat(numbers, side.sizes) | side.flatten() for side in (left, right)]))
     common = keyed[1:][keyed[1:] == keyed[:-1]] >> HASH_BITS
-    shared = np.bincount(common.astype(np.int64), minlength=len(pairs))
+    shared = np.bincount(common.astype(np.int64), minlength=len(left))
     return shared / (left.sizes + right.sizes - shared)

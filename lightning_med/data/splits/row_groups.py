@@ -10,6 +10,7 @@ from lightning_med.data.splits.near_duplicates import find_similar_pairs
 from lightning_med.data.splits.shingle_sets import ShingleSets, salt_sets
 
 JACCARD = 0.8  # similarity of two questions' shingles from which the rows form a group
+MIN_ANSWER = 31  # words of an answer that two different questions do not share by chance
 JACCARD_SHARED_ANSWER = 0.5  # the same for two rows that share a long answer
 
 

@@ -50,6 +50,15 @@ class ShingleSets:
             yield first, block.sizes, block.flatten()
 
 
+def hash_sets(sets: ShingleSets) -> np.ndarray:
+    """`[texts]`, uint64: equal where two sets are; 0 for an empty one."""
+    hashes, filled = np.zeros(len(sets), np.uint64), np.flatnonzero(sets.sizes)
+    if len(filled):
+        firsts = np.cumsum(sets.sizes) - sets.sizes
+        hashes[filled] = np.add.reduceat(mix_bits(sets.flatten()), firsts[filled])
+    return hashes
+
+
 def salt_sets(sets: ShingleSets, salts: np.ndarray) -> ShingleSets:
     """Returns sets that can only be similar where their salts, `[texts]` uint64, are equal."""
     texts = np.repeat(np.arange(len(salts)), sets.sizes)

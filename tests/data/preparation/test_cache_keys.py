@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from lightning_med.data.leaks.checked_tables import CheckedTable
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.cache import keys
 from lightning_med.data.preparation.cache.key_parts import KeyParts
@@ -160,9 +161,10 @@ def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
         "on_bad_row": "drop",
         "seed": 43,
         "file_splits": ("test",),
+        "checked_tables": (CheckedTable("test.csv", "0" * 64),),
     }
     first = replace(recipe("a.csv"), sources=sources)
-    assert {field.name for field in fields(Recipe)} == {"sources", "tokenizer", *others}
+    assert {field.name for field in fields(Recipe)} == {"sources", "tokenizer", "check_against", *others}
     prints = [fingerprint(first, b"content", None)]
     assert prints[0] == fingerprint(replace(first), b"content", None)
     prints += [fingerprint(replace(first, **{name: other}), b"content", None) for name, other in others.items()]
@@ -179,7 +181,8 @@ def test_fingerprint_is_of_every_setting_and_of_no_place() -> None:
     for change in ({"path": "/elsewhere/b.csv"}, {"weight": 3.0}):
         assert fingerprint(replace(first, sources=(replace(sources[0], **change),)), b"content", None) == prints[0]
     assert fingerprint(replace(first, tokenizer="/elsewhere"), b"content", None) == prints[0]  # its rules count
-    cleaning = ("rules", "private_data", "near_duplicates", "on_bad_row")
+    assert fingerprint(replace(first, check_against=("a.csv",)), b"content", None) == prints[0]  # its content counts
+    cleaning = ("rules", "private_data", "near_duplicates", "on_bad_row", "checked_tables")
     for name, other in others.items():
         same = describe_rows(replace(first, **{name: other}), b"content") == describe_rows(first, b"content")
         assert same == (name not in cleaning)

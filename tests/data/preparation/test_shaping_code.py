@@ -24,7 +24,7 @@ from lightning_med.data.preparation.cache.keys import (
     find_code,
 )
 from lightning_med.tokenization.prompts import Prompt
-from tests.data.preparation.helpers import recipe
+from tests.data.preparation.helpers import recipe, write
 
 # Code that preparation imports or opens, but that does not decide what a row becomes.
 SHAPES_NO_ROW = (
@@ -50,6 +50,7 @@ from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.sources.source import parse_sources
 settings, tokenizers, cache = json.loads(sys.argv[1])
 settings["sources"] = tuple(parse_sources(settings["sources"], question_column="input", answer_column="output"))
+settings["check_against"] = tuple(settings["check_against"])
 settings["rules"] = resolve_rules({"cut_answer": True, "lost_words": True, "unsafe_advice": True})
 for tokenizer in tokenizers:
     prepare(Recipe(**settings, tokenizer=tokenizer), cache)
@@ -68,7 +69,7 @@ def used(chats_and_tables: list[Any], tokenizer: PreTrainedTokenizerFast, tmp_pa
     settings = dict.fromkeys(("private_data", "near_duplicates"), True)
     settings |= dict.fromkeys(("test_fraction", "val_fraction"), 0.2)
     settings |= {"system_prompt": "Be kind.", "max_length": 256, "eval_max_length": 256, "vocab_size": 400, "seed": 1}
-    settings |= {"on_bad_row": "drop"}
+    settings |= {"on_bad_row": "drop", "check_against": [str(write(tmp_path / "test.csv", [("Why?", "No.")]))]}
     settings["sources"] = [*chats_and_tables, *(str(tmp_path / f"table.{ending}") for ending in ("parquet", "json"))]
     given = json.dumps([settings, ["train", str(tmp_path / "tokenizer")], str(tmp_path / "cache")])
     done = subprocess.run([sys.executable, "-c", CODE, given], capture_output=True, text=True, check=True)

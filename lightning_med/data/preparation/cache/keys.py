@@ -12,10 +12,12 @@ from typing import Any
 
 from lightning_med.data.preparation.cache.key_parts import CODE, LIBRARY, TRAINED, UNICODE, Parts
 from lightning_med.data.preparation.recipe import Recipe
+from lightning_med.data.sources.source import name_files
 from lightning_med.tokenization.prompts import Prompt
 
 PACKAGE = Path(__file__).parents[3]
 _ROW_SETTINGS = ("rules", "private_data", "near_duplicates", "on_bad_row")
+_FILE_SETTINGS = ("sources", "check_against", "checked_tables")  # their content is in the keys, not where it lies
 _PROMPT_SETTINGS = ("system_prompt", "prompt_format")  # the prompt that they choose is in the key itself
 
 # The files of this package that decide what a clean row or its group looks like, and those that decide what becomes of
@@ -32,8 +34,10 @@ ROW_CODE = (
     "data/sources/table_columns.py",
     "data/sources/table_files.py",
     "data/cleaning/*.py",
+    "data/leaks/*.py",
     "data/splits/near_duplicates.py",
     "data/splits/row_groups.py",
+    "data/splits/shingle_index.py",
     "data/splits/shingle_sets.py",
     "data/splits/word_hashes.py",
     "data/preparation/clean_*.py",
@@ -70,8 +74,11 @@ def describe_rows(recipe: Recipe, content: bytes) -> Parts:
     settings = {name: getattr(recipe, name) for name in _ROW_SETTINGS if name != "rules"}
     settings |= {f"rule {name}": on for name, on in recipe.rules.items()}
     columns = [[source.columns, source.instruction_column] for source in recipe.sources]
+    names = name_files([Path(table.path) for table in recipe.checked_tables])
+    checked = [[name, table.digest] for name, table in zip(names, recipe.checked_tables, strict=True)]
     return {
         "content of the sources": _digest(content),
+        **({"check_against": _digest(json.dumps(checked).encode())} if checked else {}),
         **_describe_settings({"columns": columns, **settings}),
         f"{CODE}reads and cleans": digest_code(ROW_CODE),
         UNICODE: unicodedata.unidata_version,  # they change with Python's version
@@ -88,7 +95,7 @@ def describe_tokens(recipe: Recipe, tokenizer: str | None, prompt: Prompt) -> Pa
         prompt: The text around questions and answers.
     """
     settings = recipe.to_dict()
-    for name in ("sources", "tokenizer", *_ROW_SETTINGS, *_PROMPT_SETTINGS):
+    for name in ("tokenizer", *_FILE_SETTINGS, *_ROW_SETTINGS, *_PROMPT_SETTINGS):
         del settings[name]
     return {
         "tokenizer": TRAINED if tokenizer is None else _digest(tokenizer.encode()),
