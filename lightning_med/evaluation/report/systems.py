@@ -13,8 +13,8 @@ Metrics = dict[str, Any]  # the content of metrics.json; floats may be null
 BASELINE_TITLES = {
     "untuned": "Untuned base",
     "constant": "Constant answer",
-    "retrieval": "Nearest training answer, by words",
-    "retrieval_encoder": "Nearest training answer, by meaning",
+    "retrieval": "Nearest training answer by words",
+    "retrieval_encoder": "Nearest training answer by meaning",
     "human": "Another doctor",
 }
 DISCLAIMER = (

@@ -47,7 +47,7 @@ class Pair:
 
 
 def list_pairs(metrics: Metrics) -> list[Pair]:
-    """Returns the pairs in the order of the differences; metrics without a better direction get no verdict."""
+    """Returns the pairs in the order of the differences; without a better direction or a value there is no verdict."""
     pairs: dict[tuple[str, str], Pair] = {}
     order = {name: place for place, name in enumerate([*METRICS, *(SAMPLED + name for name in METRICS)])}
     for entry in sorted(metrics.get("differences") or [], key=lambda entry: order.get(entry.get("metric"), 0)):
@@ -70,7 +70,7 @@ def list_pairs(metrics: Metrics) -> list[Pair]:
                 format_number(needed),
             )
         )
-        if metric.better != NEITHER:
+        if metric.better != NEITHER and is_number(entry.get("value")):
             {"a": pair.better, "b": pair.worse}.get(entry.get("verdict"), pair.undecided).append(title)
     given = dict.fromkeys((entry.get("a"), entry.get("b")) for entry in metrics.get("differences") or [])
     return [pairs[key] for key in given if key in pairs]

@@ -94,11 +94,13 @@ def test_verdicts_are_said_in_words() -> None:
         {"a": "tuned", "b": "retrieval", "metric": "chrf", "value": 2.0, "low": 1.0, "high": 3.0, "adjusted_p": 0.01, "verdict": "a"},
         {"a": "tuned", "b": "retrieval", "metric": "meteor", "value": 0.0, "low": -0.1, "high": 0.1, "adjusted_p": 1.0, "verdict": None},
         {"a": "tuned", "b": "retrieval", "metric": "words", "value": 9.0, "low": 8.0, "high": 10.0, "adjusted_p": 0.0, "verdict": None},
+        {"a": "tuned", "b": "retrieval", "metric": "refuses", "value": None, "low": None, "high": None, "adjusted_p": None, "verdict": None},
     ]  # fmt: skip
     shown = show({**METRICS_JSON, "differences": entries})
     assert "Better on chrF. Worse on ROUGE-L. No difference shown on METEOR." in shown
     assert "ROUGE-L -0.020 -0.030 to -0.010 < .001" in shown
     assert "chrF +2.00 1.00 to 3.00 .010" in shown
+    assert "Refuses where it should – – –" in shown  # without a value nothing was left open
     assert "Words +9.0" in shown  # it has no better direction: a difference without a verdict
     assert "Holm" in shown
 
