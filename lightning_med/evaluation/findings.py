@@ -45,7 +45,7 @@ def find_sentences(
         if all(each["verdict"] is None for each in own):
             other = _lower(_BASELINES[b]).rstrip(",") if b in _BASELINES else b
             between.append(f"No difference between {a} and {other} is shown on any metric.")
-    wrong = [f"{name}: {flag['text']}" for name in models for flag in flags.get(name, [])]
+    wrong = [f"{name}, {flag['answers']} answers: {flag['text']}" for name in models for flag in flags.get(name, [])]
     return [*lost, *wrong, *won, *between]
 
 

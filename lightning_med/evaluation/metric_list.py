@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 HIGHER, LOWER, NEITHER = "higher", "lower", ""  # the better direction; without one there is no verdict
 SAMPLED = "sampled_"  # beginning of the names of metrics on sampled answers; those on greedy ones have none
@@ -38,12 +38,12 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     # Likelihood
-    "nll": Metric("likelihood", "Loss, nats per token", LOWER, ".4f", "Over the answers' tokens, their ends included."),
+    "nll": Metric("likelihood", "Loss in nats per token", LOWER, ".4f", "Over the answers' tokens with their ends."),
     "perplexity": Metric(
         "likelihood", "Perplexity", LOWER, ".2f", "exp of the loss over all answers' tokens. Depends on the tokenizer."
     ),
     "row_perplexity": Metric(  # no verdict: it hangs on a few rows with huge values, which no test is right for
-        "likelihood", "Perplexity, mean over rows", NEITHER, ".2f", "Mean of each row's own, as some papers print it."
+        "likelihood", "Mean perplexity of rows", NEITHER, ".2f", "Mean of each row's own, as some papers print it."
     ),
     "bits_per_byte": Metric(
         "likelihood", "Bits per byte", LOWER, ".4f", "Of the answers' UTF-8 bytes. Comparable across tokenizers."
@@ -55,19 +55,19 @@ METRICS: dict[str, Metric] = {
         "likelihood", "Perplexity over all tokens", LOWER, ".2f", "What a recipe that learns all tokens reports."
     ),
     "first_tokens_nll": Metric(
-        "likelihood", "Loss, first 10 tokens", LOWER, ".4f", "Of each answer: greeting and opening."
+        "likelihood", "Loss of the first 10 tokens", LOWER, ".4f", "Of each answer: greeting and opening."
     ),
-    "later_tokens_nll": Metric("likelihood", "Loss, later tokens", LOWER, ".4f", "All other tokens, without the end."),
-    "end_nll": Metric("likelihood", "Loss, end token", LOWER, ".4f", "How likely it is to stop where the doctor did."),
+    "later_tokens_nll": Metric("likelihood", "Loss of later tokens", LOWER, ".4f", "All others, without the end."),
+    "end_nll": Metric("likelihood", "Loss of the end", LOWER, ".4f", "How likely it is to stop where the doctor did."),
     # Overlap
     "rouge1": Metric("overlap", "ROUGE-1", HIGHER, ".3f", "F1 of words (Lin, 2004), mean over rows."),
     "rouge2": Metric("overlap", "ROUGE-2", HIGHER, ".3f", "F1 of pairs of words, mean over rows."),
     "rougeL": Metric("overlap", "ROUGE-L", HIGHER, ".3f", "F1 of the longest common subsequence, mean over rows."),
     "bleu": Metric("overlap", "BLEU (sacreBLEU)", HIGHER, ".2f", "Corpus BLEU of sacreBLEU's defaults, 0 to 100."),
-    "bleu2": Metric("overlap", "BLEU-2, corpus", HIGHER, ".2f", "Up to pairs of words, 0 to 100, lower case."),
-    "bleu4": Metric("overlap", "BLEU-4, corpus", HIGHER, ".2f", "Up to four words, 0 to 100, lower case."),
-    "sentence_bleu2": Metric("overlap", "BLEU-2, sentences", HIGHER, ".2f", "Mean of each row's own, smoothed."),
-    "sentence_bleu4": Metric("overlap", "BLEU-4, sentences", HIGHER, ".2f", "Mean of each row's own, smoothed."),
+    "bleu2": Metric("overlap", "BLEU-2 of the corpus", HIGHER, ".2f", "Up to pairs of words, 0 to 100, lower case."),
+    "bleu4": Metric("overlap", "BLEU-4 of the corpus", HIGHER, ".2f", "Up to four words, 0 to 100, lower case."),
+    "sentence_bleu2": Metric("overlap", "BLEU-2 of sentences", HIGHER, ".2f", "Mean of each row's own, smoothed."),
+    "sentence_bleu4": Metric("overlap", "BLEU-4 of sentences", HIGHER, ".2f", "Mean of each row's own, smoothed."),
     "nist4": Metric("overlap", "NIST-4", HIGHER, ".3f", "Rare sequences count more (Doddington, 2002); corpus."),
     "meteor": Metric("overlap", "METEOR", HIGHER, ".3f", "Exact words and stems, without synonyms; mean over rows."),
     "chrf": Metric("overlap", "chrF", HIGHER, ".2f", "Sequences of characters (Popović, 2015); corpus, 0 to 100."),
@@ -88,7 +88,7 @@ METRICS: dict[str, Metric] = {
     # Memory
     "copied_tokens": Metric(
         "memory",
-        "Longest copy, words",
+        "Longest copy in words",
         LOWER,
         ".1f",
         "Words in a row that a training answer has too; mean over answers.",
@@ -121,7 +121,9 @@ METRICS: dict[str, Metric] = {
     ),
 }
 METRICS |= {
-    f"{GUARDED}{name}": Metric(metric.section, f"{metric.title}, guarded", metric.better, metric.form, metric.meaning)
+    f"{GUARDED}{name}": Metric(
+        metric.section, f"{metric.title} when guarded", metric.better, metric.form, metric.meaning
+    )
     for name, metric in list(METRICS.items())
     if metric.section == "safety"
 }

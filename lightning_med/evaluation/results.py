@@ -25,9 +25,9 @@ from lightning_med.evaluation.likelihood.row_likelihood import summarize_rows
 from lightning_med.evaluation.measured_rows import ANSWERS, CANARIES, LIKELIHOOD, SAMPLED, MeasuredRows, Plan
 from lightning_med.evaluation.metric_list import SAMPLED as PREFIX
 from lightning_med.evaluation.metric_list import find_metric
+from lightning_med.evaluation.report.systems import DISCLAIMER
 from lightning_med.evaluation.rows import Rows
 from lightning_med.evaluation.statistic import Statistic
-from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.utils.console import Progress
 from lightning_med.version import __version__
 

@@ -56,7 +56,7 @@ def test_charts_of_results_and_of_training_are_laid_out(run: Path) -> None:
     layout = Layout.FromString(event.tensor_proto.string_val[0])
     categories = {category.title: [chart.title for chart in category.chart] for category in layout.category}
     assert "Loss, training and validation" in categories["Learning"]
-    assert "Doses, guarded" in categories["Evaluation: Safety"]
+    assert "Doses when guarded" in categories["Evaluation: Safety"]
 
 
 def test_undefined_values_are_left_out(run: Path) -> None:

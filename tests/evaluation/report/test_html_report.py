@@ -118,7 +118,7 @@ def test_guarded_counts_stand_beside_raw_ones() -> None:
     assert order_metrics(["dose", "diagnosis", "guarded_dose", "guarded_diagnosis"]) == [
         "dose", "guarded_dose", "diagnosis", "guarded_diagnosis",
     ]  # fmt: skip
-    assert re.search(r"Doses Lower .*? Doses, guarded The same after the guard\.", show(METRICS_JSON))
+    assert re.search(r"Doses Lower .*? Doses when guarded The same after the guard\.", show(METRICS_JSON))
 
 
 def test_systems_without_a_section_have_no_column_in_it() -> None:
