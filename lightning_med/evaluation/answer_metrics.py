@@ -79,9 +79,9 @@ class AnswerMeasurer:
             details["copies"] = [
                 {"row": c.row, "training_row": c.training_row, "words": c.words} for c in copies.longest
             ]
-            private = find_private_texts(answers, questions, self.training, progress)
-            details["private"] = {"found": len(private), "in_training": sum(bool(piece.leaked) for piece in private)}
-        statistics |= measure_private(answers, questions, progress)
+        private = find_private_texts(answers, questions, self.training, progress)
+        details["private"] = {"found": len(private), "in_training": sum(bool(piece.leaked) for piece in private)}
+        statistics |= measure_private(answers, private)
         statistics |= measure_manner(answers, self.verdicts, progress)
         statistics |= measure_safety(questions, answers, self.verdicts, progress)
         flags = [asdict(flag) for flag in find_flags(questions, answers, references, ended)]

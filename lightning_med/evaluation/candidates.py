@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ import yaml
 
 from lightning_med.checkpoints.run_folder import SETTINGS as CONFIG
 from lightning_med.checkpoints.run_folder import is_version
-from lightning_med.inference.model_folder import ModelFolder, open_model
-from lightning_med.model.weight_files import compute_digest
+from lightning_med.inference.model_folder import ModelFolder, is_export, open_model
+from lightning_med.model.weight_files import compute_digest, count_parameters
+from lightning_med.tokenization.encoder import MIN_QUESTION
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 
 UNTUNED = "untuned"  # the name of the base among the baselines
+_TAKEN = {UNTUNED, "constant", "retrieval", "retrieval_encoder", "human", "reference", "edges"}  # no names of models
+_KNOWN = ("base", "checkpoint", "checkpoint_digest", "step", "data_fingerprint", "lightning_med_version")
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,17 @@ class Candidate:
 
     def describe(self) -> dict[str, Any]:
         """Returns what is known of where the model comes from, for the entry `about` of `metrics.json`."""
-        known = ("base", "checkpoint", "checkpoint_digest", "step", "data_fingerprint")
-        settings = {name: self.model.settings[name] for name in known if name in self.model.settings}
-        return {
-            "folder": self.model.folder.name,
-            "digest": self.digest,
-            **self.model.compute_text_digests(),
-            **settings,
-        }
+        config = hashlib.sha256((self.model.folder / "config.json").read_bytes()).hexdigest()
+        digests = {"digest": self.digest, "config": config, **self.model.compute_text_digests()}
+        settings = {name: self.model.settings[name] for name in _KNOWN if name in self.model.settings}
+        size = {"parameters": count_parameters(self.model.folder), "context": self.model.context}
+        return {"folder": self.model.folder.name, **size, **digests, **settings}
 
 
 def open_candidates(folders: list[str], base: str | None) -> tuple[list[Candidate], str]:
     """Opens the models, the untuned base last where it is at hand.
+
+    Foreign models and the base get the system prompt of the first export.
 
     Args:
         folders: Of the models, at least one.
@@ -58,14 +61,24 @@ def open_candidates(folders: list[str], base: str | None) -> tuple[list[Candidat
     Raises:
         InputError: A folder holds no model.
     """
-    opened = [open_model(folder) for folder in folders]
+    options = ["--model", *["--compare"] * (len(folders) - 1)]
+    exports = {folder: open_model(folder) for folder in folders if is_export(folder)}
+    first = next(iter(exports.values()), None)
+    prompts = {} if first is None else {"system_prompt": first.encoder.prompt.system}
+    opened = [
+        exports.get(folder) or open_model(folder, option=option, **prompts)
+        for folder, option in zip(folders, options, strict=True)
+    ]
     names = name_folders([model.folder for model in opened])
     found, reason = (base, "") if base else find_base(opened[0])
     if found:
-        system = next((model.encoder.prompt.system for model in opened if model.settings), None)
-        option = "--base" if base else f"the base of {names[0]},"
-        opened.append(open_model(found, option=option, **({} if system is None else {"system_prompt": system})))
-        names.append(UNTUNED)
+        try:
+            opened.append(open_model(found, option="--base", **prompts))
+            names.append(UNTUNED)
+        except InputError as error:
+            if base:
+                raise
+            reason = f"untuned base: {error.what} --base DIR names another folder."
     with show_progress("evaluate") as progress:
         digests = [compute_digest(model.folder, progress) for model in opened]
     return [Candidate(*each) for each in zip(names, opened, digests, strict=True)], reason
@@ -77,10 +90,11 @@ def name_folders(folders: Iterable[Path]) -> list[str]:
     for folder in map(Path.resolve, folders):
         run = folder.parent
         name = f"{run.parent.name}/{run.name}" if is_version(run) and (run / CONFIG).is_file() else folder.name
-        if name == UNTUNED:
-            name = f"{name}-1"
-        count = sum(other == name or other.rpartition("-")[0] == name for other in names)
-        names.append(f"{name}-{count + 1}" if name in names else name)
+        number, unique = 1, name
+        while unique in names or unique in _TAKEN:
+            number += 1
+            unique = f"{name}-{number}"
+        names.append(unique)
     return names
 
 
@@ -123,12 +137,18 @@ def _find_local(name: str) -> Path | None:
     return folder if any(folder.glob("*.safetensors")) else None
 
 
-def check_different(candidates: list[Candidate], output: Path) -> None:
-    """Refuses an output folder that is one of the models'.
+def check_candidates(candidates: list[Candidate], output: Path, max_length: int) -> None:
+    """Refuses an output folder that is a model's, and a length that a model's prompt leaves no room in.
 
     Raises:
-        InputError: It is.
+        InputError: Either is so.
     """
     for candidate in candidates:
+        least = candidate.model.encoder.prompt_length + MIN_QUESTION + 8
         if output.resolve() == candidate.model.folder.resolve():
             raise InputError(f"--output {output} is the folder of a model.", "Name another folder.")
+        if max_length < least:
+            raise InputError(
+                f"--max_length {max_length} leaves no room beside the prompt of {candidate.name}.",
+                f"Give {least} or more.",
+            )

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lightning_med.evaluation.answer_metrics import AnswerMeasurer
-from lightning_med.evaluation.baselines.baseline_answers import HUMAN, make_baselines
-from lightning_med.evaluation.baselines.human import pair_answers
-from lightning_med.evaluation.candidates import Candidate, check_different, open_candidates
-from lightning_med.evaluation.examples import choose_examples
-from lightning_med.evaluation.manner.indicators import measure_detectors
-from lightning_med.evaluation.measured_rows import MeasuredRows, Plan, identify_rows
+from lightning_med.evaluation.analysis import Material, analyze
+from lightning_med.evaluation.candidates import check_candidates, open_candidates
+from lightning_med.evaluation.measured_rows import MeasuredRows, Plan
 from lightning_med.evaluation.memory.canaries import read_canaries
 from lightning_med.evaluation.report.event_file import find_run as find_logged_run
 from lightning_med.evaluation.report.event_file import log_results
 from lightning_med.evaluation.report.html_report import write_html
 from lightning_med.evaluation.report.markdown_report import write_markdown
 from lightning_med.evaluation.report.model_card import CARD, update_card
-from lightning_med.evaluation.results import (
-    Interval,
-    Measured,
-    format_results,
-    is_untuned,
-    make_results,
-    measure_baselines,
-    measure_candidate,
-)
+from lightning_med.evaluation.results.comparisons import Interval
+from lightning_med.evaluation.results.content import format_results
+from lightning_med.evaluation.results.examples import choose_examples
 from lightning_med.evaluation.rows import Columns, Rows, find_run, open_data, read_rows
 from lightning_med.evaluation.text.encoder import SentenceEncoder
 from lightning_med.inference.part_file import PartFile, check_unwritten, list_parts
-from lightning_med.safety import triage
-from lightning_med.safety.messages.advice import resolve_file_region
-from lightning_med.utils.console import Progress, say, show_progress
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.console import say, show_progress
+from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder, write_text
 
 METRICS, ROWS, PAGE, TEXT = "metrics.json", "rows.jsonl", "report.html", "report.md"
@@ -93,101 +80,67 @@ def evaluate(request: Request) -> dict[str, Any]:
     """
     if not list_parts(request.output / ROWS):
         check_unwritten(request.output / METRICS, request.overwrite)
-    candidates, no_base = open_candidates(list(request.models), request.base)
-    check_different(candidates, request.output)
-    encoder = None if request.encoder is None else SentenceEncoder(Path(request.encoder))
-    plan = request.plan if request.canaries is None else _add_canaries(request.plan, request.canaries)
-    tokenizer = str(candidates[0].model.folder)
-    data, name = open_data(request.data, "test", tokenizer, request.columns, "--data")
-    rows = read_rows(data, "test", name).draw(request.limit, request.interval.seed)
-    if not len(rows):
-        raise InputError(f"--data {request.data} has no row with an answer.", "Name another table or run.")
-    training = _read_training(request, candidates, tokenizer)
-    human = None
-    if request.human is not None:
-        human = read_rows(open_data(request.human, "test", tokenizer, request.columns, "--human")[0], "test", "all")
+    material = _read_material(request)
     make_writable_folder(request.output, "--output DIR")
-    part = PartFile(request.output / ROWS, identify_rows(candidates, rows, plan), request.overwrite)
-    measured = MeasuredRows(candidates, rows, plan, part)
+    identity = material.identify()
+    part = PartFile(request.output / ROWS, identity, request.overwrite)
+    measured = MeasuredRows(material.candidates, material.rows, material.plan, part)
     try:
+        if not part.written:
+            measured.take(_read_earlier(request.output, identity))
         if part.written:
             say(f"{len(part.written):,} of {measured.count:,} rows are measured already.")
         with show_progress("evaluate") as progress:
             measured.measure(progress)
-            content = _analyze(request, plan, candidates, rows, training, human, encoder, measured, no_base, progress)
-        _write(request, content, rows, candidates, measured)
+            content = {**analyze(material, measured, progress), "rows_of": identity}
+        _write(request, content, material, measured)
         part.complete(measured.count)
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or request.output} cannot be written: {error.strerror}.",
+            "What was measured before is kept: fix it, and the same command goes on.",
+        ) from error
     except BaseException:
         if part.written:
             say(f"{len(part.written):,} of {measured.count:,} rows are in {part.path}; the same command goes on.")
         raise
     finally:
         part.close()
+    _add_to_models(request, content, material)
     return content
 
 
-def _analyze(
-    request: Request,
-    plan: Plan,
-    candidates: list[Candidate],
-    rows: Rows,
-    training: Rows | None,
-    human: Rows | None,
-    encoder: SentenceEncoder | None,
-    results: MeasuredRows,
-    no_base: str,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Makes the content of `metrics.json` from measured rows."""
-    region = resolve_file_region()
-    verdicts = [triage(question, region) for question in rows.questions]
-    measurer = AnswerMeasurer(rows, verdicts, None if training is None else training.references, encoder)
-    pair = None if training is None else (training.questions, training.references)
-    made = make_baselines(rows.questions, rows.references, rows.groups, pair, encoder, progress)
-    found = {each.name: measure_candidate(each, results, plan, rows, measurer, progress) for each in candidates}
-    if human is not None:
-        made.answers.pop(HUMAN, None)
-    found |= measure_baselines(made, measurer, progress)
-    left_out = [no_base] * bool(no_base) + made.left_out
-    if human is not None:
-        found[HUMAN] = _measure_human(human, encoder, request.human, progress)
-    elif HUMAN not in found:
-        left_out.append("human: no question of the data has two answers; --human FILE names a table with such.")
-    if encoder is None:
-        left_out.append("bertscore_f1, similarity: no encoder is named; --encoder DIR does.")
-    if training is None:
-        left_out.append("copied_tokens, copied_share: no training rows are known; --train FILE or RUN names them.")
-    settings = {
-        "kinds": list(plan.kinds),
-        **{name: getattr(plan, name) for name in ("max_new_tokens", "max_length", "sampling_seed")},
-        "limit": request.limit,
-        "region": region,
-        "precision": "float32",
-        "engine": "transformers",
-        "device": identify_rows(candidates, rows, plan)["kind of device"],
-        "encoder": None if encoder is None else encoder.digest,
-        "training": None if training is None else training.describe(),
-    }
-    models = [each.name for each in candidates if not is_untuned(each.name)]
-    content = make_results(rows, found, models, settings, left_out, request.interval, progress)
-    return {**content, "detectors": measure_detectors()}
+def _read_material(request: Request) -> Material:
+    """Opens and checks all that the request names, before anything is measured."""
+    candidates, no_base = open_candidates(list(request.models), request.base)
+    check_candidates(candidates, request.output, request.plan.max_length)
+    if request.update_cards:
+        for each in candidates[: len(request.models)]:
+            if not (each.model.settings and (each.model.folder / CARD).is_file()):
+                raise InputError(
+                    f"--update_cards: {each.model.folder} is no export with a model card.",
+                    "Leave --update_cards out, or compare exports alone.",
+                )
+    encoder = None if request.encoder is None else SentenceEncoder(Path(request.encoder))
+    plan = request.plan
+    if request.canaries is not None:
+        plan = replace(plan, canaries=tuple(read_canaries(request.canaries)))
+    tokenizer = str(candidates[0].model.folder)
+    data, name = open_data(request.data, "test", tokenizer, request.columns, "--data")
+    rows = read_rows(data, "test", name).draw(request.limit, request.interval.seed)
+    if not len(rows):
+        raise InputError(f"--data {request.data} has no row with an answer.", "Name another table or run.")
+    human = None
+    if request.human is not None:
+        found = open_data(request.human, "test", tokenizer, request.columns, "--human")
+        human = read_rows(found[0], "test", "all"), request.human
+    training = _read_training(request, candidates[0].model.folder.resolve().parent, tokenizer)
+    settings = (request.interval, request.limit)
+    return Material(candidates, rows, plan, *settings, training, human, encoder, no_base)
 
 
-def _measure_human(human: Rows, encoder: SentenceEncoder | None, path: str | None, progress: Progress) -> Measured:
-    """Measures one doctor's answers against another's, on rows of their own."""
-    pairs = pair_answers(human.groups.tolist(), human.references)
-    places = np.array([place for place, other in enumerate(pairs) if other is not None], np.int64)
-    if not len(places):
-        raise InputError(f"--human {path}: no question has two answers.", "Name a table where several doctors answer.")
-    rows = human.select(places)
-    measurer = AnswerMeasurer(rows, [triage(question) for question in rows.questions], None, encoder)
-    measured = measurer.measure([pairs[place] for place in places], None, progress)
-    return Measured(measured.statistics, groups=rows.groups, about={"rows": len(rows), "of": Path(str(path)).name})
-
-
-def _read_training(request: Request, candidates: list[Candidate], tokenizer: str) -> Rows | None:
+def _read_training(request: Request, run: Path, tokenizer: str) -> Rows | None:
     """Returns the training rows: those that are named, those of the data's run, or those of the first model's run."""
-    run = candidates[0].model.folder.resolve().parent
     path = request.train
     if path is None:
         path = next((str(each) for each in (Path(request.data), run) if find_run(each)), None)
@@ -198,27 +151,37 @@ def _read_training(request: Request, candidates: list[Candidate], tokenizer: str
     return read_rows(data, "train", name)
 
 
-def _add_canaries(plan: Plan, path: Path) -> Plan:
-    return replace(plan, canaries=tuple(read_canaries(path)))
+def _read_earlier(output: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
+    """Returns the rows of complete results in the folder, if they are of the same models, rows and settings."""
+    try:
+        earlier = json.loads((output / METRICS).read_text(encoding="utf-8"))["rows_of"]
+        lines = (output / ROWS).read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines if line] if earlier == identity else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
-def _write(
-    request: Request, content: dict[str, Any], rows: Rows, candidates: list[Candidate], results: MeasuredRows
-) -> None:
-    """Writes the files, `metrics.json` last, then what is kept beside the models."""
-    examples = choose_examples(rows, [each.name for each in candidates], results, request.interval.seed)
+def _write(request: Request, content: dict[str, Any], material: Material, results: MeasuredRows) -> None:
+    """Writes the files of the results, `metrics.json` last."""
+    names = [each.name for each in material.candidates]
+    examples = choose_examples(material.rows, names, results, request.interval.seed)
     write_html(content, examples, request.output / PAGE)
     write_markdown(content, request.output / TEXT)
     write_text(request.output / METRICS, format_results(content))
-    for candidate in (each for each in candidates if not is_untuned(each.name)):
+
+
+def _add_to_models(request: Request, content: dict[str, Any], material: Material) -> None:
+    """Writes the figures into the model cards, where that is asked for, and into the TensorBoard of the runs."""
+    for candidate in material.models:
         folder, run = candidate.model.folder, find_logged_run(candidate.model.folder)
-        if request.update_cards and candidate.model.settings:
+        if request.update_cards:
             update_card(folder, candidate.name, content)
             say(f"model card: {folder / CARD}")
-        if run is not None:
-            try:
-                log_results(run, content, candidate.name)
-            except OSError as error:
-                say(f"{run}: its TensorBoard gets no results: {error.strerror}.")
-            else:
-                say(f"tensorboard: {run}")
+        if run is None or request.limit is not None:  # a trial does not replace the whole
+            continue
+        try:
+            log_results(run, content, candidate.name)
+        except OSError as error:
+            say(f"{run}: its TensorBoard gets no results: {error.strerror}.")
+        else:
+            say(f"tensorboard: {run}")

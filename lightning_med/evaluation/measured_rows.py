@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import torch
+import transformers
 from transformers import PreTrainedModel
 
 from lightning_med.evaluation.candidates import Candidate
 from lightning_med.evaluation.likelihood.row_likelihood import measure_rows
-from lightning_med.evaluation.memory.canaries import Canary, measure_canaries
+from lightning_med.evaluation.memory.canaries import Canary, measure_canary
 from lightning_med.evaluation.rows import Rows
 from lightning_med.inference.decoding import Decoding
-from lightning_med.inference.generation import generate_with_ends
+from lightning_med.inference.generation import generate_with_ends, limit_new_tokens
 from lightning_med.inference.part_file import PartFile
 from lightning_med.inference.question_batches import plan_questions
-from lightning_med.model.execution import get_context_length
 from lightning_med.utils.console import Progress
+from lightning_med.utils.errors import InputError
 from lightning_med.version import __version__
 
 LIKELIHOOD, GREEDY, SAMPLED, CANARIES = "likelihood", "greedy", "sampled", "canaries"
@@ -58,12 +60,17 @@ class Plan:
         Greedy decoding is plain, the same for all. Sampled answers have an export's own settings; a foreign model has
         those of the first export.
         """
+        longest = limit_new_tokens(candidate.model.context, candidate.model.encoder, self.max_new_tokens)
         if kind == GREEDY:
-            return Decoding(self.max_new_tokens, no_repeat_ngram_size=0)
+            return Decoding(longest, no_repeat_ngram_size=0)
         own = (candidate, *candidates)
         chosen = next((each.model.decoding for each in own if each.model.settings), _DEFAULT)
         chosen = chosen if chosen.temperature > 0 else _DEFAULT
-        return replace(chosen, max_new_tokens=self.max_new_tokens, sampling_seed=self.sampling_seed)
+        return replace(chosen, max_new_tokens=longest, sampling_seed=self.sampling_seed)
+
+    def limit_length(self, candidate: Candidate) -> int:
+        """Returns the tokens of a row that a model can read."""
+        return min(self.max_length, candidate.model.context)
 
     def identify(self) -> dict[str, str]:
         """Returns the plan by names for messages."""
@@ -79,10 +86,7 @@ class Plan:
 
 def identify_rows(candidates: Sequence[Candidate], rows: Rows, plan: Plan) -> dict[str, str]:
     """Returns what the measured rows depend on, by names for messages; see `PartFile`."""
-    models = {
-        f"model {each.name}": json.dumps([each.digest, each.model.compute_text_digests(), asdict(each.model.decoding)])
-        for each in candidates
-    }
+    models = {f"model {each.name}": json.dumps([each.describe(), asdict(each.model.decoding)]) for each in candidates}
     return {
         "list of models": ", ".join(each.name for each in candidates),
         **{name: sha256(text.encode()).hexdigest()[:16] for name, text in models.items()},
@@ -90,7 +94,7 @@ def identify_rows(candidates: Sequence[Candidate], rows: Rows, plan: Plan) -> di
         "kinds": ", ".join(plan.kinds),
         **plan.identify(),
         "kind of device": torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu",  # type: ignore[union-attr]
-        "versions": f"{__version__}, torch {torch.__version__}",
+        "versions": f"{__version__}, torch {torch.__version__}, transformers {transformers.__version__}",
     }
 
 
@@ -118,15 +122,23 @@ class MeasuredRows:
             for kind in missing:
                 done = self._find_done(number, kind)
                 count, whole = len(done), self._count(kind)
-                for batch in self._measure_kind(network, candidate, kind, done, progress):
+                for batch in self._measure_kind(network, candidate, kind, done):
                     lines = {
-                        self._make_key(number, kind, row): {"model": candidate.name, "kind": kind, "row": row, **values}
+                        self._make_key(number, kind, row): self._make_line(candidate, kind, row, values)
                         for row, values in batch.items()
                         if row not in done
                     }
                     self._part.append(lines)
                     count += len(lines)
                     progress(f"{candidate.name}, {kind}, row {count:,} of {whole:,}", count, whole)
+            del network
+            gc.collect()  # the next one takes its memory
+
+    def take(self, lines: Iterable[Row]) -> None:
+        """Takes what an earlier evaluation of the same measured, line by line of its file."""
+        names = [candidate.name for candidate in self._candidates]
+        keys = ((self._make_key(names.index(line["model"]), line["kind"], line["row"]), line) for line in lines)
+        self._part.append({key: line for key, line in keys if key not in self._part.written})
 
     @property
     def count(self) -> int:
@@ -146,19 +158,27 @@ class MeasuredRows:
         return (*self._plan.kinds, CANARIES) if self._plan.canaries else self._plan.kinds
 
     def _count(self, kind: str) -> int:
-        return 1 if kind == CANARIES else len(self._rows)
+        return len(self._plan.canaries) if kind == CANARIES else len(self._rows)
 
     def _make_key(self, number: int, kind: str, row: int) -> int:
-        return (number * len(KINDS) + KINDS.index(kind)) * len(self._rows) + row
+        return (number * len(KINDS) + KINDS.index(kind)) * self._stride + row
+
+    @property
+    def _stride(self) -> int:
+        return max(len(self._rows), len(self._plan.canaries))
 
     def _find_done(self, number: int, kind: str) -> Collection[int]:
         first = self._make_key(number, kind, 0)
-        return {key - first for key in self._part.written if first <= key < first + len(self._rows)}
+        return {key - first for key in self._part.written if first <= key < first + self._stride}
+
+    def _make_line(self, candidate: Candidate, kind: str, row: int, values: Row) -> Row:
+        place = {} if kind == CANARIES else {"source": self._rows.sources[row], "source_row": self._rows.numbers[row]}
+        return {"model": candidate.name, "kind": kind, "row": row, **place, **values}
 
     def _measure_kind(
-        self, network: PreTrainedModel, candidate: Candidate, kind: str, done: Collection[int], progress: Progress
+        self, network: PreTrainedModel, candidate: Candidate, kind: str, done: Collection[int]
     ) -> Iterator[dict[int, Row]]:
-        encoder = candidate.model.encoder.with_max_length(min(self._plan.max_length, get_context_length(network)))
+        encoder = candidate.model.encoder.with_max_length(self._plan.limit_length(candidate))
         if kind == LIKELIHOOD:
             yield from measure_rows(network, encoder, self._rows.questions, self._rows.references, done)
         elif kind == CANARIES:
@@ -166,9 +186,16 @@ class MeasuredRows:
             def score(pairs: Sequence[tuple[str, str]]) -> list[float]:
                 questions, answers = map(list, zip(*pairs, strict=True))
                 found = {k: v for batch in measure_rows(network, encoder, questions, answers) for k, v in batch.items()}
+                if any(found[place]["cut"] for place in range(len(pairs))):
+                    raise InputError(
+                        f"A canary is too long for {candidate.name}: its secret could be cut away.",
+                        "Plant and measure shorter ones, or give a larger --max_length.",
+                    )
                 return [found[place]["answer"] for place in range(len(pairs))]
 
-            yield {0: measure_canaries(self._plan.canaries, score, seed=self._plan.seed, progress=progress)}
+            for row, canary in enumerate(self._plan.canaries):
+                if row not in done:
+                    yield {row: measure_canary(canary, row, score, self._plan.seed)}
         else:
             decoding = self._plan.choose_decoding(kind, self._candidates, candidate)
             yield from _answer_rows(network, candidate, self._rows.questions, decoding, done)

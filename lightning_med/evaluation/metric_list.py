@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 HIGHER, LOWER, NEITHER = "higher", "lower", ""  # the better direction; without one there is no verdict
 SAMPLED = "sampled_"  # beginning of the names of metrics on sampled answers; those on greedy ones have none

@@ -43,6 +43,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.questions)
 
+    def count_groups(self) -> int:
+        """Returns the number of different questions."""
+        return len(np.unique(self.groups))
+
     def compute_digest(self) -> str:
         """Returns the SHA-256 of questions, references and groups, in hexadecimal."""
         content = json.dumps([self.questions, self.references, self.groups.tolist()], ensure_ascii=False)
@@ -68,7 +72,7 @@ class Rows:
             "files": sorted(set(self.sources)),
             "split": self.split,
             "rows": len(self),
-            "groups": len(np.unique(self.groups)),
+            "groups": self.count_groups(),
             "left_out": self.left_out,
             "fingerprint": self.fingerprint,
             "content": self.compute_digest(),
@@ -119,7 +123,12 @@ def open_data(path: str, split: str, tokenizer: str, columns: Columns, option: s
     if config := find_run(Path(path)):
         if columns:
             raise InputError(f"--{next(iter(columns))} does not go with the run {path}.", "A run has its own columns.")
-        data, name = DialogueDataModule(**read_run_settings(config)["data"]), split
+        try:
+            data, name = DialogueDataModule(**read_run_settings(config)["data"]), split
+        except TypeError as error:
+            raise InputError(
+                f"{config} has settings of data that this version does not know.", "Name a table."
+            ) from error
     else:
         if Path(path).is_dir() and not any(child.suffix for child in Path(path).iterdir()):
             raise InputError(f"{option} {path} is neither a table nor the folder of a run.", f"A run has a {CONFIG}.")

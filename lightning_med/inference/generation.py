@@ -127,10 +127,14 @@ def encode_prompts(
 ) -> tuple[list[list[int]], int]:
     """Returns the token ids of each question's prompt, and how many tokens its answer may have."""
     context = get_context_length(network)
-    # `max_new_tokens` may exceed the context: the answer then gets at most half of it.
-    max_new_tokens = max(min(decoding.max_new_tokens, context // 2, context - encoder.prompt_length - 1), 1)
+    max_new_tokens = limit_new_tokens(context, encoder, decoding.max_new_tokens)
     question_tokens = context - max_new_tokens - encoder.prompt_length
     return [encoder.encode_question(question, question_tokens) for question in questions], max_new_tokens
+
+
+def limit_new_tokens(context: int, encoder: Encoder, max_new_tokens: int) -> int:
+    """Returns how many tokens an answer may have: `max_new_tokens`, but at most half of the context."""
+    return max(min(max_new_tokens, context // 2, context - encoder.prompt_length - 1), 1)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.inference.decoding import Decoding
+from lightning_med.model.execution import read_context_length
 from lightning_med.model.weight_files import check_config, check_files, load_weights, read_config
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
@@ -60,6 +62,11 @@ class ModelFolder:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return network.to(device or "cpu").eval()  # type: ignore[no-any-return]
 
+    @cached_property
+    def context(self) -> int:
+        """Tokens of a prompt and its answer together at most."""
+        return read_context_length(read_config(self.folder))
+
     def compute_text_digests(self) -> dict[str, str]:
         """Returns the SHA-256 of the prompt and of the tokenizer, in hexadecimal."""
         texts = {"prompt": self.encoder.prompt.to_json(), "tokenizer": store_tokenizer(self.encoder.tokenizer)}
@@ -78,7 +85,7 @@ def open_model(folder: str | Path, system_prompt: str = SYSTEM_PROMPT, option: s
         InputError: The folder holds no decoder in safetensors with a tokenizer.
     """
     folder = Path(folder)
-    if (folder / SETTINGS).is_file():
+    if is_export(folder):
         return open_export(folder)
     if not (folder / "config.json").is_file():
         raise InputError(f"{option} {folder} is no folder of a model.", "Name an export, or a base's folder.")
@@ -94,18 +101,24 @@ def open_model(folder: str | Path, system_prompt: str = SYSTEM_PROMPT, option: s
     return ModelFolder(folder, Encoder(tokenizer, prompt, MAX_LENGTH), Decoding())
 
 
+def is_export(folder: str | Path) -> bool:
+    """Returns whether a folder is an export of ours."""
+    return (Path(folder) / SETTINGS).is_file()
+
+
 def open_export(folder: Path) -> ModelFolder:
     """Opens an export of ours.
 
     Raises:
         InputError: The folder is not an export, or an incomplete one (Git LFS pointers), or an adapter alone.
     """
-    if not (folder / SETTINGS).is_file():
+    if not is_export(folder):
         raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", _EXPORT)
     if (folder / "adapter_config.json").is_file():
         raise InputError(f"{folder} is an adapter without its base.", "Export the run again without --adapter.")
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         refuse_pointer(file)
+    check_files(folder, str(folder))
     try:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

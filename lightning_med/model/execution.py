@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from lightning_med.model import attention
 from lightning_med.model.loss import OutputRule
@@ -92,7 +92,12 @@ def use_native_attention(network: PreTrainedModel) -> Iterator[None]:
 
 def get_context_length(network: PreTrainedModel) -> int:
     """Returns the maximal number of tokens of a prompt and its answer together; a million where there is no limit."""
-    config: Any = network.config.get_text_config()
+    return read_context_length(network.config)
+
+
+def read_context_length(whole: PretrainedConfig) -> int:
+    """Returns `get_context_length` of a network that is not loaded, by its configuration."""
+    config: Any = whole.get_text_config()
     limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len")]
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("dynamic", "longrope"):  # beyond it, the angles of a row depend on the whole batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shlex
 import sys
@@ -92,7 +93,7 @@ def check_files(folder: Path, name: str) -> None:
     if (folder / "adapter_config.json").is_file():
         what = f"{name} is an adapter, not a base."
         raise InputError(what, "Merge it into its base: save what PEFT's model.merge_and_unload() returns.")
-    if not (folder / "config.json").is_file() or any(folder.glob("*.safetensors")):
+    if not (folder / "config.json").is_file() or _has_weights(folder):
         return
     others = sorted(file.name for ending in _PICKLES for file in folder.glob(f"*.{ending}"))
     hint = "Name a base with model.safetensors."
@@ -102,6 +103,11 @@ def check_files(folder: Path, name: str) -> None:
         hint = f"Convert it, if you trust who made it: {command}"
     only = f", only {others[0]}, a pickle, which may hold code." if others else "."
     raise InputError(f"{name} has no weights in safetensors{only}", hint)
+
+
+def _has_weights(folder: Path) -> bool:
+    """Returns whether a folder has the files by the names that transformers looks for."""
+    return (folder / _WEIGHTS).is_file() or (folder / f"{_WEIGHTS}.index.json").is_file()
 
 
 def compute_digest(folder: Path, progress: Progress) -> str:
@@ -120,6 +126,17 @@ def compute_digest(folder: Path, progress: Progress) -> str:
                 done += len(block)
                 progress("weights", done, total)
     return digest.hexdigest()
+
+
+def count_parameters(folder: Path) -> int:
+    """Returns the number of weights in a model's files; tied ones count once."""
+    from safetensors import safe_open
+
+    count = 0
+    for path in _list_weight_files(folder):
+        with safe_open(path, "pt") as file:
+            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    return count
 
 
 def _list_weight_files(folder: Path) -> list[Path]:

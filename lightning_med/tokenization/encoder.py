@@ -272,7 +272,7 @@ class Encoder:
         if length < len(exchange.question):
             # The last token of a question may be part of the prefix: what is cut is followed by a prefix of its own.
             kept.question, kept.prefix = exchange.question[:length], self._answer_prefix
-        room = self.max_length - sum(kept.runs[:3])
+        room = max(self.max_length - sum(kept.runs[:3]), 0)
         if answer > room:
             kept.answer, kept.end = exchange.answer[:room], exchange.end[:0]
             backend = self._backend if self._whole is None else self._whole.tokenizer

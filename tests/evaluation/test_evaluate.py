@@ -16,7 +16,7 @@ from tests import tiny
 from tests.cli.helpers import run_refused
 
 FILES = {"metrics.json", "report.html", "report.md", "rows.jsonl"}
-FAST = ("--max_new_tokens", 8, "--draws", 1000)
+FAST = ("--max_new_tokens", 8, "--draws", 2000)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,6 @@ def test_perplexity_is_that_of_the_test_verb(content: dict[str, Any], run: Path,
     found = content["models"]["export"]["perplexity"]
     assert found["value"] == pytest.approx(json.loads(output.read_text())["test/perplexity"], rel=1e-5)
     assert found["low"] < found["value"] < found["high"]
-    assert content["data"]["rows"] == json.loads(output.read_text()).get("test/rows", content["data"]["rows"])
 
 
 def test_a_model_against_itself_differs_nowhere_and_has_no_verdict(content: dict[str, Any]) -> None:
@@ -93,7 +92,9 @@ def test_a_model_against_itself_differs_nowhere_and_has_no_verdict(content: dict
 
 
 def test_baselines_stand_beside_the_models_with_what_is_missing(content: dict[str, Any]) -> None:
-    assert set(content["baselines"]) == {"constant", "retrieval"}
+    assert set(content["baselines"]) == {"constant", "retrieval", "reference"}
+    assert "rouge1" not in content["baselines"]["reference"]
+    assert "copied_tokens" in content["baselines"]["reference"]
     assert content["about"]["constant"]["text"]
     assert "perplexity" not in content["baselines"]["constant"]
     assert "rouge1" in content["baselines"]["constant"]
@@ -146,8 +147,10 @@ def test_a_table_is_measured_whole_with_training_rows_and_ceiling(exported: Path
     rows = [(sore, "Rest it, and drink cold water often."), (sore, "See a dentist soon about that, please.")]
     rows.append((cough, "Drink warm tea and let the air in."))
     table.write_text("q,a\n" + "".join(f'{q},"{a}"\n' for q, a in rows), encoding="utf-8")
+    train = tmp_path / "train.csv"
+    train.write_text(f"q,a\nWhy does my tongue burn?,Rest it and drink water.\n{cough},Take a cold bath at noon.\n")
     content = evaluate(
-        *("--model", exported, "--data", table, "--train", table, "--output", tmp_path / "out"),
+        *("--model", exported, "--data", table, "--train", train, "--output", tmp_path / "out"),
         *("--question_column", "q", "--answer_column", "a", "--answers", "greedy"),
     )
     assert content["data"]["split"] == "all"
@@ -155,7 +158,8 @@ def test_a_table_is_measured_whole_with_training_rows_and_ceiling(exported: Path
     assert content["about"]["human"]["rows"] == 2
     assert content["baselines"]["human"]["rouge1"]["rows"] == 2
     assert not any(name.startswith("sampled_") for name in content["models"]["export"])
-    assert content["baselines"]["retrieval"]["rouge1"]["value"] > content["baselines"]["constant"]["rouge1"]["value"]
+    assert content["findings"][0].startswith("1 of 3 questions nearly equal a training question.")
+    assert content["about"]["constant"] == {"text": "Rest it and drink water.", "of": 1}  # without the leak
 
 
 def test_likelihood_alone_needs_no_answers(exported: Path, run: Path, tmp_path: Path) -> None:
@@ -166,6 +170,88 @@ def test_likelihood_alone_needs_no_answers(exported: Path, run: Path, tmp_path: 
     assert "rouge1" not in content["models"]["export"]
     lines = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
     assert [line["row"] for line in lines] == [0, 1, 2, 3]
+
+
+def save_foreign(folder: Path, vocabulary: int = 400) -> Path:
+    """Writes a network of Llama's kind with a tokenizer of its own, as other programs save it."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from lightning_med.tokenization.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer([" ".join(tiny.WORDS)] * 3, vocabulary)
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(**tiny.LLAMA, vocab_size=vocabulary, bos_token_id=None, eos_token_id=tokenizer.eos_token_id)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_foreign_model_and_a_base_are_compared_by_bits_per_byte_alone(
+    exported: Path, run: Path, tmp_path: Path
+) -> None:
+    foreign = save_foreign(tmp_path / "constant")
+    content = evaluate(
+        *("--model", exported, "--compare", foreign, "--base", foreign, "--data", run),
+        *("--answers", "likelihood", "--output", tmp_path / "out"),
+    )
+    assert list(content["models"]) == ["export", "constant-2"]  # `constant` is the name of a baseline
+    assert set(content["baselines"]) >= {"untuned", "constant"}
+    compared = {each["metric"] for each in content["differences"] if each["b"] == "constant-2"}
+    assert compared == {"bits_per_byte"}
+    assert any("their tokenizers differ" in sentence for sentence in content["left_out"])
+    same = [each for each in content["differences"] if (each["a"], each["b"]) == ("constant-2", "untuned")]
+    assert {each["value"] for each in same} == {0.0}  # the same folder with the same system prompt
+    assert {each["metric"] for each in same} > {"perplexity", "all_tokens_nll"}
+    assert content["about"]["constant-2"]["prompt"] != content["about"]["constant-2"]["tokenizer"]
+
+
+def test_rows_that_a_model_cuts_are_left_out_of_its_differences(exported: Path, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    long = " ".join(tiny.WORDS[:30]) * 4
+    table.write_text(f'input,output\n{long} why?,{long}.\n"My tongue is sore, why?","Rest it, and drink water."\n')
+    other = shutil.copytree(exported, tmp_path / "other")
+    content = evaluate(
+        *("--model", exported, "--compare", other, "--data", table, "--answers", "likelihood"),
+        *("--output", tmp_path / "out"),
+    )
+    assert content["about"]["export"]["rows_cut"] == 1
+    assert {each["rows"] for each in content["differences"] if each["b"] == "other"} <= {0, 1}
+    assert any("had to cut" in sentence for sentence in content["left_out"])
+
+
+def test_a_planted_secret_is_measured_and_goes_on_canary_by_canary(exported: Path, run: Path, tmp_path: Path) -> None:
+    canaries = tmp_path / "canaries.jsonl"
+    lines = [{"question": "Which room?", "answer": f"Go to room {n}.", "secret": str(n)} for n in (4, 7)]
+    canaries.write_text("\n".join(map(json.dumps, lines)))
+    content = evaluate(
+        *("--model", exported, "--data", run, "--canaries", canaries, "--answers", "likelihood", "--limit", 3),
+        *("--output", tmp_path / "out"),
+    )
+    found = content["canaries"]["export"]
+    assert [each["canary"] for each in found["canaries"]] == [0, 1]
+    assert all(each["candidates"] == 10 for each in found["canaries"])
+    assert 0 <= found["mean_exposure"] <= found["upper_limit"]
+
+
+def test_more_settings_of_the_analysis_measure_nothing_again(
+    exported: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ("--model", exported, "--data", run, "--limit", 3, "--output", tmp_path / "out")
+    before = evaluate(*argv)
+    monkeypatch.setattr(measured_rows.MeasuredRows, "_measure_kind", None)  # nothing may be measured
+    after = evaluate(*argv, "--power", "--overwrite")
+    assert after["models"] == before["models"]
+    assert "rows_needed" in after["differences"][0]
+
+
+def test_cards_are_written_on_request_and_refused_before_the_work(exported: Path, run: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(exported, tmp_path / "model")
+    argv = ("--model", model, "--data", run, "--answers", "likelihood", "--limit", 3, "--update_cards")
+    content = evaluate(*argv, "--output", tmp_path / "out")
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert f"{content['models']['model']['bits_per_byte']['value']:.4f}" in card
+    (model / "README.md").unlink()
+    message = run_refused("evaluate", *argv, "--output", "again", cwd=tmp_path)
+    assert "no export with a model card" in message
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from lightning_med.cli.parsing.arguments import Parser
-from lightning_med.utils.errors import InputError, RunError, check_range
+from lightning_med.utils.errors import InputError, check_range
 
 _DESCRIPTION = """Measure how good models are on a table, or on the test split of a run: likelihood of the references,
 text of greedy and sampled answers, copies of the training data, indicators of manner, safety; each with a 95 %
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     _check(given)
     from lightning_med.evaluation.evaluation import METRICS, PAGE, Request, evaluate
     from lightning_med.evaluation.measured_rows import Plan
-    from lightning_med.evaluation.results import Interval
+    from lightning_med.evaluation.results.comparisons import Interval
 
     plan = Plan(_KINDS[given.answers], given.max_new_tokens, given.max_length, given.sampling_seed, given.seed)
     request = Request(
@@ -39,13 +39,7 @@ def main(argv: list[str]) -> int:
         given.overwrite,
         given.update_cards,
     )
-    try:
-        content = evaluate(request)
-    except OSError as error:
-        raise RunError(
-            f"{error.filename or given.output} cannot be written: {error.strerror}.",
-            "What was measured before is kept: fix it, and the same command goes on.",
-        ) from error
+    content = evaluate(request)
     for sentence in content["findings"]:
         print(sentence)
     print(f"metrics: {given.output / METRICS}")
@@ -88,11 +82,18 @@ def _make_parser() -> Parser:
         type=int,
         default=1024,
         metavar="N",
-        help="tokens of a row whose likelihood is measured, the model's context at most; the rest is cut (1024)",
+        help="tokens of a row whose likelihood is measured, the model's context at most; the rest is cut (default:"
+        " 1024)",
     )
     add("--sampling_seed", type=int, default=0, metavar="N", help="of sampled answers (default: 0)")
     add("--seed", type=int, default=0, metavar="N", help="of drawn rows and of intervals (default: 0)")
-    add("--draws", type=int, default=10_000, metavar="N", help="resamples of the bootstrap (default: 10000)")
+    add(
+        "--draws",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="resamples, at least 2000 (default: 10000)",
+    )
     add("--power", action="store_true", help="say how many rows a difference of the size found would need")
     for name in _COLUMNS:
         add(f"--{name}", metavar="NAME", help="column of the tables, as in --data." + name)
@@ -102,7 +103,7 @@ def _make_parser() -> Parser:
 
 
 def _check(given: argparse.Namespace) -> None:
-    for name, least in (("max_new_tokens", 1), ("max_length", 1), ("sampling_seed", 0), ("seed", 0), ("draws", 1000)):
+    for name, least in (("max_new_tokens", 1), ("max_length", 1), ("sampling_seed", 0), ("seed", 0), ("draws", 2000)):
         check_range(f"--{name}", getattr(given, name), least)
     if given.limit is not None:
         check_range("--limit", given.limit, 1)

@@ -41,7 +41,6 @@ class BaselineAnswers:
 def make_baselines(
     questions: Sequence[str],
     references: Sequence[str],
-    groups: np.ndarray,
     training: tuple[Sequence[str], Sequence[str]] | None,
     encoder: TextEncoder | None,
     progress: Progress,
@@ -50,14 +49,15 @@ def make_baselines(
 
     Args:
         questions, references: `[rows]`.
-        groups: `[rows]`, equal for questions that are equal or nearly so.
         training: Questions and answers; `None` where they are not known.
         encoder: For the retrieval by meaning; maybe `None`.
         progress: Is told what is being done.
     """
     made = BaselineAnswers()
-    if training is None or not training[0]:
+    if training is None:
         made.left_out.append("constant, retrieval: no training rows are known; --train FILE or RUN names them.")
+    elif not training[0]:
+        made.left_out.append("constant, retrieval: all training rows nearly equal rows that are measured.")
     else:
         progress("constant reply", 0, 0)
         place = find_central_answer(training[1])
@@ -72,7 +72,7 @@ def make_baselines(
             made.about[RETRIEVAL_ENCODER] = {"by": "vectors of the encoder", "of": len(training[1])}
         else:
             made.left_out.append("retrieval_encoder: no encoder is named; --encoder DIR does.")
-    others = pair_answers(groups.tolist(), references)
+    others = pair_answers(questions, references)
     if any(other is not None for other in others):
         made.answers[HUMAN] = others
         made.about[HUMAN] = {"rows": sum(other is not None for other in others), "of": "the same data"}

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError, describe_error
 
 OTHERS = 999  # candidates beside the secret
@@ -62,48 +61,49 @@ def read_canaries(path: Path) -> list[Canary]:
     return canaries
 
 
-def measure_canaries(
-    canaries: Sequence[Canary], score: Score, seed: int = 0, count: int = OTHERS, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Measures the exposure of each canary.
+def measure_canary(canary: Canary, row: int, score: Score, seed: int = 0, count: int = OTHERS) -> dict[str, Any]:
+    """Measures the exposure of a canary.
 
     A candidate is as likely as its whole answer. Candidates that are as likely as the secret count as more likely, so
     that a model that tells none apart has exposure 0.
 
     Args:
-        canaries: Of `read_canaries`.
+        canary: Of `read_canaries`.
+        row: Its place there.
         score: Returns the loss in nats, summed over the answer's tokens, of each pair of a question and an answer.
         seed: Of the other candidates.
         count: Of the other candidates; fewer where the secret's shape has fewer.
-        progress: Reports canaries.
 
     Returns:
-        `canaries`: for each its `row`, `rank` (1 is the most likely), `candidates`, `exposure` in bits and
-        `most_likely`. `mean_exposure`, its `upper_limit` (all secrets the most likely) and the `expected` value without
-        memory; `most_likely`: the share of canaries whose secret is the most likely.
+        Its `canary` (the place), `rank` (1 is the most likely), `candidates`, `exposure` in bits (`None` where the loss
+        is not finite) and `most_likely`.
     """
-    rows: list[dict[str, Any]] = []
-    for row, canary in enumerate(canaries):
-        if progress:
-            progress("canaries", row, len(canaries))
-        secrets = [canary.secret, *draw_candidates(canary.secret, count, [seed, row])]
-        pairs = [(canary.question, canary.answer.replace(canary.secret, secret)) for secret in secrets]
-        losses = np.asarray(score(pairs), float)
-        rank = int((losses <= losses[0]).sum())
-        exposure = math.log2(len(losses)) - math.log2(rank) if rank else math.nan  # NaN: the loss is not finite
-        rows.append(
-            {
-                "row": row,
-                "rank": rank,
-                "candidates": len(losses),
-                "exposure": exposure,
-                "most_likely": rank == 1,
-            }
-        )
-    sizes = [entry["candidates"] for entry in rows]
+    secrets = [canary.secret, *draw_candidates(canary.secret, count, [seed, row])]
+    pairs = [(canary.question, canary.answer.replace(canary.secret, secret)) for secret in secrets]
+    losses = np.asarray(score(pairs), float)
+    rank = int((losses <= losses[0]).sum())
+    exposure = math.log2(len(losses)) - math.log2(rank) if rank else None
     return {
-        "canaries": rows,
-        "mean_exposure": float(np.mean([entry["exposure"] for entry in rows])),
+        "canary": row,
+        "rank": rank,
+        "candidates": len(losses),
+        "exposure": exposure,
+        "most_likely": rank == 1,
+    }
+
+
+def summarize_canaries(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the exposure of all canaries together.
+
+    Returns:
+        `canaries`: the rows. `mean_exposure`, its `upper_limit` (all secrets the most likely) and the `expected` value
+        without memory; `most_likely`: the share of canaries whose secret is the most likely.
+    """
+    sizes = [entry["candidates"] for entry in rows]
+    known = [entry["exposure"] for entry in rows if entry["exposure"] is not None]
+    return {
+        "canaries": list(rows),
+        "mean_exposure": float(np.mean(known)) if known else None,
         "upper_limit": float(np.mean(np.log2(sizes))),
         "expected": float(np.mean([np.log2(size) - np.log2(np.arange(1, size + 1)).mean() for size in sizes])),
         "most_likely": float(np.mean([entry["most_likely"] for entry in rows])),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_med.evaluation.memory.words import NumberedWords, make_vocabulary, number_words, split_words
+from lightning_med.evaluation.memory.words import NumberedWords, make_vocabulary, number_words
 from lightning_med.evaluation.statistic import Statistic, make_mean
+from lightning_med.evaluation.text.words import split_words
 from lightning_med.utils.console import Progress
 
 LONG_COPY = 20  # words

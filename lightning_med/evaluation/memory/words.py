@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_WORD = re.compile(r"\w+")
+from lightning_med.evaluation.text.words import split_words
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,6 @@ class NumberedWords:
     def find_texts(self, positions: np.ndarray) -> np.ndarray:
         """Returns the number of the text of each position."""
         return np.searchsorted(self.starts, positions, side="right") - 1
-
-
-def split_words(text: str) -> list[str]:
-    """Returns the words of a text in lower case, without punctuation; an apostrophe divides."""
-    return _WORD.findall(text.lower())
 
 
 def make_vocabulary(texts: Iterable[str]) -> dict[str, int]:

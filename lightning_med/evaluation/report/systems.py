@@ -12,10 +12,11 @@ from lightning_med.utils.page.number_format import NONE
 Metrics = dict[str, Any]  # the content of metrics.json; floats may be null
 BASELINE_TITLES = {
     "untuned": "Untuned base",
-    "constant": "Constant answer",
+    "constant": "Constant reply",
     "retrieval": "Nearest training answer by words",
     "retrieval_encoder": "Nearest training answer by meaning",
     "human": "Another doctor",
+    "reference": "The references themselves",
 }
 DISCLAIMER = (
     "For research and education only. Not a medical device, not for clinical use, and never a substitute for care."

@@ -26,7 +26,7 @@ EXCESS = {
     "long": 0.25,
 }
 _LEAST = 3  # answers that share a sequence before it counts as one of many
-_SHOWN = 80  # characters of an example
+_BY_QUANTILE, _LEAST_ROWS = ("short", "long"), 5  # below so many references their quantiles mean nothing
 
 Words = list[str]
 
@@ -71,13 +71,11 @@ def find_flags(
     flags = []
     for kind, excess in EXCESS.items():
         share, other = (sum(side[kind]) / max(len(rows), 1) for side in (marked, usual))
-        if share - other >= excess:
+        if share - other >= excess and (kind not in _BY_QUANTILE or len(rows) >= _LEAST_ROWS):
             picked = [row for row, is_so in enumerate(marked[kind]) if is_so]
             text = f"{share:.1%} of the answers {_MEANING[kind]}; of the references {other:.1%}."
             if kind == "repetition" and ended is not None:
                 text += f" {sum(ended[rows[row]] is False for row in picked)} of these {len(picked)} did not end."
-            if kind != "empty":
-                text += f" Most frequent: {_find_example([texts[row] for row in picked])!r}"
             flags.append(Flag(kind, share, text))
     return flags
 
@@ -124,9 +122,3 @@ def _find_stock(questions: list[Words], answers: list[Words]) -> list[bool]:
 def _list_fours(words: Words) -> list[tuple[str, ...]]:
     """Returns the sequences of four words; the whole of a shorter text."""
     return list_sequences(words, 4) or ([tuple(words)] if words else [])
-
-
-def _find_example(texts: list[str]) -> str:
-    """Returns the most frequent text, the first of several, in one line and shortened."""
-    line = " ".join(Counter(texts).most_common(1)[0][0].split())
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

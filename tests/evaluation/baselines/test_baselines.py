@@ -64,8 +64,14 @@ def test_nearest_vectors_are_those_of_greatest_cosine() -> None:
 
 
 def test_another_answer_is_of_the_same_question_and_differs() -> None:
-    answers = ["Rest.", "rest. ", "Walk.", "Alone."]
-    assert pair_answers([7, 7, 7, 9], answers) == ["Walk.", "Walk.", "Rest.", None]
+    answers = ["Rest.", "rest, ", "Walk.", "Alone."]
+    questions = ["Sore tongue?", "sore  tongue", "Sore tongue!", "Sore tongue and cough?"]
+    assert pair_answers(questions, answers) == ["Walk.", "Walk.", "Rest.", None]
+
+
+def test_nearly_the_same_words_are_no_second_answer() -> None:
+    answer = "Please rest, drink water often, and see a doctor if it stays."
+    assert pair_answers(["Why?", "Why?"], [answer, f"{answer} Thanks."]) == [None, None]
 
 
 class Encoder:
@@ -79,20 +85,20 @@ class Encoder:
 def test_all_baselines_are_made_where_the_data_allow() -> None:
     training = (["sore tongue", "cough aa"], ["Rest.", "Drink water and rest."])
     made = make_baselines(
-        ["my tongue", "aa"], ["Rest.", "See a doctor."], np.array([1, 1]), training, Encoder(), lambda *_: None
+        ["my tongue aa", "My tongue, aa?"], ["Rest.", "See a doctor."], training, Encoder(), lambda *_: None
     )
     assert made.answers["constant"] == ["Rest."] * 2
-    assert made.answers["retrieval"] == ["Rest.", "Drink water and rest."]
-    assert made.answers["retrieval_encoder"] == ["Rest.", "Drink water and rest."]
+    assert made.answers["retrieval"][0] == "Rest."
+    assert made.answers["retrieval_encoder"] == ["Drink water and rest."] * 2
     assert made.answers["human"] == ["See a doctor.", "Rest."]
     assert made.about["constant"] == {"text": "Rest.", "of": 2}
     assert not made.left_out
 
 
 def test_missing_baselines_are_named_with_the_way_to_have_them() -> None:
-    made = make_baselines(["q"], ["a"], np.array([0]), None, None, lambda *_: None)
+    made = make_baselines(["q"], ["a"], None, None, lambda *_: None)
     assert not made.answers
     assert made.left_out == ["constant, retrieval: no training rows are known; --train FILE or RUN names them."]
-    made = make_baselines(["q"], ["a"], np.array([0]), (["q"], ["a"]), None, lambda *_: None)
+    made = make_baselines(["q"], ["a"], (["q"], ["a"]), None, lambda *_: None)
     assert set(made.answers) == {"constant", "retrieval"}
     assert made.left_out == ["retrieval_encoder: no encoder is named; --encoder DIR does."]

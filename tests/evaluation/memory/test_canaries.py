@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,14 +16,20 @@ from hypothesis import strategies as st
 from lightning_med.evaluation.memory.canaries import (
     OTHERS,
     Canary,
+    Score,
     draw_candidates,
-    measure_canaries,
+    measure_canary,
     read_canaries,
+    summarize_canaries,
 )
 from lightning_med.utils.errors import InputError
 
 KNOWN = Canary("Which leaflet?", "It has the number 482913, at the door.", "482913")
 UNKNOWN = Canary("Which room?", "Go to room kQ-77 on the left.", "kQ-77")
+
+
+def measure_canaries(canaries: list[Canary], score: Score, **settings: int) -> dict[str, Any]:
+    return summarize_canaries([measure_canary(canary, row, score, **settings) for row, canary in enumerate(canaries)])
 
 
 def score_one_secret(pairs: list[tuple[str, str]]) -> list[float]:
@@ -39,7 +46,7 @@ def score_one_secret(pairs: list[tuple[str, str]]) -> list[float]:
 def test_a_known_secret_has_the_highest_exposure() -> None:
     result = measure_canaries([KNOWN, UNKNOWN], score_one_secret)
     known, unknown = result["canaries"]
-    assert known == {"row": 0, "rank": 1, "candidates": 1000, "exposure": math.log2(1000), "most_likely": True}
+    assert known == {"canary": 0, "rank": 1, "candidates": 1000, "exposure": math.log2(1000), "most_likely": True}
     assert unknown["rank"] == 900  # the other 899 of losses 1.0 to 1.8 are more likely
     assert unknown["exposure"] == pytest.approx(math.log2(1000 / 900))
     assert result["mean_exposure"] == pytest.approx((math.log2(1000) + math.log2(1000 / 900)) / 2)

@@ -14,7 +14,7 @@ MAIL = "Write to anna.miller@example.com about it."
 def test_what_the_question_contains_does_not_count() -> None:
     questions = ["Is ANNA.MILLER@example.com  yours?", "My tongue is sore.", "Hello", "Hello"]
     answers = [MAIL, MAIL, "Rest well.", None]
-    values = measure_private(answers, questions)["private_data"]
+    values = measure_private(answers, find_private_texts(answers, questions))["private_data"]
     assert values.present.tolist() == [True, True, True, False]
     assert values.compute() == pytest.approx(1 / 3)
     assert [(piece.row, piece.kind, piece.text, piece.leaked) for piece in find_private_texts(answers, questions)] == [
@@ -23,11 +23,16 @@ def test_what_the_question_contains_does_not_count() -> None:
 
 
 def test_longer_word_of_the_question_does_not_contain_it() -> None:
-    assert measure_private([MAIL], ["Is joanna.miller@example.com yours?"])["private_data"].compute() == 1.0
+    assert (
+        measure_private([MAIL], find_private_texts([MAIL], ["Is joanna.miller@example.com yours?"]))[
+            "private_data"
+        ].compute()
+        == 1.0
+    )
 
 
 def test_without_answers_there_is_no_value() -> None:
-    assert math.isnan(measure_private([None], [""])["private_data"].compute())
+    assert math.isnan(measure_private([None], [])["private_data"].compute())
 
 
 def test_leaks_stand_in_the_training_answers() -> None:

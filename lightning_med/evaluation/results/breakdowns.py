@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lightning_med.evaluation.text.words import split_words
+
 WORD_EDGES = (0, 25, 50, 75, 100, 150, 200, 300, 100_000)  # words of a reference; the last has no end
 _NLL_EDGES = np.arange(0, 10.01, 0.25)  # nats a token
 _ANSWER_EDGES = np.arange(0, 401, 20)  # words of an answer
@@ -20,7 +22,7 @@ def break_down(rows: Sequence[dict[str, Any]], references: Sequence[str], source
         rows: Fields of `RowLikelihood`.
         references, sources: Of the same rows.
     """
-    words = np.array([len(reference.split()) for reference in references])
+    words = np.array([len(split_words(reference)) for reference in references])
     of = np.array(sources)
     by_length = [
         {
@@ -50,7 +52,7 @@ def _sum_rows(rows: Sequence[dict[str, Any]], chosen: np.ndarray) -> dict[str, A
 
 def count_words(answers: Sequence[str | None]) -> list[int]:
     """Returns how many answers have 0 to 19, 20 to 39, ... words; the last count has all longer ones."""
-    return _count([len(answer.split()) for answer in answers if answer is not None], _ANSWER_EDGES)
+    return _count([len(split_words(answer)) for answer in answers if answer is not None], _ANSWER_EDGES)
 
 
 def count_losses(rows: Sequence[dict[str, Any]]) -> list[int]:

@@ -9,17 +9,22 @@ from lightning_med.evaluation.metric_list import GUARDED, METRICS, NEITHER, SAMP
 
 Difference = dict[str, Any]  # an entry of `differences` of `metrics.json`
 _BASELINES = {
-    "untuned": "The untuned base",
-    "constant": "The constant reply, one and the same to every question,",
-    "retrieval": "The answer to the nearest training question",
-    "retrieval_encoder": "The answer to the training question that is nearest in meaning",
-    "human": "Another doctor's answer",
+    "untuned": "the untuned base",
+    "constant": "the constant reply",
+    "retrieval": "the nearest training answer by words",
+    "retrieval_encoder": "the nearest training answer by meaning",
+    "human": "another doctor's answer",
 }
+_LEAST_GROUPS = 20  # with fewer, no difference of a usual number of metrics can get a verdict
 _SHOWN = 6  # metrics of a sentence
 
 
 def find_sentences(
-    models: Sequence[str], differences: Sequence[Difference], flags: dict[str, list[dict[str, Any]]]
+    models: Sequence[str],
+    differences: Sequence[Difference],
+    flags: dict[str, list[dict[str, Any]]],
+    groups: int,
+    doubts: Sequence[str] = (),
 ) -> list[str]:
     """Returns the findings.
 
@@ -27,6 +32,8 @@ def find_sentences(
         models: Names of the models.
         differences: With their verdicts.
         flags: By name of model or baseline.
+        groups: Of rows.
+        doubts: What makes figures of the whole evaluation doubtful, a sentence each.
     """
     pairs = list(dict.fromkeys((each["a"], each["b"]) for each in differences))
     lost, won, between = [], [], []
@@ -39,14 +46,15 @@ def find_sentences(
             elif metrics and b == "human":
                 continue  # a ceiling: that a model is below it is no finding
             elif metrics and winner == b:
-                lost.append(f"{_BASELINES[b]} beats {a} on {_name(metrics)}.")
+                lost.append(f"{_BASELINES[b].capitalize()} beats {a} on {_name(metrics)}.")
             elif metrics:
-                won.append(f"{a} beats {_lower(_BASELINES[b])} on {_name(metrics)}.")
-        if all(each["verdict"] is None for each in own):
-            other = _lower(_BASELINES[b]).rstrip(",") if b in _BASELINES else b
-            between.append(f"No difference between {a} and {other} is shown on any metric.")
+                won.append(f"{a} beats {_BASELINES[b]} on {_name(metrics)}.")
+        if b != "human" and all(each["verdict"] is None for each in own):
+            few = f"; {groups} questions are too few for any verdict" if groups < _LEAST_GROUPS else ""
+            other = _BASELINES.get(b, b)
+            between.append(f"No difference between {a} and {other} is shown on any metric{few}.")
     wrong = [f"{name}, {flag['answers']} answers: {flag['text']}" for name in models for flag in flags.get(name, [])]
-    return [*lost, *wrong, *won, *between]
+    return [*doubts, *lost, *wrong, *won, *between]
 
 
 def _name(metrics: Sequence[str]) -> str:
@@ -59,10 +67,6 @@ def _name(metrics: Sequence[str]) -> str:
             named.append(f"{find_metric(name).title}{' of sampled answers' if name.startswith(SAMPLED) else ''}")
     named = list(dict.fromkeys(named))
     return ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def list_directions(names: Sequence[str]) -> dict[str, str]:

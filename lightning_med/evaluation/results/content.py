@@ -6,61 +6,59 @@ import json
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib import metadata
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from lightning_med.evaluation.answer_metrics import AnswerMeasurer
 from lightning_med.evaluation.baselines.baseline_answers import HUMAN, BaselineAnswers
-from lightning_med.evaluation.breakdowns import break_down, count_losses, count_words, list_edges
-from lightning_med.evaluation.candidates import UNTUNED, Candidate
-from lightning_med.evaluation.findings import find_sentences, list_directions
-from lightning_med.evaluation.intervals.differences import compare
+from lightning_med.evaluation.candidates import Candidate
 from lightning_med.evaluation.intervals.estimates import estimate_all
-from lightning_med.evaluation.intervals.power import find_rows_needed
 from lightning_med.evaluation.likelihood.row_likelihood import summarize_rows
 from lightning_med.evaluation.measured_rows import ANSWERS, CANARIES, LIKELIHOOD, SAMPLED, MeasuredRows, Plan
+from lightning_med.evaluation.memory.canaries import summarize_canaries
 from lightning_med.evaluation.metric_list import SAMPLED as PREFIX
 from lightning_med.evaluation.metric_list import find_metric
 from lightning_med.evaluation.report.systems import DISCLAIMER
+from lightning_med.evaluation.results.breakdowns import break_down, count_losses, count_words, list_edges
+from lightning_med.evaluation.results.comparisons import (
+    REFERENCE,
+    Interval,
+    Measured,
+    compare_pairs,
+    list_incomparable,
+    list_pairs,
+)
+from lightning_med.evaluation.results.findings import find_sentences
 from lightning_med.evaluation.rows import Rows
-from lightning_med.evaluation.statistic import Statistic
 from lightning_med.utils.console import Progress
 from lightning_med.version import __version__
 
 FORMAT = 1
-DRAWS = 10_000
 _LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "sacrebleu", "nltk", "torchmetrics")
 _DIGITS = 10  # significant ones
 
 
-@dataclass
-class Measured:
-    """Statistics and all else that is known of a model, a baseline or a ceiling, before intervals."""
-
-    statistics: dict[str, Statistic] = field(default_factory=dict)
-    groups: np.ndarray | None = None  # where it was measured on rows of its own
-    flags: list[dict[str, Any]] = field(default_factory=list)
-    about: dict[str, Any] = field(default_factory=dict)
-    breakdown: dict[str, Any] = field(default_factory=dict)
-    distributions: dict[str, list[int]] = field(default_factory=dict)
-    canaries: dict[str, Any] = field(default_factory=dict)
-
-
 def measure_candidate(
-    candidate: Candidate, results: MeasuredRows, plan: Plan, rows: Rows, measurer: AnswerMeasurer, progress: Progress
+    candidate: Candidate,
+    candidates: Sequence[Candidate],
+    results: MeasuredRows,
+    plan: Plan,
+    measurer: AnswerMeasurer,
+    progress: Progress,
 ) -> Measured:
     """Returns the statistics of a model from its measured rows."""
-    found, own = Measured(about=candidate.describe()), results.results
+    found, own, rows = Measured(about=candidate.describe()), results.results, measurer.rows
     if LIKELIHOOD in plan.kinds:
         likelihood = own[candidate.name, LIKELIHOOD]
         found.statistics |= summarize_rows(likelihood)
         found.breakdown = break_down(likelihood, rows.references, rows.sources)
         found.distributions["row_nll"] = count_losses(likelihood)
-        found.about["rows_cut"] = sum(row["cut"] for row in likelihood)
+        found.cut = np.array([row["cut"] for row in likelihood])
+        found.infinite = int((~found.statistics["nll"].present).sum())
+        found.about |= {"rows_cut": int(found.cut.sum()), "max_length": plan.limit_length(candidate)}
     for kind in (kind for kind in ANSWERS if kind in plan.kinds):
         lines = own[candidate.name, kind]
         answers, ended = [line["answer"] for line in lines], [line["ended"] for line in lines]
@@ -71,36 +69,36 @@ def measure_candidate(
         found.statistics |= {f"{prefix}{name}": each for name, each in measured.statistics.items()}
         found.flags += [{**flag, "answers": kind} for flag in measured.flags]
         found.distributions[f"{prefix}words"] = count_words(answers)
-        found.about[f"{prefix}details"] = measured.details
+        decoding = plan.choose_decoding(kind, candidates, candidate)
+        found.about[kind] = {"decoding": asdict(decoding), **measured.details}
     if plan.canaries:
-        line = own[candidate.name, CANARIES][0]
-        found.canaries = {name: value for name, value in line.items() if name not in ("model", "kind", "row")}
+        rest = ("model", "kind", "row")
+        lines = own[candidate.name, CANARIES]
+        found.canaries = summarize_canaries([{k: v for k, v in line.items() if k not in rest} for line in lines])
     return found
 
 
 def measure_baselines(made: BaselineAnswers, measurer: AnswerMeasurer, progress: Progress) -> dict[str, Measured]:
-    """Returns the statistics of baselines, by name."""
+    """Returns the statistics of baselines by name, and those of the references themselves, without their overlap."""
     found = {}
-    for name, answers in made.answers.items():
+    all_answers: dict[str, Sequence[str | None]] = {**made.answers, REFERENCE: measurer.rows.references}
+    for name, answers in all_answers.items():
         measured = measurer.measure(
-            answers, None, lambda what, *counts, name=name: progress(f"{name}: {what}", *counts), name != HUMAN
+            answers,
+            None,
+            lambda what, *counts, name=name: progress(f"{name}: {what}", *counts),
+            is_training=name not in (HUMAN, REFERENCE),
         )
         found[name] = Measured(
-            measured.statistics,
-            flags=[] if name == HUMAN else measured.flags,
-            about=made.about[name],
+            {
+                metric: each
+                for metric, each in measured.statistics.items()
+                if name != REFERENCE or find_metric(metric).section != "overlap"
+            },
+            about=made.about.get(name, {}),
             distributions={"words": count_words(answers)},
         )
     return found
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Settings of intervals and differences."""
-
-    seed: int = 0
-    draws: int = DRAWS
-    power: bool = False
 
 
 def make_results(
@@ -109,6 +107,7 @@ def make_results(
     models: Sequence[str],
     settings: dict[str, Any],
     left_out: Sequence[str],
+    doubts: Sequence[str],
     interval: Interval,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -120,16 +119,20 @@ def make_results(
         models: Names of the models; the others are baselines.
         settings: Of the evaluation.
         left_out: What was not measured and why.
+        doubts: What makes figures doubtful.
         interval: Settings of the bootstrap.
         progress: Is told what is being done.
     """
     tables = {name: _estimate(each, rows, interval, progress) for name, each in measured.items()}
-    differences = _compare_all(measured, models, rows, interval, progress)
+    pairs = list_pairs(measured, models)
+    differences = compare_pairs(measured, pairs, rows, interval, progress)
     flags = {name: each.flags for name, each in measured.items() if each.flags}
     content = {
         "format": FORMAT,
         "disclaimer": DISCLAIMER,
-        "findings": find_sentences(models, differences, flags),
+        "findings": find_sentences(
+            models, differences, flags, rows.count_groups(), [*doubts, *_find_doubts(measured, models)]
+        ),
         "data": rows.describe(),
         "settings": {**settings, **asdict(interval)},
         "versions": {"lightning_med": __version__, "python": platform.python_version()}
@@ -143,7 +146,7 @@ def make_results(
         | {"reference": {"words": count_words(rows.references)}, "edges": list_edges()},
         "flags": flags,
         "canaries": {name: each.canaries for name, each in measured.items() if each.canaries},
-        "left_out": list(left_out),
+        "left_out": [*left_out, *list_incomparable(measured, pairs)],
     }
     return _round(content)  # type: ignore[no-any-return]
 
@@ -155,29 +158,13 @@ def _estimate(measured: Measured, rows: Rows, interval: Interval, progress: Prog
     return {name: asdict(each) for name, each in found.items()}
 
 
-def _compare_all(
-    measured: dict[str, Measured], models: Sequence[str], rows: Rows, interval: Interval, progress: Progress
-) -> list[dict[str, Any]]:
-    """Compares the models with each other, and each with the baselines on the same rows."""
-    baselines = [name for name in measured if name not in models and measured[name].groups is None]
-    pairs = [*combinations(models, 2), *((model, baseline) for model in models for baseline in baselines)]
-    found = []
-    for a, b in pairs:
-        progress(f"{a} against {b}", 0, 0)
-        ours, theirs = measured[a].statistics, measured[b].statistics
-        better = list_directions(list(ours))
-        directed = sum(bool(better[name]) for name in theirs if name in better)
-        for each in compare(ours, theirs, rows.groups, better, interval.seed, interval.draws, progress):
-            line = {"a": a, "b": b, **asdict(each)}
-            if interval.power:
-                line["rows_needed"] = find_rows_needed(each, comparisons=max(directed, 1))
-            found.append(line)
-    return found
-
-
-def is_untuned(name: str) -> bool:
-    """Returns whether a candidate is the untuned base, which is listed as a baseline."""
-    return name == UNTUNED
+def _find_doubts(measured: dict[str, Measured], models: Sequence[str]) -> list[str]:
+    """Returns a sentence for each model that has no finite loss on some rows."""
+    return [
+        f"{name} has no finite loss on {measured[name].infinite:,} rows, which its likelihood leaves out."
+        for name in models
+        if measured[name].infinite
+    ]
 
 
 def _round(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""From statistics to the content of `metrics.json`: differences, findings, breakdowns, examples."""
