@@ -2,10 +2,10 @@
 
     python scripts/compare_harness.py --model EXPORT --data RUN/predictions.jsonl [--lm_eval PYTHON]
 
-Both run in float32 on the CPU (the harness's softmax in float64), over the answers without their ends. The harness runs as a program of its own, with the
-task of `scripts/lm_eval_task`; `PYTHON` is that of the environment with lm-eval, default this one. Rows that either
-side cannot measure whole are left out on both and counted. Exits with 1 where a row differs by more than 1e-3 nats or
-the bits per byte by more than 1e-4.
+Both run in float32 on the CPU (the harness's softmax in float64), over the answers without their ends. The harness runs
+as a program of its own, with the task of `scripts/lm_eval_task`; `PYTHON` is that of the environment with lm-eval,
+default this one. Rows that either side cannot measure whole are left out on both and counted. Exits with 1 where a row
+differs by more than 1e-3 nats or the bits per byte by more than 1e-4.
 """
 
 from __future__ import annotations
