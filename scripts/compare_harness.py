@@ -19,6 +19,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lm_eval_task.utils import TASK, Row, read_rows
 
@@ -55,7 +56,8 @@ def measure_ours(folder: Path, rows: list[Row]) -> dict[int, Score]:
     from lightning_med.model.execution import get_context_length
 
     model = open_model(folder)
-    network = model.load_network(torch.float32).to("cpu")
+    network: Any = model.load_network(torch.float32)
+    network = network.to("cpu")
     encoder = model.encoder.with_max_length(get_context_length(network))
     rows = [row for row in rows if row["question"] and row["reference"]]
     questions, references = [row["question"] for row in rows], [row["reference"] for row in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +28,8 @@ COLUMNS = {  # metric: title, form, factor
 }
 NOTES = """
 Ours with 95 % intervals (bootstrap over the test dialogues). Published: arXiv:2005.05442; (?) it does not say which
-BLEU it prints, so the figure stands in both columns. Perplexities are of different tokenizers and do not compare. Our
-METEOR knows stems but no synonyms, theirs (METEOR 1.5) both.
+BLEU it prints, so the figure stands in both columns. Perplexities are of different tokenizers and do not compare, nor
+do METEORs: ours (NLTK's, with stems, mean over replies) has other weights than METEOR 1.5, and no synonyms.
 """
 Scores = dict[str, Estimate]
 
@@ -53,7 +54,7 @@ def score_likelihood(folder: Path, rows: Sequence[Example]) -> Scores:
     """
     model = open_model(folder)
     questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
-    measured = {}
+    measured: dict[int, dict[str, Any]] = {}
     for batch in measure_rows(model.load_network(torch.float32), model.encoder, questions, answers):
         measured |= batch
     found = summarize_rows([measured[number] for number in range(len(rows))])
