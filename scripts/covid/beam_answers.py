@@ -65,6 +65,7 @@ def search_answer(network: PreTrainedModel, encoder: Encoder, question: str) -> 
     room = get_context_length(network) - encoder.prompt_length - PROTOCOL["max_new_tokens"]
     ids = torch.tensor([encoder.encode_question(question, int(room))], device=network.device)
     config = GenerationConfig(eos_token_id=encoder.stops, pad_token_id=encoder.stops[0], do_sample=False, **PROTOCOL)
+    network.generation_config = config  # what ours leaves unset would be taken from the export's
     found: Any = network.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)  # type: ignore[operator]
     text = encoder.tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
     return " ".join(text.split())

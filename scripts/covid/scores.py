@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_med.evaluation.intervals.estimates import Estimate, estimate_all
-from lightning_med.evaluation.text.overlap import measure_overlap
 
 from covid.dialogues import Example
 from covid.published import ROWS
+from lightning_med.evaluation.intervals.estimates import Estimate, estimate_all
 from lightning_med.evaluation.likelihood.row_likelihood import measure_rows, summarize_rows
+from lightning_med.evaluation.text.overlap import measure_overlap
 from lightning_med.inference.model_folder import open_model
 
 COLUMNS = {  # metric: title, form, factor

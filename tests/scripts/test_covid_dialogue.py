@@ -203,6 +203,7 @@ def test_the_search_follows_the_protocol(script: Script, export: Path, monkeypat
         found.append((ids, options["generation_config"], generate(ids, **options)))
         return found[0][2]
 
+    network.generation_config.repetition_penalty = 9.0  # the export's own settings have no part in it
     monkeypatch.setattr(network, "generate", watch)
     monkeypatch.setattr(module, "PROTOCOL", {**module.PROTOCOL, "min_new_tokens": 9, "max_new_tokens": 12})
     answer = module.search_answer(network, model.encoder, "my tongue is sore")
@@ -211,6 +212,9 @@ def test_the_search_follows_the_protocol(script: Script, export: Path, monkeypat
     assert (config.num_beams, config.length_penalty, config.do_sample) == (10, 2.0, False)
     written = whole[0, ids.shape[1] :].tolist()
     assert 9 <= len(written) <= 12
+    fresh = model.load_network()
+    fresh.generation_config = type(config)()
+    assert generate.__func__(fresh, ids, generation_config=config).tolist() == whole.tolist()
     assert answer == " ".join(model.encoder.tokenizer.decode(written, skip_special_tokens=True).split())
 
 
@@ -260,6 +264,7 @@ def test_baselines_answer_each_row(script: Script) -> None:
 
 
 def test_near_duplicates_are_counted_by_dialogue(script: Script, dialogues: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("lightning_med.data.splits.shingle_index")
     module = script("covid_dialogue")
     question = "doctor i have had a dry cough and a mild fever for three days what should i do now"
     reply = "please rest at home drink plenty of warm fluids and see a doctor if the fever stays for a week"
