@@ -79,6 +79,7 @@ def count_repeats(splits: dict[str, list[Dialogue]], table: Path) -> str:
         InputError: The table cannot be read.
     """
     import pandas as pd
+
     from lightning_med.data.splits.shingle_index import find_near_duplicates
 
     try:

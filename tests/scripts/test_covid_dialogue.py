@@ -264,7 +264,6 @@ def test_baselines_answer_each_row(script: Script) -> None:
 
 
 def test_near_duplicates_are_counted_by_dialogue(script: Script, dialogues: ModuleType, tmp_path: Path) -> None:
-    pytest.importorskip("lightning_med.data.splits.shingle_index")
     module = script("covid_dialogue")
     question = "doctor i have had a dry cough and a mild fever for three days what should i do now"
     reply = "please rest at home drink plenty of warm fluids and see a doctor if the fever stays for a week"
