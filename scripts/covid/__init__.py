@@ -1,0 +1,1 @@
+"""Parts of `covid_dialogue.py`: a published table of results on COVID-19 dialogues, reproduced."""

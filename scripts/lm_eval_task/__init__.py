@@ -1,0 +1,1 @@
+"""A task for lm-evaluation-harness: how likely an exported model finds the reference answers."""
