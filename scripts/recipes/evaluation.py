@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -190,15 +190,16 @@ def _group(comparisons: list[Comparison]) -> Iterator[list[Comparison]]:
 def _format_mean(group: list[Comparison], recipe: str) -> str:
     """The mean over the seeds, between the least and the greatest value."""
     runs = [one.runs[recipe] for one in group]
-    write: Callable[[str, str], str] = lambda key, form: format(mean(run[key] for run in runs), form)  # noqa: E731
+    means = {key: mean(run[key] for run in runs) for key in ("steps", "useful_tokens", "seconds", "val_perplexity")}
     cells = []
     for name in SHOWN:
         values = [found["value"] for one in group if (found := one.get_interval(recipe, name)) is not None]
         span = {"value": mean(values), "low": min(values), "high": max(values)} if values else None
         cells.append(_format_interval(name, span))
-    work = write("steps", ",.0f"), write("useful_tokens", ",.0f"), write("seconds", ",.0f")
+    work = (f"{means[key]:,.0f}" for key in ("steps", "useful_tokens", "seconds"))
     title = f"{TITLES[recipe]}, mean (least to greatest)"
-    return _join(group[0].model, f"{len(group)} seeds", title, *work, write("val_perplexity", ".2f"), *cells)
+    perplexity = f"{means['val_perplexity']:.2f}"
+    return _join(group[0].model, f"{len(group)} seeds", title, *work, perplexity, *cells)
 
 
 def _format_interval(metric: str, interval: Interval | None, sign: str = "") -> str:

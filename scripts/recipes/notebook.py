@@ -27,6 +27,8 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils.logging import disable_progress_bar
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.token_store import TokenStore
@@ -38,6 +40,7 @@ from lightning_med.model.execution import get_context_length
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from lightning_med.training.module import DialogueLM
+from lightning_med.utils.console import Progress, show_progress
 from lightning_med.utils.files import make_temporary_folder
 from recipes.clock import ProcessorClock, TokenCount, choose_validations
 from recipes.plans import LENGTH, Task
@@ -81,10 +84,13 @@ class NotebookRun(TrainerCallback):
         network: That is trained.
         validation: Rows; `None` for a run that is only timed.
         steps: Of the run.
+        progress: Is told how many steps are done.
     """
 
-    def __init__(self, clock: ProcessorClock, network: PreTrainedModel, validation: Rows | None, steps: int) -> None:
-        self.clock, self.network, self.validation = clock, network, validation
+    def __init__(
+        self, clock: ProcessorClock, network: PreTrainedModel, validation: Rows | None, steps: int, progress: Progress
+    ) -> None:
+        self.clock, self.network, self.validation, self.progress = clock, network, validation, progress
         self.every = steps // choose_validations(steps)
         self.validations: list[dict[str, float]] = []
         self.best: dict[str, torch.Tensor] = {}
@@ -94,6 +100,7 @@ class NotebookRun(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.clock.count_step()
+        self.progress("steps", state.global_step, state.max_steps)
         if self.validation is None or state.global_step % self.every:
             return
         self.clock.pause()
@@ -158,10 +165,11 @@ def train_notebook(
         steps: Of the run; the rate falls linearly to 0 over them.
         validate: Otherwise the network is the last one.
     """
+    disable_progress_bar()
     network, tokenizer, store = load_start(task, data), make_tokenizer(data), data.store("train")
-    collator = RowCollator(tokenizer, LENGTH)
-    run = NotebookRun(clock, network, Rows.from_store(data.store("validation")) if validate else None, steps)
-    with tempfile.TemporaryDirectory() as folder:
+    collator, validation = RowCollator(tokenizer, LENGTH), Rows.from_store(data.store("validation"))
+    with tempfile.TemporaryDirectory() as folder, show_progress("The notebook's recipe") as progress:
+        run = NotebookRun(clock, network, validation if validate else None, steps, progress)
         arguments = TrainingArguments(
             output_dir=folder,
             max_steps=steps,
@@ -176,6 +184,7 @@ def train_notebook(
             **SETTINGS,
         )
         trainer = Trainer(network, arguments, collator, make_examples(store), callbacks=[run])
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     clock.pause()
     if run.best:
