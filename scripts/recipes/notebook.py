@@ -45,7 +45,7 @@ from lightning_med.utils.files import make_temporary_folder
 from recipes.clock import ProcessorClock, TokenCount, choose_validations
 from recipes.plans import LENGTH, Task
 
-SETTINGS = {  # what the notebook says; all else is as TrainingArguments has it: no warm-up, no decay of weights
+SETTINGS: dict[str, Any] = {  # what the notebook says; all else is as TrainingArguments has it: no warm-up, no decay of weights
     "learning_rate": 5e-5,
     "lr_scheduler_type": "linear",
     "per_device_train_batch_size": 8,
