@@ -23,9 +23,11 @@ ANSWERS = [
 
 
 def test_central_answer_has_greatest_mean_similarity() -> None:
-    terms = [[*words, *map(" ".join, pairwise(words))] for words in map(_split, ANSWERS)]
-    vocabulary = sorted({term for own in terms for term in own})
-    vectors = np.array([[own.count(term) for term in vocabulary] for own in terms], float)
+    own = [_split(answer) for answer in ANSWERS]
+    vocabulary = sorted({word for words in own for word in words})
+    frequency = {word: sum(word in words for words in own) for word in vocabulary}
+    weights = {word: np.log((1 + len(own)) / (1 + count)) + 1 for word, count in frequency.items()}
+    vectors = np.array([[weights[word] * (word in words) for word in vocabulary] for words in own])
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     assert find_central_answer(ANSWERS) == int((unit @ unit.T).mean(1).argmax()) == 1
 
