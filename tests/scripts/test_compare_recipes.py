@@ -124,15 +124,19 @@ def test_each_recipe_ends_in_an_export_that_answers(
 ) -> None:
     plans, training, notebook = script("recipes.plans"), script("recipes.training"), script("recipes.notebook")
     started = notebook.load_start(task, task.open_data()).state_dict()
-    runs = {}
+    runs, settings = {}, []
     for recipe in plans.RECIPES:
         training.train(task, recipe)
         runs[recipe] = training.read_run(task, recipe)
         responder = Responder.from_pretrained(task.get_export(recipe), safety=False)
         assert responder.decoding.repetition_penalty == 1.1
+        settings.append(json.loads((task.get_export(recipe) / "lightning_med.json").read_text(encoding="utf-8")))
         weights = responder.network.state_dict()
         assert weights.keys() == started.keys()
         assert not torch.equal(weights["transformer.wpe.weight"], started["transformer.wpe.weight"])
+    for name in ("prompt", "max_length", "decoding", "base", "data_fingerprint"):
+        assert settings[0][name] == settings[1][name] == settings[2][name], name
+    assert settings[0]["step"] == runs["notebook"]["exported_step"]
     assert runs["notebook"]["computed_tokens"] == 128 * runs["notebook"]["rows"] > runs["notebook"]["real_tokens"]
     assert runs["ours"]["computed_tokens"] == runs["ours"]["real_tokens"]
     limit = runs["notebook"]["useful_tokens"]
