@@ -50,8 +50,12 @@ class Comparison:
     def get_difference(self, recipe: str, metric: str) -> Interval | None:
         """Returns the entry that compares a recipe of ours with the notebook's, ours minus the notebook's."""
         for entry in self.metrics["differences"]:
-            if entry["metric"] == metric and (entry["a"], entry["b"]) == (recipe, NOTEBOOK):
+            pair = entry["a"], entry["b"]
+            if entry["metric"] == metric and pair == (recipe, NOTEBOOK):
                 return dict(entry)
+            if entry["metric"] == metric and pair == (NOTEBOOK, recipe):
+                value, low, high = (None if entry[key] is None else -entry[key] for key in ("value", "high", "low"))
+                return {**entry, "value": value, "low": low, "high": high}
         return None
 
 
@@ -85,7 +89,7 @@ def evaluate_all(output: Path, limit: int | None, base: Path | None) -> None:
             say(f"{folder / FOLDER}: finished before.")
             continue
         run = folder / json.loads((folder / OURS / RUN).read_text(encoding="utf-8"))["run"]
-        others = [folder / recipe for recipe in RECIPES if recipe != OURS]
+        others = [folder / OURS_TOKENS, folder / NOTEBOOK]
         words = ["--model", folder / OURS, "--compare", *others, "--data", run, "--output", folder / FOLDER]
         words += [] if limit is None else ["--limit", limit]
         words += ["--base", base] if base is not None and PLANS[folder.parent.name].needs_base else []

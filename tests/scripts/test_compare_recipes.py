@@ -188,7 +188,10 @@ def evaluated(script: Script, tmp_path: Path) -> Path:
         content = {
             "models": {name: {"bits_per_byte": _interval(value)} for name, value in values.items()},
             "baselines": {"untuned": {"bits_per_byte": _interval(3.0)}},
-            "differences": [{**entry, "value": -1.0, "low": -1.2, "high": -0.8}],
+            "differences": [
+                {**entry, "value": -1.0, "low": -1.2, "high": -0.8},
+                {**entry, "a": "notebook", "b": "ours_tokens", "value": 0.5, "low": 0.4, "high": 0.7},
+            ],
         }
         (folder / "evaluation").mkdir()
         (folder / "evaluation" / "metrics.json").write_text(json.dumps(content))
@@ -229,9 +232,9 @@ def test_an_evaluation_compares_ours_with_the_others_on_its_own_run(
     monkeypatch.setattr(script("recipes.evaluation"), "run_child", lambda argv: (calls.append(argv), (0, ""))[1])
     assert script("compare_recipes").main(["evaluate", "--output", str(evaluated), "--limit", "5"]) == 0
     (argv,) = calls  # the other seed is evaluated already
-    assert argv[2:7] == ["evaluate", "--model", f"{folder}/ours", "--compare", f"{folder}/notebook"]
+    assert argv[2:7] == ["evaluate", "--model", f"{folder}/ours", "--compare", f"{folder}/ours_tokens"]
     assert argv[7:] == [
-        *(f"{folder}/ours_tokens", "--data", f"{folder}/fit/version_0"),
+        *(f"{folder}/notebook", "--data", f"{folder}/fit/version_0"),
         *("--output", f"{folder}/evaluation", "--limit", "5"),
     ]
 
