@@ -180,7 +180,7 @@ def draw_picture(comparisons: list[Comparison], path: Path) -> None:
             axes.set_title(f"{metric.title} ({metric.better} is better)", fontsize=9)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=8)
-        line[0].set_ylabel(PLANS[group[0].model].title, fontsize=8)
+        line[0].set_ylabel(PLANS[group[0].model].title.replace(", ", ",\n"), fontsize=8)
     figure.savefig(path, dpi=130)
 
 
