@@ -50,8 +50,12 @@ class Comparison:
     def get_difference(self, recipe: str, metric: str) -> Interval | None:
         """Returns the entry that compares a recipe of ours with the notebook's, ours minus the notebook's."""
         for entry in self.metrics["differences"]:
-            if entry["metric"] == metric and (entry["a"], entry["b"]) == (recipe, NOTEBOOK):
+            pair = entry["a"], entry["b"]
+            if entry["metric"] == metric and pair == (recipe, NOTEBOOK):
                 return dict(entry)
+            if entry["metric"] == metric and pair == (NOTEBOOK, recipe):
+                value, low, high = (None if entry[key] is None else -entry[key] for key in ("value", "high", "low"))
+                return {**entry, "value": value, "low": low, "high": high}
         return None
 
 
@@ -84,7 +88,7 @@ def evaluate_all(output: Path, more: dict[str, Any]) -> None:
             say(f"{folder / FOLDER}: finished before.")
             continue
         run = folder / json.loads((folder / OURS / RUN).read_text(encoding="utf-8"))["run"]
-        others = [folder / recipe for recipe in RECIPES if recipe != OURS]
+        others = [folder / OURS_TOKENS, folder / NOTEBOOK]
         words = ["--model", folder / OURS, "--compare", *others, "--data", run, "--output", folder / FOLDER]
         for name, value in more.items():
             if value is not None and (name != "base" or PLANS[folder.parent.name].needs_base):
@@ -176,7 +180,7 @@ def draw_picture(comparisons: list[Comparison], path: Path) -> None:
             axes.set_title(f"{metric.title} ({metric.better} is better)", fontsize=9)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=8)
-        line[0].set_ylabel(PLANS[group[0].model].title, fontsize=8)
+        line[0].set_ylabel(PLANS[group[0].model].title.replace(", ", ",\n"), fontsize=8)
     figure.savefig(path, dpi=130)
 
 

@@ -45,7 +45,9 @@ from lightning_med.utils.files import make_temporary_folder
 from recipes.clock import ProcessorClock, TokenCount, choose_validations
 from recipes.plans import LENGTH, Task
 
-SETTINGS: dict[str, Any] = {  # what the notebook says; all else is as TrainingArguments has it: no warm-up, no decay of weights
+SETTINGS: dict[
+    str, Any
+] = {  # what the notebook says; all else is as TrainingArguments has it: no warm-up, no decay of weights
     "learning_rate": 5e-5,
     "lr_scheduler_type": "linear",
     "per_device_train_batch_size": 8,
@@ -71,7 +73,7 @@ class RowCollator:
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         self.rows.append([example["row"] for example in examples])
-        padding = {"padding": "max_length", "max_length": self.length}
+        padding: dict[str, Any] = {"padding": "max_length", "max_length": self.length}
         ids = [{"input_ids": example["input_ids"]} for example in examples]
         return dict(self._collate([self.tokenizer.pad(row, **padding) for row in ids]))
 
@@ -199,7 +201,9 @@ def export_notebook(network: PreTrainedModel, task: Task, data: DialogueDataModu
     """Writes the network as an export of ours, with the prompt and the decoding settings that ours has."""
     tokenizer, context = make_tokenizer(data), get_context_length(network)
     tokenizer.model_max_length = context
-    decoding, card = DialogueLM(**task.model_settings).decoding, {"max_length": data.recipe.max_length}
+    decoding = DialogueLM(**task.model_settings).decoding
+    card = {"max_length": data.recipe.max_length, "settings": {"model": task.model_settings}}
+    card["data"] = {"fingerprint": data.prepared.fingerprint}
     stops = Encoder(tokenizer, data.prompt, data.recipe.max_length).stops
     model = TrainedModel(network, tokenizer, data.prompt, decoding, stops, context, card, steps)
     temporary = make_temporary_folder(folder)

@@ -60,7 +60,7 @@ def _train_notebook(task: Task, data: DialogueDataModule, folder: Path) -> dict[
     train_notebook(task, data, trial, task.plan.calibration, validate=False)
     steps = choose_steps(task.seconds, trial.measure_step())
     network, validations, seen = train_notebook(task, data, clock, steps, validate=True)
-    export_notebook(network, task, data, steps, folder)
+    export_notebook(network, task, data, _find_best(validations), folder)
     settings = {**SETTINGS, "padded_to": LENGTH, "loss": "all tokens but the end token, which is the padding token"}
     return _describe(clock, trial, seen, validations, settings)
 
@@ -94,10 +94,9 @@ def _describe(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     tokens = {name if name == "rows" else f"{name}_tokens": value for name, value in asdict(seen).items()}
-    best = min(validations, key=lambda one: one["perplexity"])
     return {
         "steps": clock.steps,
-        "exported_step": best["step"],
+        "exported_step": _find_best(validations),
         **tokens,
         "seconds": clock.seconds,
         "processor_seconds": clock.seconds * clock.threads,
@@ -108,6 +107,11 @@ def _describe(
         "validations": validations,
         "settings": settings,
     }
+
+
+def _find_best(validations: list[dict[str, float]]) -> int:
+    """The step of the best validation; the first one where several are as good, as both recipes keep it."""
+    return int(min(validations, key=lambda one: one["perplexity"])["step"])
 
 
 @torch.inference_mode()

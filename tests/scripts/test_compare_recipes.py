@@ -124,15 +124,19 @@ def test_each_recipe_ends_in_an_export_that_answers(
 ) -> None:
     plans, training, notebook = script("recipes.plans"), script("recipes.training"), script("recipes.notebook")
     started = notebook.load_start(task, task.open_data()).state_dict()
-    runs = {}
+    runs, settings = {}, []
     for recipe in plans.RECIPES:
         training.train(task, recipe)
         runs[recipe] = training.read_run(task, recipe)
         responder = Responder.from_pretrained(task.get_export(recipe), safety=False)
         assert responder.decoding.repetition_penalty == 1.1
+        settings.append(json.loads((task.get_export(recipe) / "lightning_med.json").read_text(encoding="utf-8")))
         weights = responder.network.state_dict()
         assert weights.keys() == started.keys()
         assert not torch.equal(weights["transformer.wpe.weight"], started["transformer.wpe.weight"])
+    for name in ("prompt", "max_length", "decoding", "base", "data_fingerprint"):
+        assert settings[0][name] == settings[1][name] == settings[2][name], name
+    assert settings[0]["step"] == runs["notebook"]["exported_step"]
     assert runs["notebook"]["computed_tokens"] == 128 * runs["notebook"]["rows"] > runs["notebook"]["real_tokens"]
     assert runs["ours"]["computed_tokens"] == runs["ours"]["real_tokens"]
     limit = runs["notebook"]["useful_tokens"]
@@ -184,7 +188,10 @@ def evaluated(script: Script, tmp_path: Path) -> Path:
         content = {
             "models": {name: {"bits_per_byte": _interval(value)} for name, value in values.items()},
             "baselines": {"untuned": {"bits_per_byte": _interval(3.0)}},
-            "differences": [{**entry, "value": -1.0, "low": -1.2, "high": -0.8}],
+            "differences": [
+                {**entry, "value": -1.0, "low": -1.2, "high": -0.8},
+                {**entry, "a": "notebook", "b": "ours_tokens", "value": 0.5, "low": 0.4, "high": 0.7},
+            ],
         }
         (folder / "evaluation").mkdir()
         (folder / "evaluation" / "metrics.json").write_text(json.dumps(content))
@@ -225,9 +232,9 @@ def test_an_evaluation_compares_ours_with_the_others_on_its_own_run(
     monkeypatch.setattr(script("recipes.evaluation"), "run_child", lambda argv: (calls.append(argv), (0, ""))[1])
     assert script("compare_recipes").main(["evaluate", "--output", str(evaluated), "--limit", "5"]) == 0
     (argv,) = calls  # the other seed is evaluated already
-    assert argv[2:7] == ["evaluate", "--model", f"{folder}/ours", "--compare", f"{folder}/notebook"]
+    assert argv[2:7] == ["evaluate", "--model", f"{folder}/ours", "--compare", f"{folder}/ours_tokens"]
     assert argv[7:] == [
-        *(f"{folder}/ours_tokens", "--data", f"{folder}/fit/version_0"),
+        *(f"{folder}/notebook", "--data", f"{folder}/fit/version_0"),
         *("--output", f"{folder}/evaluation", "--limit", "5"),
     ]
 
