@@ -39,7 +39,7 @@ def compare(folder: Path, data: str, count: int) -> tuple[float, float, int, int
     model = open_model(folder)
     prepared, name = open_data(data, "test", str(folder), {}, "--data")
     rows = read_rows(prepared, "test", name).draw(count, 0)
-    network = model.load_network(torch.float32)
+    network: Any = model.load_network(torch.float32).to("cpu")  # type: ignore[arg-type]
     choose_execution(network, min(get_context_length(network), model.encoder.max_length))
     start = time.perf_counter()
     batches = list(make_reference_batches(model.encoder, rows.questions, rows.references))

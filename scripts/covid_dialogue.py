@@ -147,6 +147,8 @@ def reproduce(options: argparse.Namespace) -> None:
     make_writable_folder(folder, "--output")
     base = options.base and options.base.resolve()
     names = ["scratch", *(["tuned"] if base else [])]
+    if options.smoke:
+        folder = folder / "smoke"  # never mixed with real results
     splits = write_splits(options.data, folder / "data")
     replies = {name: len(make_examples(dialogues)) for name, dialogues in splits.items()}
     counts = ", ".join(f"{name} {len(splits[name])} ({count} replies)" for name, count in replies.items())

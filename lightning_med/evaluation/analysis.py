@@ -11,9 +11,10 @@ import numpy as np
 
 from lightning_med.data.splits.shingle_index import find_near_duplicates
 from lightning_med.evaluation.answer_metrics import AnswerMeasurer
-from lightning_med.evaluation.baselines.baseline_answers import HUMAN, make_baselines
+from lightning_med.evaluation.baselines.baseline_answers import make_baselines
 from lightning_med.evaluation.baselines.human import pair_answers
-from lightning_med.evaluation.candidates import UNTUNED, Candidate
+from lightning_med.evaluation.baselines.names import HUMAN, UNTUNED
+from lightning_med.evaluation.candidates import Candidate
 from lightning_med.evaluation.manner.indicators import measure_detectors
 from lightning_med.evaluation.measured_rows import MeasuredRows, Plan, identify_rows
 from lightning_med.evaluation.results.comparisons import Interval, Measured
@@ -39,7 +40,7 @@ class Material:
         training: Training rows; `None` where they are not known.
         human: Rows with several answers to a question, and the name of their table; `None` for those of `rows`.
         encoder: Of sentences; maybe `None`.
-        no_base: Why the untuned base is missing; empty if it is not.
+        no_base, no_training: Why the untuned base and the training rows are missing; empty if they are not.
     """
 
     candidates: list[Candidate]
@@ -51,6 +52,7 @@ class Material:
     human: tuple[Rows, str] | None
     encoder: SentenceEncoder | None
     no_base: str
+    no_training: str
 
     @property
     def models(self) -> list[Candidate]:
@@ -71,6 +73,7 @@ def analyze(material: Material, results: MeasuredRows, progress: Progress) -> di
         progress: Is told what is being done.
     """
     rows, training, encoder = material.rows, material.training, material.encoder
+    progress("triage of the questions, leaks", 0, 0)
     measurer = AnswerMeasurer(rows, _triage(rows.questions), None if training is None else training.references, encoder)
     apart, doubts = (None, []) if training is None else _leave_out_leaks(rows, training)
     pair = None if apart is None else (apart.questions, apart.references)
@@ -136,7 +139,9 @@ def _list_missing(material: Material, has_human: bool) -> list[str]:
     elif material.encoder.cut:
         sentences.append(f"similarity of the ends of {material.encoder.cut:,} texts: too long for the encoder.")
     if material.training is None:
-        sentences.append("copied_tokens, copied_share: no training rows are known; --train FILE or RUN names them.")
+        sentences.append(f"constant, retrieval, copied_tokens, copied_share: {material.no_training}")
+    if material.rows.dropped:
+        sentences.append(f"{material.rows.dropped:,} rows of the table, which cleaning drops; `prepare` reports why.")
     return sentences
 
 

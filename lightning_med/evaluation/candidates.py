@@ -12,14 +12,14 @@ import yaml
 
 from lightning_med.checkpoints.run_folder import SETTINGS as CONFIG
 from lightning_med.checkpoints.run_folder import is_version
+from lightning_med.evaluation.baselines.names import TITLES, UNTUNED
 from lightning_med.inference.model_folder import ModelFolder, is_export, open_model
 from lightning_med.model.weight_files import compute_digest, count_parameters
 from lightning_med.tokenization.encoder import MIN_QUESTION
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 
-UNTUNED = "untuned"  # the name of the base among the baselines
-_TAKEN = {UNTUNED, "constant", "retrieval", "retrieval_encoder", "human", "reference", "edges"}  # no names of models
+_TAKEN = {*TITLES, "edges"}  # no names of models
 _KNOWN = ("base", "checkpoint", "checkpoint_digest", "step", "data_fingerprint", "lightning_med_version")
 
 

@@ -21,11 +21,12 @@ from lightning_med.evaluation.results.content import format_results
 from lightning_med.evaluation.results.examples import choose_examples
 from lightning_med.evaluation.rows import Columns, Rows, find_run, open_data, read_rows
 from lightning_med.evaluation.text.encoder import SentenceEncoder
-from lightning_med.inference.part_file import PartFile, check_unwritten, list_parts
+from lightning_med.inference.part_file import PartFile, list_parts
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder, write_text
 
+_FIRST = -1  # the key of the line that says what the rows are of
 METRICS, ROWS, PAGE, TEXT = "metrics.json", "rows.jsonl", "report.html", "report.md"
 
 
@@ -78,8 +79,11 @@ def evaluate(request: Request) -> dict[str, Any]:
     Raises:
         InputError: A folder, a file or a setting is wrong, or the results are there already.
     """
-    if not list_parts(request.output / ROWS):
-        check_unwritten(request.output / METRICS, request.overwrite)
+    if (request.output / METRICS).exists() and not (request.overwrite or list_parts(request.output / ROWS)):
+        raise InputError(
+            f"{request.output / METRICS} is there already, complete.",
+            "Replace it: --overwrite, which keeps the rows of the same models and data; or --output ANOTHER_DIR",
+        )
     material = _read_material(request)
     make_writable_folder(request.output, "--output DIR")
     identity = material.identify()
@@ -87,14 +91,15 @@ def evaluate(request: Request) -> dict[str, Any]:
     measured = MeasuredRows(material.candidates, material.rows, material.plan, part)
     try:
         if not part.written:
-            measured.take(_read_earlier(request.output, identity))
+            measured.take(_read_earlier(request.output / ROWS, identity))
         if part.written:
             say(f"{len(part.written):,} of {measured.count:,} rows are measured already.")
         with show_progress("evaluate") as progress:
             measured.measure(progress)
-            content = {**analyze(material, measured, progress), "rows_of": identity}
+            content = analyze(material, measured, progress)
+        part.append({_FIRST: {"rows_of": identity}})  # the first line of the file
+        part.complete(measured.count + 1)
         _write(request, content, material, measured)
-        part.complete(measured.count)
     except OSError as error:
         raise RunError(
             f"{error.filename or request.output} cannot be written: {error.strerror}.",
@@ -134,29 +139,44 @@ def _read_material(request: Request) -> Material:
     if request.human is not None:
         found = open_data(request.human, "test", tokenizer, request.columns, "--human")
         human = read_rows(found[0], "test", "all"), request.human
-    training = _read_training(request, candidates[0].model.folder.resolve().parent, tokenizer)
+    _check_columns(request)
+    training, no_training = _read_training(request, candidates[0].model.folder.resolve().parent, tokenizer)
     settings = (request.interval, request.limit)
-    return Material(candidates, rows, plan, *settings, training, human, encoder, no_base)
+    return Material(candidates, rows, plan, *settings, training, human, encoder, no_base, no_training)
 
 
-def _read_training(request: Request, run: Path, tokenizer: str) -> Rows | None:
-    """Returns the training rows: those that are named, those of the data's run, or those of the first model's run."""
-    path = request.train
+def _check_columns(request: Request) -> None:
+    """Refuses columns where no table is read.
+
+    Raises:
+        InputError: It is so.
+    """
+    tables = [path for path in (request.data, request.train, request.human) if path and not find_run(Path(path))]
+    if request.columns and not tables:
+        raise InputError(
+            f"--{next(iter(request.columns))} does not go with the run {request.data}.", "A run has its own columns."
+        )
+
+
+def _read_training(request: Request, run: Path, tokenizer: str) -> tuple[Rows | None, str]:
+    """Returns the training rows, of what is named, of the data's run, or of the first model's run; or why not."""
+    path = request.train or next((str(each) for each in (Path(request.data), run) if find_run(each)), None)
     if path is None:
-        path = next((str(each) for each in (Path(request.data), run) if find_run(each)), None)
-    if path is None:
-        return None
-    columns = {} if find_run(Path(path)) else request.columns
-    data, name = open_data(path, "train", tokenizer, columns, "--train")
-    return read_rows(data, "train", name)
-
-
-def _read_earlier(output: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
-    """Returns the rows of complete results in the folder, if they are of the same models, rows and settings."""
+        return None, "no training rows are known; --train FILE or RUN names them."
     try:
-        earlier = json.loads((output / METRICS).read_text(encoding="utf-8"))["rows_of"]
-        lines = (output / ROWS).read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines if line] if earlier == identity else []
+        data, name = open_data(path, "train", tokenizer, request.columns, "--train")
+        return read_rows(data, "train", name), ""
+    except InputError as error:
+        if request.train is not None:
+            raise
+        return None, f"the training rows of {path} cannot be read: {error.what} --train FILE or RUN names others."
+
+
+def _read_earlier(path: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
+    """Returns the rows of a complete file, if it is of the same models, rows and settings."""
+    try:
+        first, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line)
+        return lines if first["rows_of"] == identity else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -172,13 +192,16 @@ def _write(request: Request, content: dict[str, Any], material: Material, result
 
 def _add_to_models(request: Request, content: dict[str, Any], material: Material) -> None:
     """Writes the figures into the model cards, where that is asked for, and into the TensorBoard of the runs."""
+    logged: set[Path] = set()
     for candidate in material.models:
         folder, run = candidate.model.folder, find_logged_run(candidate.model.folder)
         if request.update_cards:
             update_card(folder, candidate.name, content)
             say(f"model card: {folder / CARD}")
-        if run is None or request.limit is not None:  # a trial does not replace the whole
+        trial = request.limit is not None or set(request.plan.kinds) < set(Plan().kinds)
+        if run is None or run in logged or trial:  # a trial does not replace the whole, nor a second export the first
             continue
+        logged.add(run)
         try:
             log_results(run, content, candidate.name)
         except OSError as error:

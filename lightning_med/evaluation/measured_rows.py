@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -79,8 +80,7 @@ class Plan:
             "max_new_tokens": str(self.max_new_tokens),
             "max_length": str(self.max_length),
             "sampling_seed": str(self.sampling_seed),
-            "seed": str(self.seed),
-            "canaries": sha256(canaries.encode()).hexdigest()[:16],
+            "canaries": f"{sha256(canaries.encode()).hexdigest()[:16]}, seed {self.seed}" if self.canaries else "none",
         }
 
 
@@ -149,7 +149,9 @@ class MeasuredRows:
     def results(self) -> Mapping[tuple[str, str], list[Row]]:
         """All that was measured: the rows in order, by name of the model and kind."""
         found: dict[tuple[str, str], dict[int, Row]] = {}
-        for _, line in self._part.read():
+        for key, line in self._part.read():
+            if key < 0:  # it says what the rows are of
+                continue
             found.setdefault((line["model"], line["kind"]), {})[line["row"]] = line
         return {key: [rows[row] for row in sorted(rows)] for key, rows in found.items()}
 
@@ -191,7 +193,7 @@ class MeasuredRows:
                         f"A canary is too long for {candidate.name}: its secret could be cut away.",
                         "Plant and measure shorter ones, or give a larger --max_length.",
                     )
-                return [found[place]["answer"] for place in range(len(pairs))]
+                return [math.nan if (loss := found[place]["answer"]) is None else loss for place in range(len(pairs))]
 
             for row, canary in enumerate(self._plan.canaries):
                 if row not in done:

@@ -29,6 +29,7 @@ class Rows:
         split: `test`, or `all` for a table.
         fingerprint: Of the prepared data of a run; empty for a table, where it would depend on the tokenizer.
         left_out: Rows without an answer to compare with.
+        dropped: Rows of a table that cleaning drops.
     """
 
     questions: list[str]
@@ -39,6 +40,7 @@ class Rows:
     split: str
     fingerprint: str
     left_out: int = 0
+    dropped: int = 0
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -74,6 +76,7 @@ class Rows:
             "rows": len(self),
             "groups": self.count_groups(),
             "left_out": self.left_out,
+            "dropped": self.dropped,
             "fingerprint": self.fingerprint,
             "content": self.compute_digest(),
             "source_rows": dict(sorted(Counter(self.sources).items())),
@@ -108,7 +111,7 @@ def open_data(path: str, split: str, tokenizer: str, columns: Columns, option: s
     """Prepares a table, all of it, or the data of a run.
 
     Args:
-        path: A table, a run's folder or config, or what else `--data.source` takes.
+        path: A table, a run's folder or config, or what else `--data.source` takes. `columns` are for tables alone.
         split: `test` or `train`; the one that all rows of a table are in.
         tokenizer: Of a table. It decides nothing but how long the preparation takes.
         columns: Of a table.
@@ -118,11 +121,9 @@ def open_data(path: str, split: str, tokenizer: str, columns: Columns, option: s
         The data, and the name of what its rows are: the split of a run, or `all`.
 
     Raises:
-        InputError: The path is neither, or columns are named for a run.
+        InputError: The path is neither.
     """
     if config := find_run(Path(path)):
-        if columns:
-            raise InputError(f"--{next(iter(columns))} does not go with the run {path}.", "A run has its own columns.")
         try:
             data, name = DialogueDataModule(**read_run_settings(config)["data"]), split
         except TypeError as error:
@@ -159,4 +160,5 @@ def read_rows(data: DialogueDataModule, split: str, name: str) -> Rows:
         name,
         "" if name == "all" else str(data.prepared.fingerprint),
         len(texts) - len(kept),
+        data.prepared.report["rows_in"] - data.prepared.report["rows_out"] if name == "all" else 0,
     )

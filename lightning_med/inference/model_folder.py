@@ -68,8 +68,15 @@ class ModelFolder:
         return read_context_length(read_config(self.folder))
 
     def compute_text_digests(self) -> dict[str, str]:
-        """Returns the SHA-256 of the prompt and of the tokenizer, in hexadecimal."""
-        texts = {"prompt": self.encoder.prompt.to_json(), "tokenizer": store_tokenizer(self.encoder.tokenizer)}
+        """Returns the SHA-256 of the prompt, and of what gives the tokenizer's ids, in hexadecimal.
+
+        A chat template, which an export replaces, and settings of offsets and padding change no id of a text.
+        """
+        backend = json.loads(self.encoder.tokenizer.backend_tokenizer.to_str())
+        for name in ("post_processor", "padding", "truncation", "decoder"):
+            backend.pop(name, None)
+        ids = json.dumps([backend, self.encoder.tokenizer.eos_token_id], sort_keys=True)
+        texts = {"prompt": self.encoder.prompt.to_json(), "tokenizer": ids}
         return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 

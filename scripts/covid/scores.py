@@ -71,7 +71,10 @@ def format_table(ours: Mapping[str, Scores]) -> str:
     Args:
         ours: Scores by the row's name.
     """
-    lines = [" | ".join(["| model", *(title for title, _, _ in COLUMNS.values())]) + " |", "|---" * 8 + "|"]
+    lines = [
+        " | ".join(["| model", *(title for title, _, _ in COLUMNS.values())]) + " |",
+        "|---" * (len(COLUMNS) + 1) + "|",
+    ]
     for name, figures in ROWS.items():
         cells = [_format_published(figures, metric) for metric in COLUMNS]
         lines.append(" | ".join([f"| {name}", *cells]) + " |")

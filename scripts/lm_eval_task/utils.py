@@ -72,6 +72,8 @@ def find_fault(tokenizer: Any, row: Row, context: int) -> str:
     if any(token in row[name] for token in control for name in ("question", "reference")):
         return "that spell a control token"
     prompt, target = render_row(tokenizer, row)
+    if any(token in target for token in control):
+        return "whose answer ends with another token than the tokenizer's end token, which this task cannot set apart"
     tokens = tokenizer(prompt + target, add_special_tokens=False)["input_ids"]
     return "longer than the context" if len(tokens) + 1 > context else ""
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from quickstart_parts.processes import run_child
 
+from lightning_med.evaluation.baselines.names import UNTUNED
 from lightning_med.evaluation.metric_list import find_metric
-from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, RunError
 from recipes.plans import NOTEBOOK, OURS, OURS_TOKENS, PLANS, RECIPES, RUN, TITLES
 
 FOLDER, METRICS = "evaluation", "metrics.json"  # in a seed's folder, and in that one
 SHOWN = ("bits_per_byte", "rougeL", "ended")
 _DRAWN = SHOWN[:2]
-_UNTUNED, _UNTUNED_TITLE = "untuned", "untuned base"
+_UNTUNED_TITLE = "untuned base"
 _COLORS = {NOTEBOOK: "#9aa5b1", OURS: "#0b6e4f", OURS_TOKENS: "#5fae8f"}
 Interval = dict[str, Any]
 
@@ -74,7 +74,7 @@ def list_finished(output: Path) -> list[Path]:
 
 
 def evaluate_all(output: Path, more: dict[str, Any]) -> None:
-    """Runs `lightning-med evaluate` on the exports of each model and seed; what is there already is not repeated.
+    """Runs `lightning-med evaluate` on the exports of each model and seed, which measures no model twice.
 
     Args:
         output: Folder of all runs.
@@ -84,12 +84,19 @@ def evaluate_all(output: Path, more: dict[str, Any]) -> None:
         RunError: An evaluation failed.
     """
     for folder in list_finished(output):
-        if (folder / FOLDER / METRICS).is_file():
-            say(f"{folder / FOLDER}: finished before.")
-            continue
         run = folder / json.loads((folder / OURS / RUN).read_text(encoding="utf-8"))["run"]
         others = [folder / OURS_TOKENS, folder / NOTEBOOK]
-        words = ["--model", folder / OURS, "--compare", *others, "--data", run, "--output", folder / FOLDER]
+        words = [
+            "--model",
+            folder / OURS,
+            "--compare",
+            *others,
+            "--data",
+            run,
+            "--output",
+            folder / FOLDER,
+            "--overwrite",
+        ]
         for name, value in more.items():
             if value is not None and (name != "base" or PLANS[folder.parent.name].needs_base):
                 words += [f"--{name}", value]
@@ -125,7 +132,7 @@ def format_table(comparisons: list[Comparison]) -> str:
     lines = ["| " + " | ".join([*fixed, *titles]) + " |", "|---" * (len(fixed) + len(titles)) + "|"]
     for group in _group(comparisons):
         for one in group:
-            cells = [_format_interval(name, one.get_interval(_UNTUNED, name)) for name in SHOWN]
+            cells = [_format_interval(name, one.get_interval(UNTUNED, name)) for name in SHOWN]
             if any(cells):
                 lines.append(_join(one.model, one.seed, _UNTUNED_TITLE, "", "", "", "", *cells))
             for recipe, run in one.runs.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,16 @@ def exported(folder: Path) -> Path:
     return tiny.finished_export(folder)
 
 
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Several chunks of several batches; a cache of its own for tables."""
-    monkeypatch.setenv("LIGHTNING_MED_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(measured_rows, "_CHUNK", 5)
-    monkeypatch.setattr(reference_batches, "CHUNK", 5)
-    monkeypatch.setattr(reference_batches, "BATCH_TOKENS", 150)
-    monkeypatch.setitem(question_batches.LIMITS, "cpu", (2, 1 << 13))
+@pytest.fixture(autouse=True, scope="module")
+def small_batches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Several chunks of several batches, also for shared results; a cache of its own for tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTNING_MED_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(measured_rows, "_CHUNK", 5)
+        patch.setattr(reference_batches, "CHUNK", 5)
+        patch.setattr(reference_batches, "BATCH_TOKENS", 150)
+        patch.setitem(question_batches.LIMITS, "cpu", (2, 1 << 13))
+        yield
 
 
 def evaluate(*argv: object) -> dict[str, Any]:
@@ -136,7 +139,7 @@ def test_twice_the_same_evaluation_is_byte_identical_also_after_a_kill(
         break
     assert len(batches) > 14  # it was killed at least twice
     total = len((results / "rows.jsonl").read_text().splitlines())
-    assert sum(batches) == total  # no row was measured into the file twice
+    assert sum(batches) == total  # with the line that says what they are of; no row was measured into the file twice
     for name in sorted(FILES):
         assert (output / name).read_bytes() == (results / name).read_bytes(), name
 
@@ -169,7 +172,7 @@ def test_likelihood_alone_needs_no_answers(exported: Path, run: Path, tmp_path: 
     assert content["data"]["rows"] == 4
     assert "rouge1" not in content["models"]["export"]
     lines = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
-    assert [line["row"] for line in lines] == [0, 1, 2, 3]
+    assert [line.get("row") for line in lines] == [None, 0, 1, 2, 3]  # the first says what the rows are of
 
 
 def save_foreign(folder: Path, vocabulary: int = 400) -> Path:
@@ -204,6 +207,35 @@ def test_a_foreign_model_and_a_base_are_compared_by_bits_per_byte_alone(
     assert content["about"]["constant-2"]["prompt"] != content["about"]["constant-2"]["tokenizer"]
 
 
+def test_an_export_is_compared_with_its_base_by_perplexity_too(exported: Path, run: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(exported, tmp_path / "base")  # as other programs save it: no template of ours
+    for name in ("lightning_med.json", "chat_template.jinja"):
+        (base / name).unlink()
+    content = evaluate(
+        *("--model", exported, "--base", base, "--data", run, "--answers", "likelihood", "--output", tmp_path / "out")
+    )
+    values = {each["metric"]: each["value"] for each in content["differences"] if each["b"] == "untuned"}
+    assert set(values) >= {"perplexity", "end_nll", "all_tokens_nll"}
+    assert set(values.values()) == {0.0}
+    assert not any("tokenizers differ" in sentence for sentence in content["left_out"])
+
+
+def test_figures_stand_in_the_tensorboard_of_the_run_once(exported: Path, run: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    own = shutil.copytree(run, tmp_path / "lightning_logs" / "mine" / "version_0")
+    models = [shutil.copytree(exported, own / name) for name in ("export", "second")]
+    content = evaluate("--model", models[0], "--compare", models[1], "--data", own, "--output", tmp_path / "out")
+    assert list(content["models"]) == ["mine/version_0", "mine/version_0-2"]
+    (file,) = own.glob("*.evaluation")
+    events = EventAccumulator(str(file)).Reload()
+    found = events.Scalars("evaluation/bits_per_byte")[0].value
+    assert found == pytest.approx(content["models"]["mine/version_0"]["bits_per_byte"]["value"], rel=1e-6)
+    before = file.read_bytes()
+    evaluate("--model", models[0], "--data", own, "--limit", 3, "--output", tmp_path / "trial")
+    assert file.read_bytes() == before  # a trial replaces nothing
+
+
 def test_rows_that_a_model_cuts_are_left_out_of_its_differences(exported: Path, tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
     long = " ".join(tiny.WORDS[:30]) * 4
@@ -214,7 +246,7 @@ def test_rows_that_a_model_cuts_are_left_out_of_its_differences(exported: Path, 
         *("--output", tmp_path / "out"),
     )
     assert content["about"]["export"]["rows_cut"] == 1
-    assert {each["rows"] for each in content["differences"] if each["b"] == "other"} <= {0, 1}
+    assert {each["rows"] for each in content["differences"] if each["b"] == "other"} == {1}
     assert any("had to cut" in sentence for sentence in content["left_out"])
 
 

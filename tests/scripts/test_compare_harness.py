@@ -51,8 +51,11 @@ def write_rows(path: Path, rows: int = 6) -> Path:
 
 
 def test_the_yaml_names_what_is_there() -> None:
-    yaml.SafeLoader.add_constructor("!function", lambda loader, node: f"!{loader.construct_scalar(node)}")
-    task = yaml.safe_load((TASK / "reference_answers.yaml").read_text(encoding="utf-8"))
+    class Loader(yaml.SafeLoader):
+        """Reads names of functions as text."""
+
+    Loader.add_constructor("!function", lambda loader, node: f"!{loader.construct_scalar(node)}")
+    task = yaml.load((TASK / "reference_answers.yaml").read_text(encoding="utf-8"), Loader)
     assert task["task"] == utils.TASK
     assert task["target_delimiter"] == ""  # the answer brings its own white space
     for name in (task["custom_dataset"], task["process_results"]):

@@ -226,16 +226,16 @@ def test_an_evaluation_compares_ours_with_the_others_on_its_own_run(
     script: Script, evaluated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans, calls = script("recipes.plans"), []
-    (evaluated / "small" / "seed-42" / "evaluation" / "metrics.json").unlink()
     folder = evaluated / "small" / "seed-42"
-    (folder / "ours" / plans.RUN).write_text(json.dumps({"run": "fit/version_0"}))
+    for seed in (42, 43):
+        (evaluated / "small" / f"seed-{seed}" / "ours" / plans.RUN).write_text(json.dumps({"run": "fit/version_0"}))
     monkeypatch.setattr(script("recipes.evaluation"), "run_child", lambda argv: (calls.append(argv), (0, ""))[1])
     assert script("compare_recipes").main(["evaluate", "--output", str(evaluated), "--limit", "5"]) == 0
-    (argv,) = calls  # the other seed is evaluated already
+    argv, _ = calls  # what was measured before is not measured again by the command itself
     assert argv[2:7] == ["evaluate", "--model", f"{folder}/ours", "--compare", f"{folder}/ours_tokens"]
     assert argv[7:] == [
         *(f"{folder}/notebook", "--data", f"{folder}/fit/version_0"),
-        *("--output", f"{folder}/evaluation", "--limit", "5"),
+        *("--output", f"{folder}/evaluation", "--overwrite", "--limit", "5"),
     ]
 
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from lightning_med.evaluation.baselines.constant import find_central_answer
 from lightning_med.evaluation.baselines.human import pair_answers
+from lightning_med.evaluation.baselines.names import CONSTANT, HUMAN, RETRIEVAL, RETRIEVAL_ENCODER
 from lightning_med.evaluation.baselines.retrieval import find_nearest, find_nearest_vectors
 from lightning_med.utils.console import Progress
-
-CONSTANT, RETRIEVAL, RETRIEVAL_ENCODER, HUMAN = "constant", "retrieval", "retrieval_encoder", "human"
 
 
 class TextEncoder(Protocol):
@@ -49,13 +48,13 @@ def make_baselines(
 
     Args:
         questions, references: `[rows]`.
-        training: Questions and answers; `None` where they are not known.
+        training: Questions and answers; `None` where they are not known, which the caller reports.
         encoder: For the retrieval by meaning; maybe `None`.
         progress: Is told what is being done.
     """
     made = BaselineAnswers()
     if training is None:
-        made.left_out.append("constant, retrieval: no training rows are known; --train FILE or RUN names them.")
+        pass
     elif not training[0]:
         made.left_out.append("constant, retrieval: all training rows nearly equal rows that are measured.")
     else:

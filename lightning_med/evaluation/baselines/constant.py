@@ -11,8 +11,8 @@ def find_central_answer(answers: Sequence[str]) -> int:
     """Returns the place of the most central answer; the first of several.
 
     Central is what has the greatest mean cosine similarity to all answers, over TF-IDF of words. Counts choose very
-    long answers and pairs of words very short ones, both weaker baselines. The mean over all pairs is a product with the sum
-    of the vectors, so it takes linear time.
+    long answers and pairs of words very short ones, both weaker baselines. The mean over all pairs is a product with
+    the sum of the vectors, so it takes linear time.
 
     Args:
         answers: At least one.

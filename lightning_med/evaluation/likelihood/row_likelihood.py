@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -23,6 +24,8 @@ FIRST = 10  # tokens of an answer that count as its beginning
 class RowLikelihood:
     """Negative log-likelihoods (nats, float64 sums) of a row's parts, and their numbers of tokens.
 
+    A sum that is not finite is `None`: JSON has no such number.
+
     Attributes:
         answer, answer_tokens: Of the answer without its end.
         first, first_tokens: Of its first `FIRST` tokens.
@@ -32,13 +35,13 @@ class RowLikelihood:
         cut: Whether the row was cut to the maximal length.
     """
 
-    answer: float
+    answer: float | None
     answer_tokens: int
-    first: float
+    first: float | None
     first_tokens: int
-    end: float
+    end: float | None
     end_tokens: int
-    rest: float
+    rest: float | None
     rest_tokens: int
     answer_bytes: int
     cut: bool
@@ -87,10 +90,27 @@ def _sum_row(row: EncodedConsultation, nll: np.ndarray, stops: list[int]) -> Row
     answer = nll[answered & ~ends]
     first = answer[:FIRST]
     return RowLikelihood(
-        *(float(answer.sum()), len(answer), float(first.sum()), len(first)),
-        *(float(nll[ends].sum()), int(ends.sum()), float(nll[~answered].sum()), int((~answered).sum())),
+        *(_sum(answer), len(answer), _sum(first), len(first)),
+        *(_sum(nll[ends]), int(ends.sum()), _sum(nll[~answered]), int((~answered).sum())),
         *(row.answer_bytes, row.cut),
     )
+
+
+def _sum(nll: np.ndarray) -> float | None:
+    total = float(nll.sum())
+    return total if math.isfinite(total) else None
+
+
+def compute_loss(row: Mapping[str, Any]) -> float | None:
+    """Returns the loss of a row's answer with its end, in nats per token; `None` where there is none.
+
+    Args:
+        row: With the fields of `RowLikelihood`.
+    """
+    tokens = row["answer_tokens"] + row["end_tokens"]
+    if not tokens or row["answer"] is None or row["end"] is None:
+        return None
+    return float((row["answer"] + row["end"]) / tokens)
 
 
 def summarize_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Statistic]:
@@ -100,7 +120,7 @@ def summarize_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Statistic]:
         rows: With the fields of `RowLikelihood`, of all rows in order.
     """
     names = [field.name for field in fields(RowLikelihood)]
-    values = {name: np.array([row[name] for row in rows], np.float64) for name in names}
+    values = {name: np.array([row[name] for row in rows], np.float64) for name in names}  # `None` becomes NaN
     nll, tokens = values["answer"] + values["end"], values["answer_tokens"] + values["end_tokens"]
     everything, all_tokens = nll + values["rest"], tokens + values["rest_tokens"]
     with np.errstate(all="ignore"):

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from lightning_med.checkpoints.export_folder import SETTINGS
+from lightning_med.evaluation.baselines.names import DISCLAIMER
 from lightning_med.evaluation.report.markdown_report import MAIN_METRICS
 from lightning_med.evaluation.report.markdown_text import describe_data, escape, format_metrics, format_pair
 from lightning_med.evaluation.report.metric_table import build_tables
-from lightning_med.evaluation.report.systems import DISCLAIMER, LIMITS, Metrics, list_systems
+from lightning_med.evaluation.report.systems import LIMITS, Metrics, list_systems
 from lightning_med.evaluation.report.verdicts import EXPLANATION, list_pairs
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lightning_med.evaluation.baselines.names import DISCLAIMER, REFERENCE, UNTUNED
 from lightning_med.evaluation.metric_list import SAMPLED
 from lightning_med.evaluation.report.line_chart import draw_lines, get_bins, list_bins
 from lightning_med.evaluation.report.metric_table import build_tables, has_sampled
 from lightning_med.evaluation.report.systems import (
-    DISCLAIMER,
     LIMITS,
     Metrics,
     System,
@@ -18,10 +18,11 @@ from lightning_med.evaluation.report.systems import (
     list_systems,
 )
 from lightning_med.evaluation.report.verdicts import EXPLANATION, list_pairs
+from lightning_med.evaluation.results.findings import describe_flag
 from lightning_med.utils.page.charts import make_histogram
 from lightning_med.utils.page.number_format import NONE, format_number, format_percent
 
-REFERENCE, EDGES, UNTUNED = "reference", "edges", "untuned"  # names in `distributions`
+EDGES = "edges"  # of the distributions
 DETECTOR_COLUMNS = ("Examples", "Number", "Precision", "Recall")
 CANARY_TITLES = {
     "mean_exposure": "Mean exposure, bits",
@@ -66,6 +67,7 @@ def build_view(metrics: Metrics, examples: list[dict[str, Any]]) -> dict[str, An
         "detectors": _tabulate_detectors(metrics),
         "examples": [_view_example(example, metrics, systems) for example in examples],
         "limits": LIMITS,
+        "answer_kind": next((example["kind"] for example in examples if example.get("kind")), "no"),
         "left_out": [str(sentence) for sentence in metrics.get("left_out") or []],
         "chains": _list_chains(metrics, systems),
         "provenance": _list_provenance(metrics),
@@ -81,7 +83,7 @@ def _list_flags(metrics: Metrics) -> list[tuple[str, str]]:
             if name == flag.get("kind") == "constant":
                 continue  # it is meant to be
             title, sentence = find_title(metrics, name), str(flag.get("text") or flag.get("kind"))
-            if f"{name}: {sentence}" not in findings:
+            if describe_flag(name, {**flag, "text": sentence}) not in findings:
                 flags.append((f"{title}, sampled" if flag.get("answers") == "sampled" else title, sentence))
     return list(dict.fromkeys(flags))
 

@@ -6,21 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from lightning_med.evaluation.baselines.names import TITLES
 from lightning_med.evaluation.metric_list import GUARDED, SAMPLED, Metric, find_metric
 from lightning_med.utils.page.number_format import NONE
 
 Metrics = dict[str, Any]  # the content of metrics.json; floats may be null
-BASELINE_TITLES = {
-    "untuned": "Untuned base",
-    "constant": "Constant reply",
-    "retrieval": "Nearest training answer by words",
-    "retrieval_encoder": "Nearest training answer by meaning",
-    "human": "Another doctor",
-    "reference": "The references themselves",
-}
-DISCLAIMER = (
-    "For research and education only. Not a medical device, not for clinical use, and never a substitute for care."
-)
 LIMITS = (
     "Intervals and tests are over rows, that is over questions. Another seed, another order of training or another "
     "split would give another model, and its spread is not in them.",
@@ -52,8 +42,8 @@ def list_systems(metrics: Metrics) -> list[System]:
     """Returns the models as given, then the baselines."""
     models = [System(name, name, f"s{number % _TONES + 1}") for number, name in enumerate(metrics.get("models") or {})]
     baselines = metrics.get("baselines") or {}
-    known = [name for name in BASELINE_TITLES if name in baselines]
-    others = [name for name in baselines if name not in BASELINE_TITLES]
+    known = [name for name in TITLES if name in baselines]
+    others = [name for name in baselines if name not in TITLES]
     return models + [System(name, find_title(metrics, name), "b") for name in known + others]
 
 
@@ -64,7 +54,7 @@ def get_values(metrics: Metrics, name: str) -> dict[str, dict[str, Any]]:
 
 def find_title(metrics: Metrics, name: str) -> str:
     """Returns the title of a model or baseline."""
-    return BASELINE_TITLES.get(name, name) if name in (metrics.get("baselines") or {}) else name
+    return TITLES.get(name, name) if name in (metrics.get("baselines") or {}) else name
 
 
 def describe_metric(name: str) -> tuple[Metric, str] | None:

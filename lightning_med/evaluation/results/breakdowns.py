@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_med.evaluation.likelihood.row_likelihood import compute_loss
 from lightning_med.evaluation.text.words import split_words
 
 WORD_EDGES = (0, 25, 50, 75, 100, 150, 200, 300, 100_000)  # words of a reference; the last has no end
@@ -39,7 +40,7 @@ def break_down(rows: Sequence[dict[str, Any]], references: Sequence[str], source
 
 
 def _sum_rows(rows: Sequence[dict[str, Any]], chosen: np.ndarray) -> dict[str, Any]:
-    own = [row for row, taken in zip(rows, chosen, strict=True) if taken]
+    own = [row for row, taken in zip(rows, chosen, strict=True) if taken and compute_loss(row) is not None]
     nll = sum(row["answer"] + row["end"] for row in own)
     tokens = sum(row["answer_tokens"] + row["end_tokens"] for row in own)
     size = sum(row["answer_bytes"] for row in own)
@@ -57,8 +58,7 @@ def count_words(answers: Sequence[str | None]) -> list[int]:
 
 def count_losses(rows: Sequence[dict[str, Any]]) -> list[int]:
     """Returns how many rows have a loss of 0 to 0.25, ... nats a token; the last count has all higher ones."""
-    pairs = [(row["answer"] + row["end"], row["answer_tokens"] + row["end_tokens"]) for row in rows]
-    return _count([nll / tokens for nll, tokens in pairs if tokens], _NLL_EDGES)
+    return _count([loss for row in rows if (loss := compute_loss(row)) is not None], _NLL_EDGES)
 
 
 def _count(values: Sequence[float], edges: np.ndarray) -> list[int]:

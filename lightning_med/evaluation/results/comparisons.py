@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_med.evaluation.baselines.names import REFERENCE
 from lightning_med.evaluation.intervals.differences import compare
 from lightning_med.evaluation.intervals.estimates import DRAWS
 from lightning_med.evaluation.intervals.power import find_rows_needed
@@ -18,7 +19,6 @@ from lightning_med.evaluation.rows import Rows
 from lightning_med.evaluation.statistic import Statistic
 from lightning_med.utils.console import Progress
 
-REFERENCE = "reference"  # the references themselves, among the baselines
 ALL_TOKENS = ("all_tokens_nll", "all_tokens_perplexity")  # metrics that depend on the prompt
 BY_TOKEN = ("nll", "perplexity", "row_perplexity", "first_tokens_nll", "later_tokens_nll", "end_nll", *ALL_TOKENS)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from lightning_med.evaluation.answer_metrics import AnswerMeasurer
-from lightning_med.evaluation.baselines.baseline_answers import HUMAN, BaselineAnswers
+from lightning_med.evaluation.baselines.baseline_answers import BaselineAnswers
+from lightning_med.evaluation.baselines.names import DISCLAIMER, HUMAN, REFERENCE
 from lightning_med.evaluation.candidates import Candidate
 from lightning_med.evaluation.intervals.estimates import estimate_all
 from lightning_med.evaluation.likelihood.row_likelihood import summarize_rows
@@ -21,10 +22,8 @@ from lightning_med.evaluation.measured_rows import ANSWERS, CANARIES, LIKELIHOOD
 from lightning_med.evaluation.memory.canaries import summarize_canaries
 from lightning_med.evaluation.metric_list import SAMPLED as PREFIX
 from lightning_med.evaluation.metric_list import find_metric
-from lightning_med.evaluation.report.systems import DISCLAIMER
 from lightning_med.evaluation.results.breakdowns import break_down, count_losses, count_words, list_edges
 from lightning_med.evaluation.results.comparisons import (
-    REFERENCE,
     Interval,
     Measured,
     compare_pairs,

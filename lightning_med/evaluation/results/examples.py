@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_med.evaluation.likelihood.row_likelihood import compute_loss
 from lightning_med.evaluation.measured_rows import GREEDY, LIKELIHOOD, SAMPLED, MeasuredRows
 from lightning_med.evaluation.rows import Rows
 
@@ -24,11 +25,15 @@ def choose_examples(rows: Rows, names: Sequence[str], measured: MeasuredRows, se
     """
     results = measured.results
     kind = next((kind for kind in (GREEDY, SAMPLED) if (names[0], kind) in results), None)
-    losses = {name: _list_losses(results[name, LIKELIHOOD]) for name in names if (name, LIKELIHOOD) in results}
+    losses = {
+        name: [compute_loss(row) for row in results[name, LIKELIHOOD]]
+        for name in names
+        if (name, LIKELIHOOD) in results
+    }
     drawn = np.sort(np.random.default_rng(seed).choice(len(rows), min(COUNT, len(rows)), replace=False)).tolist()
     worst: list[int] = []
     if names[0] in losses:
-        order = np.argsort([-loss for loss in losses[names[0]]], kind="stable").tolist()
+        order = np.argsort([np.inf if loss is None else -loss for loss in losses[names[0]]], kind="stable").tolist()
         worst = [row for row in order if row not in drawn][:COUNT]
     return [
         {
@@ -38,12 +43,9 @@ def choose_examples(rows: Rows, names: Sequence[str], measured: MeasuredRows, se
             "question": rows.questions[row],
             "reference": rows.references[row],
             "answers": {name: results[name, kind][row]["answer"] for name in names} if kind else {},
-            "nll": {name: round(each[row], 4) for name, each in losses.items()},
+            "nll": {name: None if (loss := each[row]) is None else round(loss, 4) for name, each in losses.items()},
+            "kind": kind,
         }
         for why, places in (("drawn", drawn), ("worst", worst))
         for row in places
     ]
-
-
-def _list_losses(rows: Sequence[dict[str, Any]]) -> list[float]:
-    return [(row["answer"] + row["end"]) / max(row["answer_tokens"] + row["end_tokens"], 1) for row in rows]

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lightning_med.evaluation.baselines.names import HUMAN, TITLES, name_in_sentence
 from lightning_med.evaluation.metric_list import GUARDED, METRICS, NEITHER, SAMPLED, find_metric
 
 Difference = dict[str, Any]  # an entry of `differences` of `metrics.json`
-_BASELINES = {
-    "untuned": "the untuned base",
-    "constant": "the constant reply",
-    "retrieval": "the nearest training answer by words",
-    "retrieval_encoder": "the nearest training answer by meaning",
-    "human": "another doctor's answer",
-}
 _LEAST_GROUPS = 20  # with fewer, no difference of a usual number of metrics can get a verdict
 _SHOWN = 6  # metrics of a sentence
 
@@ -41,20 +35,25 @@ def find_sentences(
         own = [each for each in differences if (each["a"], each["b"]) == (a, b)]
         for winner, loser, verdict in ((a, b, "a"), (b, a, "b")):
             metrics = [each["metric"] for each in own if each["verdict"] == verdict]
-            if metrics and b not in _BASELINES:
+            if metrics and b not in TITLES:
                 between.append(f"{winner} is better than {loser} on {_name(metrics)}.")
-            elif metrics and b == "human":
+            elif metrics and b == HUMAN:
                 continue  # a ceiling: that a model is below it is no finding
             elif metrics and winner == b:
-                lost.append(f"{_BASELINES[b].capitalize()} beats {a} on {_name(metrics)}.")
+                lost.append(f"{_begin(name_in_sentence(b))} beats {a} on {_name(metrics)}.")
             elif metrics:
-                won.append(f"{a} beats {_BASELINES[b]} on {_name(metrics)}.")
-        if b != "human" and all(each["verdict"] is None for each in own):
+                won.append(f"{a} beats {name_in_sentence(b)} on {_name(metrics)}.")
+        if b != HUMAN and all(each["verdict"] is None for each in own):
             few = f"; {groups} questions are too few for any verdict" if groups < _LEAST_GROUPS else ""
-            other = _BASELINES.get(b, b)
+            other = name_in_sentence(b)
             between.append(f"No difference between {a} and {other} is shown on any metric{few}.")
-    wrong = [f"{name}, {flag['answers']} answers: {flag['text']}" for name in models for flag in flags.get(name, [])]
+    wrong = [describe_flag(name, flag) for name in models for flag in flags.get(name, [])]
     return [*doubts, *lost, *wrong, *won, *between]
+
+
+def describe_flag(name: str, flag: dict[str, Any]) -> str:
+    """Returns the sentence of a model's flag, an entry of `flags` of `metrics.json`."""
+    return f"{name}, {flag.get('answers', 'greedy')} answers: {flag['text']}"
 
 
 def _name(metrics: Sequence[str]) -> str:
@@ -67,6 +66,10 @@ def _name(metrics: Sequence[str]) -> str:
             named.append(f"{find_metric(name).title}{' of sampled answers' if name.startswith(SAMPLED) else ''}")
     named = list(dict.fromkeys(named))
     return ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
+
+
+def _begin(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def list_directions(names: Sequence[str]) -> dict[str, str]:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_med.evaluation.likelihood import reference_batches
+from lightning_med.evaluation.likelihood import reference_batches, row_likelihood
 from lightning_med.evaluation.likelihood.row_likelihood import FIRST, measure_rows, summarize_rows
+from lightning_med.evaluation.results.breakdowns import break_down, count_losses
 from lightning_med.inference.model_folder import ModelFolder, open_model
 from lightning_med.model.execution import use_native_attention
 from tests import tiny
@@ -99,6 +100,29 @@ def test_a_cut_answer_has_no_end_and_is_marked(network: Any, model: ModelFolder)
         rows |= batch
     assert (rows[0]["cut"], rows[0]["end"], rows[0]["end_tokens"]) == (True, 0.0, 0)
     assert (rows[1]["cut"], rows[1]["end_tokens"]) == (False, 1)
+
+
+def test_a_row_without_a_finite_loss_is_left_out_everywhere() -> None:
+    row = {"answer": 6.0, "answer_tokens": 3, "first": 4.0, "first_tokens": 2, "end": 2.0, "end_tokens": 1}
+    row |= {"rest": 5.0, "rest_tokens": 5, "answer_bytes": 4, "cut": False}
+    broken = {**row, "answer": None, "first": None}
+    values = summarize_rows([row, broken])
+    assert values["nll"].compute() == pytest.approx(2.0)
+    assert values["nll"].present.tolist() == [True, False]
+    assert break_down([row, broken], ["a b", "a b"], ["s", "s"])["by_source"]["s"]["rows"] == 1
+    assert sum(count_losses([row, broken])) == 1
+
+
+def test_losses_that_are_not_finite_are_written_as_null(
+    network: Any, model: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(network: Any, batch: dict[str, Any]) -> torch.Tensor:
+        return torch.full((len(batch["targets"]),), float("inf"))
+
+    monkeypatch.setattr(row_likelihood, "compute_token_nll", compute)
+    rows = measure(network, model)
+    assert {each["answer"] for each in rows.values()} == {None}
+    assert json.loads(json.dumps(rows[0], allow_nan=False)) == rows[0]
 
 
 def test_figures_are_sums_over_tokens_and_named_apart() -> None:

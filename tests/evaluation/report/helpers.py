@@ -95,7 +95,7 @@ def make_metrics(names: tuple[str, ...] = NAMES[:2], seed: int = 0) -> dict[str,
         },
         "findings": [
             f"The nearest training answer beats {names[0]} on ROUGE-L, by 0.021 (0.012 to 0.030).",
-            f"{names[0]}: {FLAG}",
+            f"{names[0]}, greedy answers: {FLAG}",
             f"{names[0]} beats the untuned base on 14 of 31 metrics.",
         ],
         "left_out": ["BERTScore and similarity: no --encoder was given.", "Another doctor's likelihood: it has none."],
