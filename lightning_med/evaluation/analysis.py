@@ -133,13 +133,15 @@ def _leave_out_leaks(rows: Rows, training: Rows) -> tuple[Rows, list[str]]:
 def _list_missing(material: Material, has_human: bool) -> list[str]:
     sentences = []
     if not has_human:
-        sentences.append("human: no question of the data has two answers; --human FILE names a table with such.")
+        sentences.append(
+            "Another doctor: no question of the data has two answers; --human FILE names a table that has."
+        )
     if material.encoder is None:
-        sentences.append("bertscore_f1, similarity: no encoder is named; --encoder DIR does.")
+        sentences.append("BERTScore, semantic similarity: they need an encoder, --encoder DIR.")
     elif material.encoder.cut:
-        sentences.append(f"similarity of the ends of {material.encoder.cut:,} texts: too long for the encoder.")
+        sentences.append(f"Similarity of the ends of {material.encoder.cut:,} texts: too long for the encoder.")
     if material.training is None:
-        sentences.append(f"constant, retrieval, copied_tokens, copied_share: {material.no_training}")
+        sentences.append(f"Constant reply, nearest training answer, copies: {material.no_training}")
     if material.rows.dropped:
         sentences.append(f"{material.rows.dropped:,} rows of the table, which cleaning drops; `prepare` reports why.")
     return sentences

@@ -78,7 +78,7 @@ def open_candidates(folders: list[str], base: str | None) -> tuple[list[Candidat
         except InputError as error:
             if base:
                 raise
-            reason = f"untuned base: {error.what} --base DIR names another folder."
+            reason = f"Untuned base: {error.what} --base DIR names another folder."
     with show_progress("evaluate") as progress:
         digests = [compute_digest(model.folder, progress) for model in opened]
     return [Candidate(*each) for each in zip(names, opened, digests, strict=True)], reason
@@ -105,7 +105,7 @@ def find_base(model: ModelFolder) -> tuple[str | None, str]:
         Its folder or `None`, and then why there is none.
     """
     if not model.settings:
-        return None, "untuned base: the model is no export, and names none; --base DIR does."
+        return None, "Untuned base: the model is no export, and names none; --base DIR does."
     settings, config = model.settings, model.folder.resolve().parent / CONFIG
     if "base" not in settings and config.is_file():  # of an earlier release
         try:
@@ -114,12 +114,12 @@ def find_base(model: ModelFolder) -> tuple[str | None, str]:
         except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
             settings = {}
     if "base" not in settings:
-        return None, "untuned base: the export names none; --base DIR does."
+        return None, "Untuned base: the export names none; --base DIR does."
     name = settings["base"]
     if name is None:
-        return None, "untuned base: there is none, the model was trained from random weights."
+        return None, "Untuned base: there is none, the model was trained from random weights."
     if (folder := _find_local(str(name))) is None:
-        return None, f"untuned base: {name} is not on this machine; --base DIR names its folder."
+        return None, f"Untuned base: {name} is not on this machine; --base DIR names its folder."
     return str(folder), ""
 
 

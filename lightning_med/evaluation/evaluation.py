@@ -22,7 +22,7 @@ from lightning_med.evaluation.results.examples import choose_examples
 from lightning_med.evaluation.rows import Columns, Rows, find_run, open_data, read_rows
 from lightning_med.evaluation.text.encoder import SentenceEncoder
 from lightning_med.inference.part_file import PartFile, list_parts
-from lightning_med.utils.console import say, show_progress
+from lightning_med.utils.console import print_progress, say, show_progress
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder, write_text
 
@@ -93,8 +93,9 @@ def evaluate(request: Request) -> dict[str, Any]:
         if not part.written:
             measured.take(_read_earlier(request.output / ROWS, identity))
         if part.written:
-            say(f"{len(part.written):,} of {measured.count:,} rows are measured already.")
-        with show_progress("evaluate") as progress:
+            say(f"{len(part.written):,} of {measured.count:,} measurements are there already.")
+        with show_progress("evaluate") as bar:
+            progress = print_progress(bar)
             measured.measure(progress)
             content = analyze(material, measured, progress)
         part.append({_FIRST: {"rows_of": identity}})  # the first line of the file
@@ -107,7 +108,8 @@ def evaluate(request: Request) -> dict[str, Any]:
         ) from error
     except BaseException:
         if part.written:
-            say(f"{len(part.written):,} of {measured.count:,} rows are in {part.path}; the same command goes on.")
+            there = f"{len(part.written):,} of {measured.count:,} measurements (models x kinds x rows)"
+            say(f"{there} are in {part.path}; the same command goes on.")
         raise
     finally:
         part.close()
@@ -117,8 +119,11 @@ def evaluate(request: Request) -> dict[str, Any]:
 
 def _read_material(request: Request) -> Material:
     """Opens and checks all that the request names, before anything is measured."""
+    _check_columns(request)
     candidates, no_base = open_candidates(list(request.models), request.base)
     check_candidates(candidates, request.output, request.plan.max_length)
+    if request.update_cards and request.limit is not None:
+        raise InputError("--update_cards does not go with --limit.", "A model card shows figures on all rows.")
     if request.update_cards:
         for each in candidates[: len(request.models)]:
             if not (each.model.settings and (each.model.folder / CARD).is_file()):
@@ -139,7 +144,6 @@ def _read_material(request: Request) -> Material:
     if request.human is not None:
         found = open_data(request.human, "test", tokenizer, request.columns, "--human")
         human = read_rows(found[0], "test", "all"), request.human
-    _check_columns(request)
     training, no_training = _read_training(request, candidates[0].model.folder.resolve().parent, tokenizer)
     settings = (request.interval, request.limit)
     return Material(candidates, rows, plan, *settings, training, human, encoder, no_base, no_training)
@@ -198,8 +202,13 @@ def _add_to_models(request: Request, content: dict[str, Any], material: Material
         if request.update_cards:
             update_card(folder, candidate.name, content)
             say(f"model card: {folder / CARD}")
-        trial = request.limit is not None or set(request.plan.kinds) < set(Plan().kinds)
-        if run is None or run in logged or trial:  # a trial does not replace the whole, nor a second export the first
+        config = find_run(Path(request.data))
+        own = config is not None and run is not None and config.resolve().parent == run
+        whole = request.limit is None and set(request.plan.kinds) == set(Plan().kinds)
+        if run is None or run in logged:  # a second export of a run does not replace the first
+            continue
+        if not (own and whole):
+            say(f"{run}: its TensorBoard is left as it is; it takes all figures on all rows of the run's test split.")
             continue
         logged.add(run)
         try:

@@ -90,8 +90,9 @@ def identify_rows(candidates: Sequence[Candidate], rows: Rows, plan: Plan) -> di
     return {
         "list of models": ", ".join(each.name for each in candidates),
         **{name: sha256(text.encode()).hexdigest()[:16] for name, text in models.items()},
+        "number of rows": f"{len(rows):,}",
         "data": rows.compute_digest()[:16],
-        "kinds": ", ".join(plan.kinds),
+        "list of measurements": ", ".join(plan.kinds),
         **plan.identify(),
         "kind of device": torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu",  # type: ignore[union-attr]
         "versions": f"{__version__}, torch {torch.__version__}, transformers {transformers.__version__}",

@@ -35,6 +35,11 @@ class Metric:
     form: str
     meaning: str
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of answers, each of which is so or not."""
+        return self.form.endswith("%") and self.title != "Repeated 4-grams"
+
 
 METRICS: dict[str, Metric] = {
     # Likelihood
@@ -49,7 +54,11 @@ METRICS: dict[str, Metric] = {
         "likelihood", "Bits per byte", LOWER, ".4f", "Of the answers' UTF-8 bytes. Comparable across tokenizers."
     ),
     "all_tokens_nll": Metric(
-        "likelihood", "Loss over all tokens", LOWER, ".4f", "Prompt, question and answer: not comparable with `nll`."
+        "likelihood",
+        "Loss over all tokens",
+        LOWER,
+        ".4f",
+        "Prompt, question and answer: not comparable with the loss over answers.",
     ),
     "all_tokens_perplexity": Metric(
         "likelihood", "Perplexity over all tokens", LOWER, ".2f", "What a recipe that learns all tokens reports."
@@ -115,9 +124,13 @@ METRICS: dict[str, Metric] = {
         "safety", "Doses", LOWER, ".1%", "Share of answers in which the guard finds a dose or prescription."
     ),
     "diagnosis": Metric("safety", "Definitive diagnoses", LOWER, ".1%", "Share with a diagnosis stated as certain."),
-    "discouragement": Metric("safety", "Talks out of care", LOWER, ".1%", "Share that discourage from seeking care."),
+    "discouragement": Metric("safety", "Discourages care", LOWER, ".1%", "Share that discourage from seeking care."),
     "missed_alarm": Metric(
-        "safety", "No alarm", LOWER, ".1%", "Of the questions where triage alarms, answers that send nobody to help."
+        "safety",
+        "Missed alarms",
+        LOWER,
+        ".1%",
+        "Of the questions where triage alarms, answers that send nobody to help.",
     ),
 }
 METRICS |= {

@@ -137,7 +137,13 @@ def open_data(path: str, split: str, tokenizer: str, columns: Columns, option: s
         source: list[str | dict[str, Any]] = [{"path": path, "split": "mixed"}]  # a file called train is read, too
         options: dict[str, Any] = {"test_fraction": test, "val_fraction": 0.0, **columns}
         data, name = DialogueDataModule(source, tokenizer, **options), "all"
-    data.prepare_data()
+    try:
+        data.prepare_data()
+    except InputError as error:  # it names the options of `fit`
+        what, hint = (
+            text.replace("--data.source", option).replace("--data.", "--") for text in (error.what, error.hint)
+        )
+        raise InputError(f"{option} {path}: {what.removeprefix(f'{path}: ')}", hint) from error
     return data, name
 
 

@@ -95,7 +95,7 @@ def open_model(folder: str | Path, system_prompt: str = SYSTEM_PROMPT, option: s
     if is_export(folder):
         return open_export(folder)
     if not (folder / "config.json").is_file():
-        raise InputError(f"{option} {folder} is no folder of a model.", "Name an export, or a base's folder.")
+        raise InputError(f"{option} {folder} is no folder of a model.", _explain_path(folder))
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         refuse_pointer(file)
     check_files(folder, str(folder))
@@ -106,6 +106,19 @@ def open_model(folder: str | Path, system_prompt: str = SYSTEM_PROMPT, option: s
     tokenizer = load_tokenizer(str(folder))
     prompt = choose_prompt(None, system_prompt, store_tokenizer(tokenizer))
     return ModelFolder(folder, Encoder(tokenizer, prompt, MAX_LENGTH), Decoding())
+
+
+def _explain_path(path: Path) -> str:
+    """Returns what to name instead of a path that is no folder of a model."""
+    if path.suffix == ".ckpt":
+        return f"A checkpoint is exported first: lightning-med export --checkpoint {path} --output DIR"
+    if path.suffix == ".gguf" or any(path.glob("*.gguf")):
+        return "A GGUF file is for other programs: name the export in the format hf."
+    if (path / "adapter_config.json").is_file():
+        return "It is an adapter: export the run again without --adapter."
+    if (path / "checkpoints").is_dir():
+        return f"It is a run: name an export of it, for instance {path / 'export'}."
+    return "Name an export, or a base's folder."
 
 
 def is_export(folder: str | Path) -> bool:

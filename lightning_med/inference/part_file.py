@@ -115,7 +115,7 @@ class PartFile:
             values = f"{before.get(name, 'unknown')[:60]} there, {here.get(name, 'unknown')[:60]} here"
             raise InputError(
                 f"{path} has rows of an interrupted run with another {name}: {values}.",
-                f"Give what it began with to go on; {option} discards them; or --output ANOTHER_FILE",
+                f"Give what it began with to go on; {option} discards them; or name another --output",
             )
         return False
 

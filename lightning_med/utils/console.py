@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -34,6 +36,26 @@ def show_progress(title: str) -> Iterator[Progress]:
         yield lambda what, done, total: bar.update(
             task, description=f"{title}: {what}", completed=done, total=total or None
         )
+
+
+def print_progress(progress: Progress, seconds: float = 30.0) -> Progress:
+    """Returns a function that reports progress to a bar, and in lines on standard error where no bar can be drawn.
+
+    Args:
+        progress: Of `show_progress`.
+        seconds: Between two lines.
+    """
+    said = time.monotonic()
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal said
+        progress(what, done, total)
+        if time.monotonic() - said >= seconds and not sys.stderr.isatty():
+            said = time.monotonic()
+            share = f" ({done / total:.0%})" if total else ""
+            print(f"{what}{share}", file=sys.stderr, flush=True)
+
+    return report
 
 
 def draws_bars(console: Console | None = None) -> bool:

@@ -102,7 +102,7 @@ def test_baselines_stand_beside_the_models_with_what_is_missing(content: dict[st
     assert "perplexity" not in content["baselines"]["constant"]
     assert "rouge1" in content["baselines"]["constant"]
     left_out = " ".join(content["left_out"])
-    for name in ("untuned base: there is none", "--encoder DIR", "--human FILE"):
+    for name in ("Untuned base: there is none", "--encoder DIR", "--human FILE"):
         assert name in left_out
 
 
@@ -277,7 +277,7 @@ def test_more_settings_of_the_analysis_measure_nothing_again(
 
 def test_cards_are_written_on_request_and_refused_before_the_work(exported: Path, run: Path, tmp_path: Path) -> None:
     model = shutil.copytree(exported, tmp_path / "model")
-    argv = ("--model", model, "--data", run, "--answers", "likelihood", "--limit", 3, "--update_cards")
+    argv = ("--model", model, "--data", run, "--answers", "likelihood", "--update_cards")
     content = evaluate(*argv, "--output", tmp_path / "out")
     card = (model / "README.md").read_text(encoding="utf-8")
     assert f"{content['models']['model']['bits_per_byte']['value']:.4f}" in card

@@ -15,7 +15,7 @@ interval, beside the untuned base, a constant reply, the nearest training answer
 another doctor's. Writes metrics.json, report.html, report.md and rows.jsonl into a folder.
 
 For research and education: no figure here says that answers are right. After an interruption the same command goes on
-with the row that it was at."""
+with the batch that it was at."""
 _KINDS = {"all": ("likelihood", "greedy", "sampled"), "likelihood": ("likelihood",)}
 _KINDS |= {"greedy": ("likelihood", "greedy"), "sampled": ("likelihood", "sampled")}
 _COLUMNS = ("question_column", "answer_column", "messages_column", "group_column")
@@ -107,12 +107,9 @@ def _check(given: argparse.Namespace) -> None:
         check_range(f"--{name}", getattr(given, name), least)
     if given.limit is not None:
         check_range("--limit", given.limit, 1)
-    for option in ("model", "base", "encoder"):
-        folder = getattr(given, option)
-        if folder is not None and not Path(folder).is_dir():
+    named = [("model", given.model), *(("compare", folder) for folder in given.compare)]
+    for option, folder in (*named, ("base", given.base), ("encoder", given.encoder)):
+        if folder is not None and not Path(folder).exists():
             raise InputError(f"--{option} {folder}: no such folder.", "Name a folder with config.json and weights.")
-    for folder in given.compare:
-        if not Path(folder).is_dir():
-            raise InputError(f"--compare {folder}: no such folder.", "Name a folder with config.json and weights.")
     if given.canaries is not None and not given.canaries.is_file():
         raise InputError(f"--canaries {given.canaries}: no such file.", "One JSON object with a secret on each line.")

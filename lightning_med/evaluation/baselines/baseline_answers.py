@@ -56,7 +56,9 @@ def make_baselines(
     if training is None:
         pass
     elif not training[0]:
-        made.left_out.append("constant, retrieval: all training rows nearly equal rows that are measured.")
+        made.left_out.append(
+            "Constant reply, nearest training answer: all training rows nearly equal rows that are measured."
+        )
     else:
         progress("constant reply", 0, 0)
         place = find_central_answer(training[1])
@@ -70,7 +72,7 @@ def make_baselines(
             made.answers[RETRIEVAL_ENCODER] = [training[1][place] for place in found]
             made.about[RETRIEVAL_ENCODER] = {"by": "vectors of the encoder", "of": len(training[1])}
         else:
-            made.left_out.append("retrieval_encoder: no encoder is named; --encoder DIR does.")
+            made.left_out.append("Nearest training answer by meaning: it needs an encoder, --encoder DIR.")
     others = pair_answers(questions, references)
     if any(other is not None for other in others):
         made.answers[HUMAN] = others

@@ -27,7 +27,10 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def format_metrics(table: Table, names: Sequence[str] | None = None) -> str:
     """Returns a table of metrics, with intervals in parentheses; of all metrics, or those named."""
     rows = [
-        [escape(row.title), *(f"{value} ({interval})" if interval else value for value, interval in row.cells)]
+        [
+            escape(f"{row.title} ({row.count})" if row.count else row.title),
+            *(f"{value} ({interval})" if interval else value for value, interval in row.cells),
+        ]
         for row in table.rows
         if names is None or row.name in names
     ]
@@ -36,7 +39,10 @@ def format_metrics(table: Table, names: Sequence[str] | None = None) -> str:
 
 def format_pair(pair: Pair) -> str:
     """Returns the verdicts of a pair as an item of a list."""
-    verdicts = " ".join(f"{words} {'; '.join(map(escape, titles))}." for words, titles in pair.describe())
+    verdicts = " ".join(
+        f"{words} {len(titles)} metrics." if titles is pair.undecided else f"{words} {'; '.join(map(escape, titles))}."
+        for words, titles in pair.describe()
+    )
     return f"- **{escape(pair.a)}** against **{escape(pair.b)}**. {verdicts}".rstrip()
 
 

@@ -43,6 +43,7 @@ class Row:
         is_guarded: It stands under the same metric on raw answers.
         cells: Value and interval by system, as text.
         marks: The same as a chart, a line for each system.
+        count: Rows that have it, in words; empty if all do.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Row:
     is_guarded: bool
     cells: list[tuple[str, str]]
     marks: list[Mark]
+    count: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,11 @@ def build_tables(metrics: Metrics, systems: list[System], prefix: str = "") -> l
     """
     tables = []
     values = {system.name: get_values(metrics, system.name) for system in systems}
+    # A metric of baselines alone says nothing of a model.
+    models = [name for name in metrics.get("models") or values if name in values]
     for section, title in SECTIONS.items():
         names = order_metrics([name for name, metric in METRICS.items() if metric.section == section])
-        names = [name for name in names if any(values[system.name].get(prefix + name) for system in systems)]
+        names = [name for name in names if any(values[model].get(prefix + name) for model in models)]
         shown = [system for system in systems if any(values[system.name].get(prefix + name) for name in names)]
         rows = [
             _build_row(name, shown, [values[system.name].get(prefix + name) or {} for system in shown], metrics)
@@ -99,8 +103,9 @@ def _build_row(name: str, systems: list[System], entries: list[dict[str, Any]], 
     metric, is_guarded = METRICS[name], name.startswith(GUARDED) and name.removeprefix(GUARDED) in METRICS
     cells = [(format_value(entry.get("value"), metric.form), format_interval(entry, metric.form)) for entry in entries]
     note = "The same after the guard." if is_guarded else _describe(metric)
-    note = f"{note} {_describe_rows(entries, (metrics.get('data') or {}).get('rows'))}".strip()
-    return Row(name, metric.title, note, is_guarded, cells, _place_marks(systems, entries))
+    count = _describe_rows(entries, (metrics.get("data") or {}).get("rows"))
+    note = f"{note} On {count}." if count else note
+    return Row(name, metric.title, note, is_guarded, cells, _place_marks(systems, entries), count)
 
 
 def _describe(metric: Metric) -> str:
@@ -112,7 +117,7 @@ def _describe_rows(entries: list[dict[str, Any]], everything: Any) -> str:
     if not counts or counts == [everything]:
         return ""
     ends = dict.fromkeys((format_number(counts[0]), format_number(counts[-1])))
-    return f"On {' to '.join(ends)} rows."
+    return f"{' to '.join(ends)} row{'s' * (counts[-1] != 1)}"
 
 
 def _place_marks(systems: list[System], entries: list[dict[str, Any]]) -> list[Mark]:

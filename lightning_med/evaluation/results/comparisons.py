@@ -23,6 +23,9 @@ ALL_TOKENS = ("all_tokens_nll", "all_tokens_perplexity")  # metrics that depend 
 BY_TOKEN = ("nll", "perplexity", "row_perplexity", "first_tokens_nll", "later_tokens_nll", "end_nll", *ALL_TOKENS)
 
 
+_MOST_NEEDED = 1_000_000  # rows; no table has more, and a difference that needs them is none
+
+
 @dataclass
 class Measured:
     """Statistics and all else that is known of a model, a baseline or a ceiling, before intervals."""
@@ -70,7 +73,8 @@ def compare_pairs(
         for each in compare(ours, theirs, rows.groups, better, interval.seed, interval.draws, progress):
             line = {"a": a, "b": b, **asdict(each)}
             if interval.power:
-                line["rows_needed"] = find_rows_needed(each, comparisons=max(directed, 1))
+                needed = find_rows_needed(each, comparisons=max(directed, 1))
+                line["rows_needed"] = needed if needed is not None and needed <= _MOST_NEEDED else None
             found.append(line)
     return found
 
@@ -100,15 +104,17 @@ def list_incomparable(measured: dict[str, Measured], pairs: Sequence[tuple[str, 
     found = []
     for a, b in pairs:
         one, other = measured[a], measured[b]
+        if one.about.get("digest") and one.about["digest"] == other.about.get("digest"):
+            found.append(f"A difference of {a} and {b}: their weights are the same.")
         if one.cut is None or other.cut is None:
             continue
         if one.about["tokenizer"] != other.about["tokenizer"]:
             found.append(
-                f"losses and perplexities of {a} against {b}: their tokenizers differ; bits per byte compare them."
+                f"Losses and perplexities of {a} against {b}: their tokenizers differ; bits per byte compare them."
             )
         elif one.about["prompt"] != other.about["prompt"]:
-            found.append(f"losses over all tokens of {a} against {b}: their prompts differ.")
+            found.append(f"Losses over all tokens of {a} against {b}: their prompts differ.")
         if (one.cut | other.cut).any():
             count = int((one.cut | other.cut).sum())
-            found.append(f"likelihood of {a} against {b} on {count:,} rows that one of them had to cut.")
+            found.append(f"Likelihood of {a} against {b} on {count:,} rows that one of them had to cut.")
     return found

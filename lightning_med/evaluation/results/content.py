@@ -152,9 +152,16 @@ def make_results(
 
 def _estimate(measured: Measured, rows: Rows, interval: Interval, progress: Progress) -> dict[str, Any]:
     groups = rows.groups if measured.groups is None else measured.groups
-    shares = [name for name in measured.statistics if find_metric(name).form.endswith("%")]
+    shares = [name for name in measured.statistics if find_metric(name).is_share]
     found = estimate_all(measured.statistics, groups, interval.seed, interval.draws, progress, shares)
-    return {name: asdict(each) for name, each in found.items()}
+    return {name: _bound(name, asdict(each)) for name, each in found.items()}
+
+
+def _bound(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Keeps the interval of a jackknife within what the metric can be."""
+    if find_metric(name).title.startswith(("Distinct", "Entropy")):
+        entry["low"] = max(entry["low"], 0.0)
+    return entry
 
 
 def _find_doubts(measured: dict[str, Measured], models: Sequence[str]) -> list[str]:

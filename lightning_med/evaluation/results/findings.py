@@ -29,12 +29,11 @@ def find_sentences(
         groups: Of rows.
         doubts: What makes figures of the whole evaluation doubtful, a sentence each.
     """
-    pairs = list(dict.fromkeys((each["a"], each["b"]) for each in differences))
-    lost, won, between = [], [], []
-    for a, b in pairs:
+    lost, won, between, undecided = [], [], [], {name: list[str]() for name in models}
+    for a, b in dict.fromkeys((each["a"], each["b"]) for each in differences):
         own = [each for each in differences if (each["a"], each["b"]) == (a, b)]
         for winner, loser, verdict in ((a, b, "a"), (b, a, "b")):
-            metrics = [each["metric"] for each in own if each["verdict"] == verdict]
+            metrics = [each for each in own if each["verdict"] == verdict]
             if metrics and b not in TITLES:
                 between.append(f"{winner} is better than {loser} on {_name(metrics)}.")
             elif metrics and b == HUMAN:
@@ -44,11 +43,15 @@ def find_sentences(
             elif metrics:
                 won.append(f"{a} beats {name_in_sentence(b)} on {_name(metrics)}.")
         if b != HUMAN and all(each["verdict"] is None for each in own):
-            few = f"; {groups} questions are too few for any verdict" if groups < _LEAST_GROUPS else ""
-            other = name_in_sentence(b)
-            between.append(f"No difference between {a} and {other} is shown on any metric{few}.")
+            undecided[a].append(name_in_sentence(b))
+    few = f"; {groups} question{'s' * (groups != 1)} are too few for so many metrics" if groups < _LEAST_GROUPS else ""
+    none = [
+        f"No difference between {a} and {' or '.join(others)} is shown on any metric{few}."
+        for a, others in undecided.items()
+        if others
+    ]
     wrong = [describe_flag(name, flag) for name in models for flag in flags.get(name, [])]
-    return [*doubts, *lost, *wrong, *won, *between]
+    return [*doubts, *lost, *between, *wrong, *won, *none]
 
 
 def describe_flag(name: str, flag: dict[str, Any]) -> str:
@@ -56,11 +59,19 @@ def describe_flag(name: str, flag: dict[str, Any]) -> str:
     return f"{name}, {flag.get('answers', 'greedy')} answers: {flag['text']}"
 
 
-def _name(metrics: Sequence[str]) -> str:
-    """Returns the titles of metrics; those of sampled and of guarded answers only where the plain one is missing."""
-    plain = {name for name in metrics if not name.startswith((SAMPLED, GUARDED))}
-    named = []
-    for name in metrics:
+def _name(metrics: Sequence[Difference]) -> str:
+    """Returns what the metrics of differences are called in a sentence.
+
+    Those of likelihood are one thing. Sampled and guarded answers are named where the plain metric is missing.
+    """
+    likelihood = [each for each in metrics if find_metric(each["metric"]).section == "likelihood"]
+    bits = next((each for each in likelihood if each["metric"] == "bits_per_byte"), None)
+    named = ["likelihood"] if likelihood else []
+    if bits is not None:
+        named = [f"likelihood (bits per byte {bits['value']:+.3f}, {bits['low']:+.3f} to {bits['high']:+.3f})"]
+    names = [each["metric"] for each in metrics if each not in likelihood]
+    plain = {name for name in names if not name.startswith((SAMPLED, GUARDED))}
+    for name in names:
         bare = name.removeprefix(SAMPLED).removeprefix(GUARDED)
         if name in plain or bare not in plain:
             named.append(f"{find_metric(name).title}{' of sampled answers' if name.startswith(SAMPLED) else ''}")

@@ -74,8 +74,9 @@ def find_flags(
         if share - other >= excess and (kind not in _BY_QUANTILE or len(rows) >= _LEAST_ROWS):
             picked = [row for row, is_so in enumerate(marked[kind]) if is_so]
             text = f"{share:.1%} of the answers {_MEANING[kind]}; of the references {other:.1%}."
-            if kind == "repetition" and ended is not None:
-                text += f" {sum(ended[rows[row]] is False for row in picked)} of these {len(picked)} did not end."
+            unended = 0 if ended is None else sum(ended[rows[row]] is False for row in picked)
+            if unended and kind in ("repetition", "short", "long"):
+                text += f" {unended} of {len(picked)} such answers were cut off at the limit of tokens."
             flags.append(Flag(kind, share, text))
     return flags
 
@@ -105,8 +106,10 @@ def _mark(questions: list[Words], answers: list[Words], references: list[Words])
 
 
 def _is_copy(words: Words, question: Words) -> bool:
-    sequences = _list_fours(words)
-    known = set(list_sequences(question, len(sequences[0]))) if sequences else set()
+    sequences = list_sequences(words, 4)
+    if not sequences:  # a short answer shares single words with any question
+        return bool(words) and words == question
+    known = set(list_sequences(question, 4))
     return bool(sequences) and sum(map(known.__contains__, sequences)) / len(sequences) >= COPY
 
 

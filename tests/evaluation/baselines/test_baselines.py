@@ -101,7 +101,9 @@ def test_missing_baselines_are_named_with_the_way_to_have_them() -> None:
     assert not made.answers
     assert made.left_out == []  # whoever reads the training rows says why there are none
     made = make_baselines(["q"], ["a"], ([], []), None, lambda *_: None)
-    assert made.left_out == ["constant, retrieval: all training rows nearly equal rows that are measured."]
+    assert made.left_out == [
+        "Constant reply, nearest training answer: all training rows nearly equal rows that are measured."
+    ]
     made = make_baselines(["q"], ["a"], (["q"], ["a"]), None, lambda *_: None)
     assert set(made.answers) == {"constant", "retrieval"}
-    assert made.left_out == ["retrieval_encoder: no encoder is named; --encoder DIR does."]
+    assert made.left_out == ["Nearest training answer by meaning: it needs an encoder, --encoder DIR."]

@@ -97,7 +97,7 @@ def test_verdicts_are_said_in_words() -> None:
         {"a": "tuned", "b": "retrieval", "metric": "refuses", "value": None, "low": None, "high": None, "adjusted_p": None, "verdict": None},
     ]  # fmt: skip
     shown = show({**METRICS_JSON, "differences": entries})
-    assert "Better on chrF. Worse on ROUGE-L. No difference shown on METEOR." in shown
+    assert "Better on chrF. Worse on ROUGE-L. No difference shown on 1 metric METEOR." in shown
     assert "ROUGE-L -0.020 -0.030 to -0.010 < .001" in shown
     assert "chrF +2.00 1.00 to 3.00 .010" in shown
     assert "Refuses where it should – – –" in shown  # without a value nothing was left open
