@@ -59,6 +59,9 @@ def test_the_keyboard_opens_what_is_closed_and_scrolls_what_is_wide(browser: Any
     assert page.evaluate("document.activeElement.parentElement.open")
     wide = "[...document.querySelectorAll('.scroll')].find(one => one.scrollWidth > one.clientWidth)"
     page.evaluate(f"window.wide = {wide}; window.wide.focus()")
+    scrolls = "new Promise(done => window.wide.addEventListener('scroll', () => done(true)))"
+    too_late = "new Promise(done => setTimeout(() => done(false), 10000))"  # `evaluate` itself waits without end
+    page.evaluate(f"void (window.scrolled = Promise.race([{scrolls}, {too_late}]))")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("window.wide.scrollLeft > 0", timeout=5000)
+    assert page.evaluate("window.scrolled")
     page.close()
