@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from quickstart_parts.processes import run_child
+from quickstart_parts.processes import report_errors, run_child
 from recipes.plans import PLANS, RECIPES, RUN, Task
 
 from lightning_med.cli.parsing.arguments import Parser
@@ -104,25 +104,24 @@ def _parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     """Runs the command and returns its exit status: 2 for wrong input, 1 for a run that failed."""
-    try:
-        options = _parse_arguments(argv)
-        if options.verb == "train" and options.recipe:
-            train_one(options)
-        elif options.verb == "train":
-            train_all(options, argv)
-        elif options.verb == "evaluate":
-            from recipes.evaluation import evaluate_all
+    return report_errors(lambda: _run(argv))
 
-            more = {name: getattr(options, name) for name in ("limit", "encoder", "human", "base")}
-            evaluate_all(options.output.resolve(), more)
-        else:
-            from recipes.evaluation import report
 
-            report(options.output, options.picture)
-    except (InputError, RunError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
+def _run(argv: list[str]) -> None:
+    options = _parse_arguments(argv)
+    if options.verb == "train" and options.recipe:
+        train_one(options)
+    elif options.verb == "train":
+        train_all(options, argv)
+    elif options.verb == "evaluate":
+        from recipes.evaluation import evaluate_all
+
+        more = {name: getattr(options, name) for name in ("limit", "encoder", "human", "base")}
+        evaluate_all(options.output.resolve(), more)
+    else:
+        from recipes.evaluation import report
+
+        report(options.output, options.picture)
 
 
 if __name__ == "__main__":

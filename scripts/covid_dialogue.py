@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from covid.dialogues import Dialogue, Example, make_examples, read_examples, write_splits
-from quickstart_parts.processes import run_child
+from quickstart_parts.processes import report_errors, run_child
 
 from lightning_med.checkpoints.run_folder import list_versions
 from lightning_med.cli.parsing.arguments import Parser
@@ -180,12 +180,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--against", type=Path, metavar="FILE.csv", help="count near-duplicates of this table first")
     parser.add_argument("--step", choices=STEPS, help="this step alone")
     parser.add_argument("--smoke", action="store_true", help="a few steps and rows, to see that everything runs")
-    try:
-        reproduce(parser.parse_args(argv))
-    except (InputError, RunError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
+    return report_errors(lambda: reproduce(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,12 @@ def is_version(folder: Path) -> bool:
     return _VERSION.fullmatch(folder.name) is not None
 
 
+def find_run_around(export: Path) -> Path | None:
+    """Returns the run whose folder holds an export; `None` if it lies elsewhere."""
+    run = export.resolve().parent
+    return run if is_version(run) and (run / SETTINGS).is_file() else None
+
+
 def list_versions(home: Path) -> list[Path]:
     """Returns the runs in the folder of one name, oldest first."""
     matches = [(int(match[1]), path) for path in home.glob("version_*") if (match := _VERSION.fullmatch(path.name))]

@@ -21,6 +21,7 @@ from lightning_med.evaluation.results.comparisons import Interval, Measured
 from lightning_med.evaluation.results.content import make_results, measure_baselines, measure_candidate
 from lightning_med.evaluation.rows import Rows
 from lightning_med.evaluation.text.encoder import SentenceEncoder
+from lightning_med.inference.model_folder import choose_device
 from lightning_med.safety import Verdict, triage
 from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.utils.console import Progress
@@ -156,7 +157,7 @@ def _describe_settings(material: Material) -> dict[str, Any]:
         "region": resolve_file_region(),
         "precision": "float32",
         "engine": "transformers",
-        "device": material.identify()["kind of device"],
+        "device": choose_device().type,
         "encoder": None if material.encoder is None else material.encoder.digest,
         "training": None if training is None else training.describe(),
     }

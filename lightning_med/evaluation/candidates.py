@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lightning_med.checkpoints import digests
 from lightning_med.checkpoints.run_folder import SETTINGS as CONFIG
-from lightning_med.checkpoints.run_folder import is_version
+from lightning_med.checkpoints.run_folder import find_run_around
 from lightning_med.evaluation.baselines.names import TITLES, UNTUNED
 from lightning_med.inference.model_folder import ModelFolder, is_export, open_model
 from lightning_med.model.weight_files import compute_digest, count_parameters
@@ -37,13 +38,14 @@ class Candidate:
     model: ModelFolder
     digest: str
 
-    def describe(self) -> dict[str, Any]:
-        """Returns what is known of where the model comes from, for the entry `about` of `metrics.json`."""
-        config = hashlib.sha256((self.model.folder / "config.json").read_bytes()).hexdigest()
-        digests = {"digest": self.digest, "config": config, **self.model.compute_text_digests()}
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What is known of where the model comes from, for the entry `about` of `metrics.json`."""
+        config = digests.compute_digest(self.model.folder / "config.json")
+        own = {"digest": self.digest, "config": config, **self.model.compute_text_digests()}
         settings = {name: self.model.settings[name] for name in _KNOWN if name in self.model.settings}
         size = {"parameters": count_parameters(self.model.folder), "context": self.model.context}
-        return {"folder": self.model.folder.name, **size, **digests, **settings}
+        return {"folder": self.model.folder.name, **size, **own, **settings}
 
 
 def open_candidates(folders: list[str], base: str | None) -> tuple[list[Candidate], str]:
@@ -80,16 +82,16 @@ def open_candidates(folders: list[str], base: str | None) -> tuple[list[Candidat
                 raise
             reason = f"Untuned base: {error.what} --base DIR names another folder."
     with show_progress("evaluate") as progress:
-        digests = [compute_digest(model.folder, progress) for model in opened]
-    return [Candidate(*each) for each in zip(names, opened, digests, strict=True)], reason
+        weights = [compute_digest(model.folder, progress) for model in opened]
+    return [Candidate(*each) for each in zip(names, opened, weights, strict=True)], reason
 
 
 def name_folders(folders: Iterable[Path]) -> list[str]:
     """Returns a name for each folder: run and version of an export within a run, else the folder's; `-2` on a clash."""
     names: list[str] = []
-    for folder in map(Path.resolve, folders):
-        run = folder.parent
-        name = f"{run.parent.name}/{run.name}" if is_version(run) and (run / CONFIG).is_file() else folder.name
+    for folder in folders:
+        run = find_run_around(folder)
+        name = f"{run.parent.name}/{run.name}" if run is not None else folder.resolve().name
         number, unique = 1, name
         while unique in names or unique in _TAKEN:
             number += 1

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lightning_med.checkpoints.run_folder import find_run_around
 from lightning_med.evaluation.analysis import Material, analyze
 from lightning_med.evaluation.candidates import check_candidates, open_candidates
 from lightning_med.evaluation.measured_rows import MeasuredRows, Plan
 from lightning_med.evaluation.memory.canaries import read_canaries
-from lightning_med.evaluation.report.event_file import find_run as find_logged_run
 from lightning_med.evaluation.report.event_file import log_results
 from lightning_med.evaluation.report.html_report import write_html
 from lightning_med.evaluation.report.markdown_report import write_markdown
@@ -198,7 +198,7 @@ def _add_to_models(request: Request, content: dict[str, Any], material: Material
     """Writes the figures into the model cards, where that is asked for, and into the TensorBoard of the runs."""
     logged: set[Path] = set()
     for candidate in material.models:
-        folder, run = candidate.model.folder, find_logged_run(candidate.model.folder)
+        folder, run = candidate.model.folder, find_run_around(candidate.model.folder)
         if request.update_cards:
             update_card(folder, candidate.name, content)
             say(f"model card: {folder / CARD}")

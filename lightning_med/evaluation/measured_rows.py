@@ -16,11 +16,12 @@ import transformers
 from transformers import PreTrainedModel
 
 from lightning_med.evaluation.candidates import Candidate
-from lightning_med.evaluation.likelihood.row_likelihood import measure_rows
+from lightning_med.evaluation.likelihood.row_likelihood import measure_all_rows, measure_rows
 from lightning_med.evaluation.memory.canaries import Canary, measure_canary
 from lightning_med.evaluation.rows import Rows
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.generation import generate_with_ends, limit_new_tokens
+from lightning_med.inference.model_folder import choose_device
 from lightning_med.inference.part_file import PartFile
 from lightning_med.inference.question_batches import plan_questions
 from lightning_med.utils.console import Progress
@@ -86,7 +87,7 @@ class Plan:
 
 def identify_rows(candidates: Sequence[Candidate], rows: Rows, plan: Plan) -> dict[str, str]:
     """Returns what the measured rows depend on, by names for messages; see `PartFile`."""
-    models = {f"model {each.name}": json.dumps([each.describe(), asdict(each.model.decoding)]) for each in candidates}
+    models = {f"model {each.name}": json.dumps([each.description, asdict(each.model.decoding)]) for each in candidates}
     return {
         "list of models": ", ".join(each.name for each in candidates),
         **{name: sha256(text.encode()).hexdigest()[:16] for name, text in models.items()},
@@ -94,7 +95,7 @@ def identify_rows(candidates: Sequence[Candidate], rows: Rows, plan: Plan) -> di
         "data": rows.compute_digest()[:16],
         "list of measurements": ", ".join(plan.kinds),
         **plan.identify(),
-        "kind of device": torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu",  # type: ignore[union-attr]
+        "kind of device": choose_device().type,
         "versions": f"{__version__}, torch {torch.__version__}, transformers {transformers.__version__}",
     }
 
@@ -188,13 +189,13 @@ class MeasuredRows:
 
             def score(pairs: Sequence[tuple[str, str]]) -> list[float]:
                 questions, answers = map(list, zip(*pairs, strict=True))
-                found = {k: v for batch in measure_rows(network, encoder, questions, answers) for k, v in batch.items()}
-                if any(found[place]["cut"] for place in range(len(pairs))):
+                found = measure_all_rows(network, encoder, questions, answers)
+                if any(row["cut"] for row in found):
                     raise InputError(
                         f"A canary is too long for {candidate.name}: its secret could be cut away.",
                         "Plant and measure shorter ones, or give a larger --max_length.",
                     )
-                return [math.nan if (loss := found[place]["answer"]) is None else loss for place in range(len(pairs))]
+                return [math.nan if row["answer"] is None else row["answer"] for row in found]
 
             for row, canary in enumerate(self._plan.canaries):
                 if row not in done:

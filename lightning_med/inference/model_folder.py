@@ -59,8 +59,7 @@ class ModelFolder:
         except (OSError, ValueError, SafetensorError) as error:
             what = f"{self.folder} is not a complete {'export' if self.settings else 'model'}: {describe_error(error)}"
             raise InputError(what, _EXPORT if self.settings else "Get its files again.") from error
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return network.to(device or "cpu").eval()  # type: ignore[no-any-return]
+        return network.to(choose_device()).eval()  # type: ignore[no-any-return]
 
     @cached_property
     def context(self) -> int:
@@ -78,6 +77,12 @@ class ModelFolder:
         ids = json.dumps([backend, self.encoder.tokenizer.eos_token_id], sort_keys=True)
         texts = {"prompt": self.encoder.prompt.to_json(), "tokenizer": ids}
         return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+
+
+def choose_device() -> torch.device:
+    """Returns the GPU if there is one, else the CPU."""
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return device or torch.device("cpu")
 
 
 def open_model(folder: str | Path, system_prompt: str = SYSTEM_PROMPT, option: str = "--model") -> ModelFolder:

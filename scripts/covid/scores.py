@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ import torch
 from covid.dialogues import Example
 from covid.published import ROWS
 from lightning_med.evaluation.intervals.estimates import Estimate, estimate_all
-from lightning_med.evaluation.likelihood.row_likelihood import measure_rows, summarize_rows
+from lightning_med.evaluation.likelihood.row_likelihood import measure_all_rows, summarize_rows
 from lightning_med.evaluation.text.overlap import measure_overlap
 from lightning_med.inference.model_folder import open_model
 
@@ -54,10 +53,7 @@ def score_likelihood(folder: Path, rows: Sequence[Example]) -> Scores:
     """
     model = open_model(folder)
     questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
-    measured: dict[int, dict[str, Any]] = {}
-    for batch in measure_rows(model.load_network(torch.float32), model.encoder, questions, answers):
-        measured |= batch
-    found = summarize_rows([measured[number] for number in range(len(rows))])
+    found = summarize_rows(measure_all_rows(model.load_network(torch.float32), model.encoder, questions, answers))
     return estimate_all({"perplexity": found["perplexity"]}, _list_groups(rows))
 
 

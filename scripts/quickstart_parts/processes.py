@@ -6,7 +6,9 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
+from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.signals import Interrupted, raise_on_signals
 
 
@@ -36,6 +38,20 @@ def run_child(argv: list[str], quiet: bool = False) -> tuple[int, str]:
             child.communicate()
             raise
     return child.returncode, errors or ""
+
+
+def report_errors(work: Callable[[], object]) -> int:
+    """Calls a script's work, and prints an error that it owes to the user.
+
+    Returns:
+        The exit status: 0 done, 2 wrong input, 1 a run that failed.
+    """
+    try:
+        work()
+    except (InputError, RunError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
 
 
 def measure_peak_memory() -> float:

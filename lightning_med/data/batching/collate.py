@@ -15,6 +15,7 @@ continue with those of the questions (here at 1, 2 and 9), which are used where 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,19 @@ def collate_flat(store: TokenStore, rows: np.ndarray) -> Batch:
         And the entries of `_collect_targets`, with positions in the flat row.
     """
     ids = [store.input_ids(row) for row in rows]
-    boundaries = np.concatenate([[0], np.cumsum([len(i) for i in ids])])
-    positions = np.concatenate([np.arange(len(i)) for i in ids])
+    batch = lay_flat(ids)
+    return {**batch, **_collect_targets(store, rows, ids, np.array(batch["boundaries"][:-1]))}
+
+
+def lay_flat(ids: Sequence[np.ndarray]) -> Batch:
+    """Lays rows of tokens end to end; see the first four entries of `collate_flat`."""
+    boundaries = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    positions = np.concatenate([np.arange(len(row)) for row in ids])
     return {
         "input_ids": torch.from_numpy(np.concatenate(ids).astype(np.int64))[None],
         "position_ids": torch.from_numpy(positions)[None],
         "boundaries": boundaries.tolist(),
         "offsets": torch.from_numpy(boundaries.astype(np.int32)),
-        **_collect_targets(store, rows, ids, boundaries[:-1]),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightning_med.data.batching.collate import lay_flat
 from lightning_med.tokenization.encoder import EncodedConsultation, Encoder
 
 BATCH_TOKENS = 2048
@@ -65,15 +66,7 @@ def _plan(lengths: list[int]) -> list[list[int]]:
 
 
 def _collate(rows: list[EncodedConsultation]) -> dict[str, Any]:
-    ids = [row.input_ids.astype(np.int64) for row in rows]
-    boundaries = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
-    flat = np.concatenate(ids)
-    predicted = np.delete(np.arange(len(flat)), boundaries[:-1])
-    return {
-        "input_ids": torch.from_numpy(flat)[None],
-        "position_ids": torch.from_numpy(np.concatenate([np.arange(len(row)) for row in ids]))[None],
-        "boundaries": boundaries.tolist(),
-        "offsets": torch.from_numpy(boundaries.astype(np.int32)),
-        "predict_at": torch.from_numpy(predicted - 1),
-        "targets": torch.from_numpy(flat[predicted]),
-    }
+    batch = lay_flat([row.input_ids for row in rows])
+    (flat,) = batch["input_ids"]
+    predicted = torch.from_numpy(np.delete(np.arange(len(flat)), batch["boundaries"][:-1]))
+    return {**batch, "predict_at": predicted - 1, "targets": flat[predicted]}

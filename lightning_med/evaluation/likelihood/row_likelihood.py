@@ -75,6 +75,16 @@ def measure_rows(
         yield {row: asdict(each) for row, each in zip(batch.rows, split_rows(batch, nll, encoder.stops), strict=True)}
 
 
+def measure_all_rows(
+    network: PreTrainedModel, encoder: Encoder, questions: Sequence[str], answers: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Returns what `measure_rows` yields, of all rows in order."""
+    found: dict[int, dict[str, Any]] = {}
+    for batch in measure_rows(network, encoder, questions, answers):
+        found |= batch
+    return [found[row] for row in range(len(questions))]
+
+
 def split_rows(batch: ReferenceBatch, nll: np.ndarray, stops: list[int]) -> Iterator[RowLikelihood]:
     """Yields each row's sums; `nll` is `[targets]`."""
     start = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning_med.checkpoints.run_folder import SETTINGS, is_version
 from lightning_med.evaluation.metric_list import SAMPLED, SECTIONS
 from lightning_med.evaluation.report.markdown_report import render_markdown
 from lightning_med.evaluation.report.systems import Metrics, describe_metric, get_values, is_number
@@ -14,12 +13,6 @@ _SUFFIX = ".evaluation"  # of the events' file, so that a later evaluation repla
 TAG = "evaluation"
 
 
-def find_run(export: Path) -> Path | None:
-    """Returns the run whose folder holds an export; `None` if it lies elsewhere."""
-    run = export.resolve().parent
-    return run if is_version(run) and (run / SETTINGS).is_file() else None
-
-
 def log_results(run: Path, metrics: Metrics, name: str) -> None:
     """Writes a model's metrics as scalars and the report as text into a run's events, in the place of earlier ones.
 
@@ -27,7 +20,7 @@ def log_results(run: Path, metrics: Metrics, name: str) -> None:
     in `metrics["about"][name]`, and 0 where it is not known.
 
     Args:
-        run: The run's folder; see `find_run`.
+        run: The run's folder; see `find_run_around`.
         metrics: As in `metrics.json`.
         name: Of the model in `metrics`.
     """

@@ -12,7 +12,7 @@ from lightning_med.evaluation.baselines.names import DISCLAIMER
 from lightning_med.evaluation.report.markdown_report import MAIN_METRICS
 from lightning_med.evaluation.report.markdown_text import describe_data, escape, format_metrics, format_pair
 from lightning_med.evaluation.report.metric_table import build_tables
-from lightning_med.evaluation.report.systems import LIMITS, Metrics, list_systems
+from lightning_med.evaluation.report.systems import LIMITS, Metrics, list_origin, list_systems
 from lightning_med.evaluation.report.verdicts import EXPLANATION, list_pairs
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
@@ -93,14 +93,8 @@ def render_section(name: str, metrics: Metrics, origin: dict[str, object] | None
 def _describe_chain(name: str, metrics: Metrics, origin: dict[str, object]) -> str:
     """Returns the digests from the data to the export, as far as they are known."""
     known = {**origin, **{key: value for key, value in ((metrics.get("about") or {}).get(name) or {}).items() if value}}
-    steps = [
-        ("data", known.get("data_fingerprint")),
-        ("base", known.get("base")),
-        ("checkpoint", " ".join(str(known[key]) for key in ("checkpoint", "checkpoint_digest") if known.get(key))),
-        ("export", known.get("digest")),
-    ]
-    lines = [f"| {title} | `{re.sub('[`|<>]|[^ -~]', '?', str(value))}` |" for title, value in steps if value]
+    steps = [(title.lower(), value) for title, value in list_origin(known)]
     content = (metrics.get("data") or {}).get("content")
-    if content:
-        lines.append(f"| rows evaluated | `{re.sub('[`|<>]|[^ -~]', '?', str(content))}` |")
+    steps += [("rows evaluated", str(content))] if content else []
+    lines = [f"| {title} | `{re.sub('[`|<>]|[^ -~]', '?', value)}` |" for title, value in steps]
     return "\n".join(["| made from | fingerprint or SHA-256 |", "|---|---|", *lines]) if lines else ""

@@ -15,6 +15,7 @@ from lightning_med.evaluation.report.systems import (
     System,
     find_title,
     is_number,
+    list_origin,
     list_systems,
 )
 from lightning_med.evaluation.report.verdicts import EXPLANATION, list_pairs
@@ -185,19 +186,8 @@ def _view_example(example: dict[str, Any], metrics: Metrics, systems: list[Syste
 def _list_chains(metrics: Metrics, systems: list[System]) -> list[tuple[System, list[tuple[str, str]]]]:
     """Returns where each model comes from: data, base, checkpoint, export."""
     about = metrics.get("about") or {}
-    chains = []
-    for system in systems:
-        own = about.get(system.name) or {}
-        steps = [
-            ("Data", own.get("data_fingerprint")),
-            ("Base", own.get("base")),
-            ("Checkpoint", " ".join(str(own[key]) for key in ("checkpoint", "checkpoint_digest") if own.get(key))),
-            ("Export", own.get("digest")),
-        ]
-        known = [(title, str(value)) for title, value in steps if value]
-        if known:
-            chains.append((system, known))
-    return chains
+    chains = [(system, list_origin(about.get(system.name) or {})) for system in systems]
+    return [(system, steps) for system, steps in chains if steps]
 
 
 def _list_provenance(metrics: Metrics) -> list[tuple[str, dict[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -75,6 +76,21 @@ def order_metrics(names: list[str]) -> list[str]:
         place = ordered.index(raw) + 1 if raw != name and raw in ordered else len(ordered)
         ordered.insert(place, name)
     return ordered
+
+
+def list_origin(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns where a model comes from, as far as it is known: data, base, checkpoint, export.
+
+    Args:
+        known: As in an entry of `about` of `metrics.json`.
+    """
+    steps = [
+        ("Data", known.get("data_fingerprint")),
+        ("Base", known.get("base")),
+        ("Checkpoint", " ".join(str(known[key]) for key in ("checkpoint", "checkpoint_digest") if known.get(key))),
+        ("Export", known.get("digest")),
+    ]
+    return [(title, str(value)) for title, value in steps if value]
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -49,7 +49,7 @@ def measure_candidate(
     progress: Progress,
 ) -> Measured:
     """Returns the statistics of a model from its measured rows."""
-    found, own, rows = Measured(about=candidate.describe()), results.results, measurer.rows
+    found, own, rows = Measured(about=dict(candidate.description)), results.results, measurer.rows
     if LIKELIHOOD in plan.kinds:
         likelihood = own[candidate.name, LIKELIHOOD]
         found.statistics |= summarize_rows(likelihood)
@@ -142,7 +142,7 @@ def make_results(
         "about": {name: each.about for name, each in measured.items()},
         "breakdowns": {name: each.breakdown for name, each in measured.items() if each.breakdown},
         "distributions": {name: each.distributions for name, each in measured.items() if each.distributions}
-        | {"reference": {"words": count_words(rows.references)}, "edges": list_edges()},
+        | {"edges": list_edges()},
         "flags": flags,
         "canaries": {name: each.canaries for name, each in measured.items() if each.canaries},
         "left_out": [*left_out, *list_incomparable(measured, pairs)],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_med.evaluation.baselines.names import HUMAN, TITLES, name_in_sentence
-from lightning_med.evaluation.metric_list import GUARDED, METRICS, NEITHER, SAMPLED, find_metric
+from lightning_med.evaluation.metric_list import GUARDED, SAMPLED, find_metric
 
 Difference = dict[str, Any]  # an entry of `differences` of `metrics.json`
 _LEAST_GROUPS = 20  # with fewer, no difference of a usual number of metrics can get a verdict
@@ -85,5 +85,4 @@ def _begin(text: str) -> str:
 
 def list_directions(names: Sequence[str]) -> dict[str, str]:
     """Returns the better direction of metrics, those of sampled answers included."""
-    bare = {name: name.removeprefix(SAMPLED) for name in names}
-    return {name: METRICS[metric].better if metric in METRICS else NEITHER for name, metric in bare.items()}
+    return {name: find_metric(name).better for name in names}

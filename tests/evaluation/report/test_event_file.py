@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_med.checkpoints.run_folder import SETTINGS
-from lightning_med.evaluation.report.event_file import find_run, log_results
+from lightning_med.checkpoints.run_folder import SETTINGS, find_run_around
+from lightning_med.evaluation.report.event_file import log_results
 from tests.evaluation.report.helpers import make_metrics
 
 METRICS_JSON = make_metrics()
@@ -68,7 +68,7 @@ def test_undefined_values_are_left_out(run: Path) -> None:
 
 
 def test_only_an_export_in_a_runs_folder_has_a_run(run: Path, tmp_path: Path) -> None:
-    assert find_run(run / "export") == run.resolve()
-    assert find_run(tmp_path / "elsewhere") is None
+    assert find_run_around(run / "export") == run.resolve()
+    assert find_run_around(tmp_path / "elsewhere") is None
     (run / SETTINGS).unlink()
-    assert find_run(run / "export") is None
+    assert find_run_around(run / "export") is None
