@@ -66,7 +66,8 @@ def _name(metrics: Sequence[Difference]) -> str:
     """
     likelihood = [each for each in metrics if find_metric(each["metric"]).section == "likelihood"]
     bits = next((each for each in likelihood if each["metric"] == "bits_per_byte"), None)
-    named = ["likelihood"] if likelihood else []
+    answers = any(not each["metric"].startswith("all_tokens_") for each in likelihood)
+    named = ["likelihood" if answers else "likelihood of all tokens, the questions' included"] if likelihood else []
     if bits is not None:
         named = [f"likelihood (bits per byte {bits['value']:+.3f}, {bits['low']:+.3f} to {bits['high']:+.3f})"]
     names = [each["metric"] for each in metrics if each not in likelihood]
