@@ -20,13 +20,14 @@ from measurement import describe_machine
 from triage.examples import FOLDER, load_rows
 from triage.model_answers import ANSWER, measure_answers
 from triage.real_questions import measure_real_questions
-from triage.scores import Score, count_hits, format_categories, format_share, score_rows
+from triage.scores import Score, count_hits, format_categories, score_rows
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.safety import guard
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
+from lightning_med.utils.shares import format_share
 
 FIRST_SCORES = FOLDER / "first_scores.json"
 TEMPLATE = FOLDER / "safety.md"
@@ -63,7 +64,7 @@ def fill_template(
     table = ["| figure | measured | first, unseen |", "|---|---|---|"]
     for name, (hits, total) in figures.items():
         before = format_share(*first[name]) if name in first else "–"
-        table.append(f"| {name} | {format_share(hits, total)} of {total} | {before} |")
+        table.append(f"| {name} | {format_share(hits, total)} | {before} |")
     known = describe_machine(("numpy",))
     where = f"{known['cores']} cores of {known['cpu']}, Python {known['python']}"
     speed = (

@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
+from lightning_med.utils.shares import compute_share_interval
 
 _VERDICT = re.compile(r"\s*(\d+)[.:)]?\s+(A|B|tie)\b", re.IGNORECASE)
 _INTRODUCTION = """# Which answer is better?
@@ -149,7 +148,7 @@ def report_verdicts(paths: list[Path], key: Path) -> str:
     lines: list[tuple[str, ...]] = [header, tuple("---" for _ in header)]
     for name, score in rows.items():
         decided = score.won + score.lost
-        low, high = compute_interval(score.won, decided)
+        low, high = compute_share_interval(score.won, decided)
         share = f"{score.won / decided:.0%}" if decided else ""
         counts = (score.won, score.lost, score.tied, score.missing)
         lines.append((name, *map(str, counts), share, f"{low:.0%} to {high:.0%}"))
@@ -174,28 +173,3 @@ def _describe_agreement(judged: list[dict[int, int]]) -> str:
         "\nThe majority is of the questions that all judges judged: won or lost where more than half of them say so"
         f" (both, if there are two), otherwise tied.\nThe judges agree on {same} of {len(both)} questions.\n"
     )
-
-
-def compute_interval(won: int, decided: int, level: float = 0.95) -> tuple[float, float]:
-    """Computes the exact binomial interval of a share (Clopper and Pearson, 1934).
-
-    Args:
-        won: Successes.
-        decided: Trials.
-        level: The interval's.
-    """
-    tail = (1 - level) / 2
-
-    def find(reaches: Callable[[float], bool]) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (low, middle) if reaches(middle) else (middle, high)
-        return (low + high) / 2
-
-    def compute_cumulative(count: int, share: float) -> float:
-        return sum(comb(decided, k) * share**k * (1 - share) ** (decided - k) for k in range(count + 1))
-
-    least = 0.0 if not won else find(lambda share: 1 - compute_cumulative(won - 1, share) >= tail)
-    most = 1.0 if won == decided else find(lambda share: compute_cumulative(won, share) <= tail)
-    return least, most

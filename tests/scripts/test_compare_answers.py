@@ -14,7 +14,7 @@ import pytest
 from lightning_med import Responder
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.utils.errors import InputError
-from scripts.answers.judging import compute_interval, read_verdicts, report_verdicts, write_sheets
+from scripts.answers.judging import read_verdicts, report_verdicts, write_sheets
 from scripts.answers.measures import measure_texts
 from tests import tiny
 
@@ -257,11 +257,3 @@ def test_a_line_that_is_no_verdict_is_refused(tmp_path: Path, line: str) -> None
     path.write_text(f"2 A\n{line}\n")
     with pytest.raises(InputError, match=r"line [23]"):
         read_verdicts(path, [True, False, True])
-
-
-def test_the_interval_is_the_exact_one() -> None:
-    """Clopper and Pearson's, as tables and R's `binom.test` give it."""
-    assert compute_interval(8, 10) == pytest.approx((0.44390, 0.97479), abs=1e-4)
-    assert compute_interval(0, 10) == pytest.approx((0.0, 0.30850), abs=1e-4)
-    assert compute_interval(10, 10) == pytest.approx((0.69150, 1.0), abs=1e-4)
-    assert compute_interval(0, 0) == (0.0, 1.0)

@@ -1,18 +1,23 @@
-"""`lightning-med triage`: the safety verdict on a message, or on each line of a file."""
+"""`lightning-med triage`: the safety verdict on a message or on each line of a file, and how often it is right."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.safety import triage
+from lightning_med.safety.evaluation.labelled_messages import EXAMPLE, get_label
+from lightning_med.safety.evaluation.tables import format_json, format_tables
 from lightning_med.safety.messages.advice import UNKNOWN_REGION, list_regions, resolve_file_region, resolve_region
+from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import refuse_pointer, write_text
+from lightning_med.utils.files import make_writable_folder, refuse_pointer, write_text
 
 
 def add_verdict(row: dict[str, Any], region: str | None) -> dict[str, Any]:
@@ -25,8 +30,15 @@ def add_verdict(row: dict[str, Any], region: str | None) -> dict[str, Any]:
     return {**kept, **verdict}
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, option: str = "--input") -> dict[int, dict[str, Any]]:
     """Reads the rows of a JSON Lines file.
+
+    Args:
+        path: The file.
+        option: Which names it, for the message.
+
+    Returns:
+        By number of the line, from 1; blank lines are left out.
 
     Raises:
         InputError: The file cannot be read, is a Git LFS pointer, or a line is not an object with a `text`.
@@ -35,8 +47,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         refuse_pointer(path)
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a JSON string may contain \u2028
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--input {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from error
-    rows = []
+        raise InputError(f"{option} {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from error
+    rows = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -46,7 +58,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             raise InputError(f"{path}, line {number}: not JSON.", "One object with a text on each line.") from error
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise InputError(f"{path}, line {number}: it has no text.", 'Write {"text": "My chest hurts."}')
-        rows.append(row)
+        rows[number] = row
     return rows
 
 
@@ -62,38 +74,105 @@ def check_region(region: str | None) -> None:
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
+    given = _make_parser().parse_args(argv[1:])
+    _check_arguments(given)
+    check_region(given.region)
+    if given.evaluate:
+        _evaluate_file(given)
+    elif given.input:
+        _triage_file(given)
+    else:
+        text = sys.stdin.buffer.read().decode("utf-8", "replace") if given.text == "-" else given.text
+        print(json.dumps(asdict(triage(text, given.region))))
+    return 0
+
+
+def _make_parser() -> Parser:
     parser = Parser("lightning-med triage", "The safety verdict on a message, as JSON. Not a medical device.")
     parser.add_argument("--input", type=Path, metavar="FILE", help="JSON Lines file with a text on each line")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="where the lines of --input are written with their verdicts"
+        "--evaluate",
+        type=Path,
+        metavar="FILE",
+        help="JSON Lines file with a text and a label (emergency, crisis, harmful, urgent or ordinary) on each line:"
+        " prints how often triage is right, with exact 95%% intervals, and what it took for what",
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures of --evaluate as JSON")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the lines of --input or --evaluate are written with their verdicts",
     )
     parser.add_argument(
         "--region",
         help="country whose emergency numbers the advice names, for instance GB (default: $LIGHTNING_MED_REGION, else"
-        " that of the locale for a TEXT, and several countries' numbers for --input)",
+        " that of the locale for a TEXT, and several countries' numbers for a file)",
     )
     parser.add_argument("text", nargs="?", metavar="TEXT", help="a message; - reads it from standard input")
-    given = parser.parse_args(argv[1:])
-    if (given.input is None) == (given.text is None):
-        raise InputError("triage takes a TEXT or --input FILE.", 'lightning-med triage "My chest hurts."')
-    if given.output and not given.input:
-        raise InputError("--output needs --input FILE.")
-    check_region(given.region)
-    if given.input is None:
-        text = sys.stdin.buffer.read().decode("utf-8", "replace") if given.text == "-" else given.text
-        print(json.dumps(asdict(triage(text, given.region))))
-    else:
-        _triage_file(given.input, given.output, resolve_file_region(given.region))
-    return 0
+    return parser
 
 
-def _triage_file(path: Path, output: Path | None, region: str) -> None:
-    lines = [json.dumps(add_verdict(row, region)) + "\n" for row in read_rows(path)]
-    if output is None:
-        sys.stdout.writelines(lines)
+def _check_arguments(given: argparse.Namespace) -> None:
+    if sum(value is not None for value in (given.text, given.input, given.evaluate)) != 1:
+        raise InputError(
+            "triage takes a TEXT, --input FILE or --evaluate FILE.", 'lightning-med triage "My chest hurts."'
+        )
+    if given.output and given.text is not None:
+        raise InputError("--output needs --input FILE or --evaluate FILE.")
+    if given.json and not given.evaluate:
+        raise InputError("--json needs --evaluate FILE.", "Leave it out: verdicts are JSON anyway.")
+    if given.evaluate and given.region and not given.output:
+        raise InputError("--region with --evaluate needs --output FILE.", "Figures do not depend on the region.")
+
+
+def _triage_file(given: argparse.Namespace) -> None:
+    lines = _format_rows(_judge_rows(read_rows(given.input).values(), given.region))
+    if given.output is None:
+        sys.stdout.write(lines)
         return
+    _write(given.output, lines)
+    print(given.output)
+
+
+def _evaluate_file(given: argparse.Namespace) -> None:
+    rows = read_rows(given.evaluate, "--evaluate")
+    if not rows:
+        raise InputError(f"--evaluate {given.evaluate}: it is empty.", f"Write one message a line: {EXAMPLE}")
+    labels = [get_label(row, f"{given.evaluate}, line {number}") for number, row in rows.items()]
+    if given.output:
+        _check_output(given.output, given.evaluate)
+    judged = _judge_rows(rows.values(), given.region)
+    if given.output:
+        _write(given.output, _format_rows(judged))
+    pairs = [(label, row["level"]) for label, row in zip(labels, judged, strict=True)]
+    print(format_json(pairs) if given.json else format_tables(pairs))
+
+
+def _check_output(output: Path, labels: Path) -> None:
+    if output.is_dir() or (output.exists() and output.samefile(labels)):
+        kind = "a folder" if output.is_dir() else "the file of the labels"
+        raise InputError(f"--output {output} is {kind}.", "Name another file.")
+    make_writable_folder(output.parent, "--output FILE")
+
+
+def _judge_rows(rows: Collection[dict[str, Any]], region: str | None) -> list[dict[str, Any]]:
+    """Returns rows of a file with their verdicts."""
+    region = resolve_file_region(region)
+    judged = []
+    with show_progress("Triage") as progress:
+        for row in rows:
+            judged.append(add_verdict(row, region))
+            progress("messages", len(judged), len(rows))
+    return judged
+
+
+def _format_rows(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _write(output: Path, text: str) -> None:
     try:
-        write_text(output, "".join(lines))
+        write_text(output, text)
     except OSError as error:
-        raise InputError(f"--output {output}: {error.strerror}.") from error
-    print(output)
+        raise InputError(f"--output {output}: {error.strerror}.", "Name another file.") from error

@@ -11,6 +11,7 @@ from lightning_med.evaluation.intervals.draws import draw_counts
 from lightning_med.evaluation.intervals.group_sums import compute_values, gather_names, round_to_grid, sum_groups
 from lightning_med.evaluation.statistic import Statistic
 from lightning_med.utils.console import Progress
+from lightning_med.utils.shares import compute_share_interval
 
 CONFIDENCE = 0.95
 DRAWS = 10_000
@@ -90,7 +91,7 @@ def estimate_all(
         for name, member, low, high in zip(names, members, lows.tolist(), highs.tolist(), strict=True):
             value = member.compute()
             if name in shares and value in (0, 1):
-                low, high = _find_share_interval(value, count)
+                low, high = compute_share_interval(round(value * count), count, CONFIDENCE)
             found[name] = Estimate(value, low, high, int(rows.sum()))
     return {name: found[name] for name in statistics}
 
@@ -120,9 +121,3 @@ def find_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _find_quantiles(values: np.ndarray, tail: float) -> np.ndarray:
     return np.quantile(values, [tail, 1 - tail]) if len(values) else np.full(2, np.nan)
-
-
-def _find_share_interval(value: float, trials: int) -> tuple[float, float]:
-    """Returns the exact interval of a share that is 0 or 1 in all trials."""
-    distance = 1 - ((1 - CONFIDENCE) / 2) ** (1 / trials)
-    return (0.0, distance) if value == 0 else (1 - distance, 1.0)

@@ -1,0 +1,1 @@
+"""How often triage is right on labelled messages: figures with exact intervals, and what was taken for what."""
