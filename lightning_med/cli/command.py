@@ -25,7 +25,7 @@ VERBS = {
     "export": ("lightning_med.cli.verbs.export", "turn a checkpoint into a Hugging Face folder"),
     "respond": ("lightning_med.cli.verbs.respond", "answer a question, or each row of a file, with an exported model"),
     "evaluate": ("lightning_med.cli.verbs.evaluate", "how good models are: figures with intervals, baselines, a page"),
-    "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON"),
+    "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON, and how often it is right"),
 }
 _HELP = """usage: lightning-med VERB [options]
 

@@ -68,9 +68,8 @@ def test_the_tables_hold_figures_and_matrix() -> None:
 
 def test_a_figure_of_no_message_is_none() -> None:
     pairs = [("ordinary", "ordinary")]
-    assert [line for line in format_tables(pairs).splitlines() if "harmful refused" in line][0].split("|")[
-        2
-    ].strip() == "none"
+    line = next(line for line in format_tables(pairs).splitlines() if "harmful refused" in line)
+    assert line.split("|")[2].strip() == "none"
     found = json.loads(format_json(pairs))["figures"]["harmful refused"]
     assert found == {"hits": 0, "total": 0, "share": None, "low": None, "high": None}
 
