@@ -136,7 +136,8 @@ def test_options_that_evaluate_cannot_honour_are_refused(tmp_path: Path, capsys:
     for words in (["text"], ["--input", str(labels)], ["--region", "GB"], ["--output", str(labels)]):
         assert run(capsys, "--evaluate", str(labels), *words)[0] == 2
     assert run(capsys, "--evaluate", str(labels), "--output", str(tmp_path))[0] == 2
-    assert run(capsys, "--evaluate", str(tmp_path / "nowhere.jsonl"))[0] == 2
+    code, _, err = run(capsys, "--evaluate", str(tmp_path / "nowhere.jsonl"))
+    assert (code, len(err.splitlines())) == (2, 2)
     assert run(capsys, "--json", "a cold")[0] == 2
     assert labels.read_bytes() == before
 

@@ -47,7 +47,8 @@ def read_rows(path: Path, option: str = "--input") -> dict[int, dict[str, Any]]:
         refuse_pointer(path)
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a JSON string may contain \u2028
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{option} {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from error
+        what = f"{option} {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}."
+        raise InputError(what, "Name a JSON Lines file in UTF-8.") from error
     rows = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
