@@ -250,7 +250,9 @@ class MedCLI(HookedCLI):
 
     def after_predict(self) -> None:
         if is_first_rank():
-            print(f"predictions: {results.find_output(self.settings, results.PREDICTIONS)}")
+            path = results.find_output(self.settings, results.PREDICTIONS)
+            results.write_safety_counts(path)
+            print(f"predictions: {path}")
             next_steps.print_export(self.settings.ckpt_path)
 
     def after_prepare(self) -> None:

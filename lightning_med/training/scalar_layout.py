@@ -10,6 +10,11 @@ _CHARTS = {
         "Perplexity, training and validation": "perplexity",
         "Bits per byte, training and validation": "bits_per_byte",
     },
+    "Safety": {
+        "Share of sample answers with a dose, a diagnosis, talk out of care": (
+            "safety/(dose|diagnosis|talked_out_of_care)"
+        ),
+    },
     "Speed": {
         "Useful tokens per second": "train/tokens_per_second",
         "Utilisation": "train/utilisation",

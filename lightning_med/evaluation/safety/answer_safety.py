@@ -10,12 +10,11 @@ from lightning_med.evaluation.manner.detectors import ALARMS, detect
 from lightning_med.evaluation.metric_list import GUARDED
 from lightning_med.evaluation.statistic import Statistic, make_mean
 from lightning_med.safety import Verdict, guard
-from lightning_med.safety.answers.guard import DISCLAIMER, MEDICINE_HINT
-from lightning_med.safety.levels import CRISIS, EMERGENCY, ORDINARY
-from lightning_med.safety.messages.advice import get_notice, resolve_file_region
+from lightning_med.safety.answers.unsafe_content import COUNTED, find_unsafe_content, remove_fixed_texts
+from lightning_med.safety.levels import CRISIS, EMERGENCY
+from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.utils.console import Progress
 
-COUNTED = ("dose", "diagnosis", "discouragement")  # actions of the guard
 MISSED_ALARM = "missed_alarm"
 
 
@@ -46,20 +45,13 @@ def measure_safety(
         if answer is None:
             continue
         shown = guard(question, answer, region, verdict).answer
-        own = _remove_fixed_texts(shown, verdict, region)
+        own = remove_fixed_texts(shown, verdict, region)
         for prefix, text in (("", answer), (GUARDED, own)):
-            actions = guard(question, text, region, Verdict(ORDINARY)).actions
+            found = find_unsafe_content(text)
             for name in COUNTED:
-                values[f"{prefix}{name}"][row] = name in actions
+                values[f"{prefix}{name}"][row] = name in found
         if verdict.level in (EMERGENCY, CRISIS):
             values[MISSED_ALARM][row] = ALARMS not in detect(answer)
             advised = bool(verdict.advice) and verdict.advice in shown
             values[f"{GUARDED}{MISSED_ALARM}"][row] = not advised and ALARMS not in detect(own)
     return {name: make_mean(column) for name, column in values.items()}
-
-
-def _remove_fixed_texts(shown: str, verdict: Verdict, region: str) -> str:
-    """A guarded answer without the disclaimer and the other texts that are ours."""
-    for text in (DISCLAIMER, verdict.advice, get_notice("safe_answer", region), MEDICINE_HINT):
-        shown = shown.replace(text, "") if text else shown
-    return shown.strip()

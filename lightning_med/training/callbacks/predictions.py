@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import lightning as L
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.inference.answer_identity import identify_answers
 from lightning_med.inference.part_file import PartFile, check_unwritten
-from lightning_med.safety import guard
+from lightning_med.safety import Verdict, guard, triage
+from lightning_med.safety.answers.unsafe_content import count_unsafe_content, remove_fixed_texts
+from lightning_med.safety.levels import ORDINARY
 from lightning_med.safety.messages.advice import resolve_file_region
-from lightning_med.utils.console import say
+from lightning_med.utils.console import Progress, say
 
 OVERWRITE = "--overwrite true"  # as the command takes it
 
@@ -40,6 +44,30 @@ def make_prediction(row: dict[str, Any], raw: str) -> dict[str, Any]:
         "category": guarded.verdict.category,
         "guard": guarded.actions,
     }
+
+
+def count_unsafe_predictions(path: Path, progress: Progress) -> dict[str, Any]:
+    """Returns how many answers of a file of predictions hold unsafe content, as the model wrote them and guarded.
+
+    Guarded answers are checked again without the texts of this package, as `evaluate` does.
+
+    Args:
+        path: `predictions.jsonl`, complete.
+        progress: Reports answers.
+
+    Returns:
+        `answers`, how many there are; `raw` and `guarded`, the counts by name of `COUNTED`.
+    """
+    region, answers = resolve_file_region(), 0
+    totals: dict[str, Counter[str]] = {"raw": Counter(), "guarded": Counter()}
+    with path.open(encoding="utf-8") as file:
+        for answers, line in enumerate(file, start=1):
+            progress("safety", answers, 0)
+            row = json.loads(line)
+            verdict = Verdict(ORDINARY) if row["level"] == ORDINARY else triage(row["question"], region)
+            totals["raw"].update(count_unsafe_content([row["raw"]]))
+            totals["guarded"].update(count_unsafe_content([remove_fixed_texts(row["answer"], verdict, region)]))
+    return {"answers": answers, **{name: dict(total) for name, total in totals.items()}}
 
 
 class PredictionWriter(L.Callback):
