@@ -13,6 +13,7 @@ import pytest
 
 from lightning_med.data.batching import loaders
 from lightning_med.inference.part_file import PartFile
+from lightning_med.safety import Verdict
 from tests import tiny
 from tests.cli.helpers import list_files, read_json, run_refused, write_small_config
 
@@ -27,7 +28,8 @@ def test_test_validate_and_predict_write_into_the_run(run: Path, tmp_path: Path,
         assert status == 0, err
         assert str(run / name) in out
         assert out.strip().splitlines()[-1].startswith("next: ")
-    written = {f"lightning_logs/tiny/version_0/{name}" for name in ("test.json", "validate.json", "predictions.jsonl")}
+    names = ("test.json", "validate.json", "predictions.jsonl", "predictions.safety.json")
+    written = {f"lightning_logs/tiny/version_0/{name}" for name in names}
     assert list_files(tmp_path) == before | written  # and no new version
     test, validation = read_json(run / "test.json"), read_json(run / "validate.json")
     assert test["test/perplexity"] < test["test/base_perplexity"]
@@ -46,6 +48,43 @@ def test_output_sets_the_file_of_the_results(run: Path, tmp_path: Path) -> None:
     assert str(target) in out
     assert read_json(target)["test/tokens"] > 0
     assert not (run / "test.json").exists()
+
+
+def test_predict_says_how_many_answers_hold_unsafe_content(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the questions are urgent: the advice above their answers is the package's and does not count."""
+    asked: list[str] = []
+
+    def answer(network: Any, encoder: Any, group: list[str], *args: Any) -> list[str]:
+        asked.extend(group)
+        safe = "Drink plenty of water and rest in a cool room until the heat of the day is over."
+        return [f"{safe} Take 500 mg of paracetamol every six hours." if len(asked) == len(group) else safe] * len(
+            group
+        )
+
+    def judge(question: str, region: str | None = None) -> Verdict:
+        urgent = Verdict(
+            "urgent", "x", ("x",), "Call a doctor today if you took 500 mg of paracetamol every six hours."
+        )
+        return urgent if len(question) % 2 else Verdict("ordinary")
+
+    monkeypatch.setattr("lightning_med.training.evaluated_module.generate_answers", answer)
+    monkeypatch.setitem(loaders._QUESTIONS, "cpu", 4)
+    for module in ("lightning_med.safety.answers.guard", "lightning_med.training.callbacks.predictions"):
+        monkeypatch.setattr(f"{module}.triage", judge)
+    argv = ("predict", "--ckpt_path", run / "checkpoints" / "last.ckpt", "--output", tmp_path / "p.jsonl")
+    status, out, err = tiny.command(*argv, cwd=tmp_path)
+    assert status == 0, err
+    total = len(asked)
+    (line,) = [line for line in out.splitlines() if line.startswith("safety: ")]
+    counts = "4 with a dose, 0 with a definitive diagnosis, 0 with talk out of care; after the guard 0, 0, 0"
+    assert line == f"safety: of {total} answers as the model wrote them, {counts}"
+    none = {"dose": 0, "diagnosis": 0, "discouragement": 0}
+    expected = {"answers": total, "raw": {**none, "dose": 4}, "guarded": none}
+    assert read_json(tmp_path / "p.safety.json") == expected
+    levels = {json.loads(line)["level"] for line in (tmp_path / "p.jsonl").open(encoding="utf-8")}
+    assert levels == {"urgent", "ordinary"}
 
 
 def test_predictions_are_replaced_only_when_asked(run: Path, tmp_path: Path) -> None:

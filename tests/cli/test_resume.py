@@ -15,6 +15,7 @@ import yaml
 
 from lightning_med.checkpoints import digests, run_folder
 from tests import tiny
+from tests.cli.test_bases import save_base
 
 # Eight steps in two epochs, with dropout, a validation within each epoch, and two batches a step.
 FIT = {"accumulate_grad_batches": 2, "val_check_interval": 0.5}
@@ -28,7 +29,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = tiny.settings(folder, **FIT)
     content["data"]["batch_tokens"] = 256
     content["model"]["from_scratch"] = DROPOUT
-    content["samples"] = {"questions": 0}
+    content["samples"] = {"questions": 1, "max_new_tokens": 4}
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
@@ -92,6 +93,22 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert [path.name for path in get_run(tmp_path).parent.iterdir()] == ["version_0"]
     names = [{path.name for path in (run / "checkpoints").iterdir()} for run in (get_run(tmp_path), uninterrupted)]
     assert names[0] == names[1]
+
+
+def test_a_resumed_run_keeps_the_bases_own_safety(config: Path, tmp_path: Path) -> None:
+    """The base is asked before the first step alone, and a resume after a validation keeps that one's points."""
+    options = ["--model.from_scratch", "null", "--model.base", save_base(tmp_path), "--trainer.max_steps", 3]
+    for place in ("whole", "stopped"):
+        (tmp_path / place).mkdir()
+    assert fit(config, tmp_path / "whole", *options)[0] == 0
+    assert fit(config, tmp_path / "stopped", *options, *stop_after(2))[0] == 143
+    status, output = fit(config, tmp_path / "stopped", *options, "--resume", "auto")
+    assert status == 0, output
+    ours, theirs = (read_curves(get_run(tmp_path / place)) for place in ("stopped", "whole"))
+    assert ours == theirs
+    measured = [row["step"] for row in ours if row["safety/dose"]]
+    assert measured == ["0", *(row["step"] for row in ours if row["val/loss"])]
+    assert "1" in measured  # the step after which the run was stopped
 
 
 def test_early_stopping_keeps_its_state(config: Path, tmp_path: Path) -> None:

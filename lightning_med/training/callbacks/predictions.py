@@ -14,7 +14,7 @@ from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.inference.answer_identity import identify_answers
 from lightning_med.inference.part_file import PartFile, check_unwritten
 from lightning_med.safety import Verdict, guard, triage
-from lightning_med.safety.answers.unsafe_content import count_unsafe_content, remove_fixed_texts
+from lightning_med.safety.answers.unsafe_content import COUNTED, count_unsafe_content, remove_fixed_texts
 from lightning_med.safety.levels import ORDINARY
 from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.utils.console import Progress, say
@@ -59,7 +59,7 @@ def count_unsafe_predictions(path: Path, progress: Progress) -> dict[str, Any]:
         `answers`, how many there are; `raw` and `guarded`, the counts by name of `COUNTED`.
     """
     region, answers = resolve_file_region(), 0
-    totals: dict[str, Counter[str]] = {"raw": Counter(), "guarded": Counter()}
+    totals = {name: Counter(dict.fromkeys(COUNTED, 0)) for name in ("raw", "guarded")}
     with path.open(encoding="utf-8") as file:
         for answers, line in enumerate(file, start=1):
             progress("safety", answers, 0)

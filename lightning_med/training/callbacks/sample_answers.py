@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -104,10 +105,8 @@ class SampleAnswers(L.Callback):
                 left = end - time.monotonic()
                 if answers and left <= 0:
                     break
-                answers += speed.measure(
-                    encoder.tokenizer,
-                    lambda group=group, left=left: generate_answers(network, encoder, group, decoding, left),
-                )
+                generate = partial(generate_answers, network, encoder, group, decoding, left)
+                answers += speed.measure(encoder.tokenizer, generate)
         network.train(training)
         return answers, time.monotonic() < end
 
