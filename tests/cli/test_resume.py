@@ -97,7 +97,8 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 
 def test_a_resumed_run_keeps_the_bases_own_safety(config: Path, tmp_path: Path) -> None:
     """The base is asked before the first step alone, and a resume after a validation keeps that one's points."""
-    options = ["--model.from_scratch", "null", "--model.base", save_base(tmp_path), "--trainer.max_steps", 3]
+    base = ["--model.from_scratch", "null", "--model.base", save_base(tmp_path)]
+    options = [*base, "--trainer.max_steps", 3, "--trainer.val_check_interval", 4]
     for place in ("whole", "stopped"):
         (tmp_path / place).mkdir()
     assert fit(config, tmp_path / "whole", *options)[0] == 0
