@@ -20,6 +20,7 @@ from lightning_med.safety import guard
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.answers.unsafe_content import count_unsafe_content, describe_counts
 from lightning_med.safety.messages.advice import resolve_file_region
+from lightning_med.tokenization.encoder import QUESTION
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import say, show
 from lightning_med.utils.errors import check_range
@@ -51,7 +52,7 @@ class SampleAnswers(L.Callback):
     """
 
     def __init__(
-        self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 20.0, counted: int = 32
+        self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 60.0, counted: int = 32
     ) -> None:
         check_range("questions", questions, 0)
         check_range("max_new_tokens", max_new_tokens, 1)
@@ -75,7 +76,9 @@ class SampleAnswers(L.Callback):
         store = data.store("validation")
         # The same rows at each validation and in each run of one seed, so that progress can be read off them.
         rows = np.random.default_rng(data.seed).permutation(len(store))[: max(self.questions, self.counted)]
-        texts = [store.texts(row) for row in rows]
+        shown, more = rows[: self.questions], rows[self.questions :]
+        more = more[np.argsort(store.targets[QUESTION][more], kind="stable")]  # those of similar length side by side
+        texts = [store.texts(row) for row in (*shown, *more)]
         if not texts:
             return
         speed = GenerationSpeed()

@@ -91,6 +91,8 @@ def test_the_custom_scalars_tab_shows_training_beside_validation(events: EventAc
     assert shown["Loss, training and validation"] == {"train/loss", "val/loss"}
     assert shown["Perplexity, training and validation"] == {"train/perplexity", "val/perplexity"}
     assert shown["Useful tokens per second"] == {"train/tokens_per_second"}
+    unsafe = {"safety/dose", "safety/diagnosis", "safety/talked_out_of_care"}
+    assert shown["Share of sample answers with a dose, a diagnosis, talk out of care"] == unsafe
     assert all(shown.values())  # no chart is empty
 
 
