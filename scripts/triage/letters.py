@@ -28,7 +28,6 @@ class Letter:
         readers: The labels of the two readers.
         part: `train`, `validation` (of thresholds) or `test`.
         drawn: `random`, or `suspected`: chosen because a detector suspected it.
-        weight: How many letters of the whole it stands for, 1 where it was drawn at random.
         digest: Of the question.
     """
 
@@ -84,6 +83,13 @@ def load_letters(folder: Path, labels: Path = LABELS) -> list[Letter]:
             raise InputError(f"{folder / name}, row {row}: not the letter that was labelled.", "Use the same files.")
         first, second = entry["readers"]
         letters.append(
-            Letter(questions[name][row].strip(), entry["level"], (first, second), entry["part"], entry["drawn"], entry["digest"])
+            Letter(
+                questions[name][row].strip(),
+                entry["level"],
+                (first, second),
+                entry["part"],
+                entry["drawn"],
+                entry["digest"],
+            )
         )
     return letters
