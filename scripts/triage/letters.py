@@ -15,7 +15,6 @@ from pathlib import Path
 from lightning_med.utils.errors import InputError
 
 LABELS = Path(__file__).parent / "letters" / "labels.jsonl"
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,9 @@ class Letter:
     digest: str
 
 
-def fold_question(text: str) -> str:
-    """Returns a question with case and white space folded, the form in which questions are compared."""
-    return " ".join(text.casefold().split())
-
-
 def digest_question(text: str) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of a folded question."""
-    return sha256(fold_question(text).encode()).hexdigest()[:16]
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a question with case and white space folded."""
+    return sha256(" ".join(text.casefold().split()).encode()).hexdigest()[:16]
 
 
 def read_questions(path: Path) -> list[str]:
