@@ -15,6 +15,7 @@ from pathlib import Path
 from lightning_med.utils.errors import InputError
 
 LABELS = Path(__file__).parent / "letters" / "labels.jsonl"
+CROSS_VALIDATED = LABELS.with_name("cross_validated.jsonl")  # probabilities by networks that were tuned on the others
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,13 @@ class Letter:
     Attributes:
         text: The question.
         level: The final label.
-        readers: The labels of the two readers.
-        part: `train`, `validation` (of thresholds) or `test`.
-        drawn: `random`, or `suspected`: chosen because a detector suspected it.
+        part: `train` or `test`.
         digest: Of the question.
     """
 
     text: str
     level: str
-    readers: tuple[str, str]
     part: str
-    drawn: str
     digest: str
 
 
@@ -61,7 +58,7 @@ def load_letters(folder: Path, labels: Path = LABELS) -> list[Letter]:
 
     Args:
         folder: With the files that the labels name.
-        labels: JSON Lines with `file`, `row`, `digest`, `readers`, `level`, `part` and `drawn`.
+        labels: JSON Lines with `file`, `row`, `digest`, `level` and `part`.
 
     Raises:
         InputError: A file or row is missing, or holds another question than the one that was read.
@@ -75,15 +72,5 @@ def load_letters(folder: Path, labels: Path = LABELS) -> list[Letter]:
             questions[name] = read_questions(folder / name)
         if row >= len(questions[name]) or digest_question(questions[name][row]) != entry["digest"]:
             raise InputError(f"{folder / name}, row {row}: not the letter that was labelled.", "Use the same files.")
-        first, second = entry["readers"]
-        letters.append(
-            Letter(
-                questions[name][row].strip(),
-                entry["level"],
-                (first, second),
-                entry["part"],
-                entry["drawn"],
-                entry["digest"],
-            )
-        )
+        letters.append(Letter(questions[name][row].strip(), entry["level"], entry["part"], entry["digest"]))
     return letters

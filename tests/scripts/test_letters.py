@@ -35,25 +35,17 @@ def test_every_letter_is_labelled_once_by_two_readers(letters: ModuleType) -> No
         assert {first, second, entry["level"]} <= LEVELS
         assert entry["level"] == (first if first == second else entry["third"])
         assert "text" not in entry
-    parts = Counter(entry["part"] for entry in labels if entry["drawn"] == "random")
-    assert parts["test"] == 600
-    assert {entry["part"] for entry in labels if entry["drawn"] == "suspected"} == {"train"}
+    parts = Counter(entry["part"] for entry in labels)
+    assert parts == {"test": 600, "train": len(labels) - 600}
 
 
 def test_a_letter_is_checked_against_its_digest(letters: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("input,output\nMy  Knee hurts,x\nDry skin,y\n")
-    entry = {
-        "file": "a.csv",
-        "row": 0,
-        "readers": ["ordinary", "urgent"],
-        "level": "urgent",
-        "part": "train",
-        "drawn": "random",
-    }
+    entry = {"file": "a.csv", "row": 0, "readers": ["ordinary", "urgent"], "level": "urgent", "part": "train"}
     labels = tmp_path / "labels.jsonl"
     labels.write_text(json.dumps({**entry, "digest": letters.digest_question("my knee hurts ")}) + "\n")
     (letter,) = letters.load_letters(tmp_path, labels)
-    assert (letter.text, letter.level, letter.readers) == ("My  Knee hurts", "urgent", ("ordinary", "urgent"))
+    assert (letter.text, letter.level, letter.part) == ("My  Knee hurts", "urgent", "train")
     for row in (1, 2):
         labels.write_text(json.dumps({**entry, "row": row, "digest": letter.digest}) + "\n")
         with pytest.raises(InputError, match="not the letter"):
