@@ -1,11 +1,11 @@
 """Measures triage and guard on the repository's held-apart messages, and writes docs/safety.md.
 
-    python scripts/safety_report.py [--output docs/safety.md] [--data FILE.csv …] [--look FOLDER]
+    python scripts/safety_report.py --letters FOLDER [--model DIR] [--output docs/safety.md]
 
 The messages in scripts/triage/held_apart were written before the rules, by other writers than the rules', and nobody
 reads them; a message that was read after a miss moves to the examples. They are synthetic: language models wrote them
-in the roles of many people. `--data` names tables of real questions (column `input`), whose levels and categories are
-counted; with `--look` fifty that alarm and fifty others are written to a folder for a person to judge.
+in the roles of many people. `--letters` names the folder of the real letters that `scripts/triage/letters` has
+labels of. Those that the classifier was tuned on are judged by its cross-validated probabilities.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 
 from measurement import describe_machine
 from triage.examples import FOLDER, load_rows
+from triage.letter_scores import Pairs, format_everyday, format_letters, score_letters
 from triage.model_answers import ANSWER, measure_answers
-from triage.real_questions import measure_real_questions
 from triage.scores import Score, count_hits, format_categories, score_rows
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.safety import guard
+from lightning_med.safety.messages.encoder.decision import PATH as COSTS
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
@@ -56,7 +57,7 @@ def fill_template(
     scores: list[Score],
     figures: dict[str, tuple[int, int]],
     latency: dict[str, float],
-    data: list[str],
+    letters: dict[str, Pairs],
     answers: list[str],
 ) -> str:
     """Returns the text of docs/safety.md: `TEMPLATE` with the results instead of its comments."""
@@ -76,7 +77,9 @@ def fill_template(
         "scores": table,
         "categories": format_categories(scores),
         "latency": [speed],
-        "data": data or [_NOT_MEASURED],
+        "letters": format_letters(letters) if letters else [_NOT_MEASURED],
+        "costs": ["```yaml", *COSTS.read_text(encoding="utf-8").splitlines(), "```"],
+        "everyday": format_everyday(),
         "answers": answers or [_NOT_MEASURED],
     }
     text = TEMPLATE.read_text(encoding="utf-8")
@@ -92,15 +95,9 @@ def _parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--output", type=Path, default=Path("docs/safety.md"), help="the page (default: docs/safety.md)"
     )
     parser.add_argument("--json", type=Path, help="file for hits and totals")
-    parser.add_argument("--data", nargs="*", default=[], metavar="FILE.csv", help="tables of real questions")
+    parser.add_argument("--letters", type=Path, metavar="FOLDER", help="folder of the labelled letters' files")
     parser.add_argument("--model", type=Path, metavar="DIR", help="an export whose answers are measured, too")
-    parser.add_argument(
-        "--look", type=Path, metavar="FOLDER", help="where 100 real questions are written for a person to judge"
-    )
-    given = parser.parse_args(argv)
-    missing = [name for name in given.data if not Path(name).is_file()]
-    if missing:
-        raise InputError(f"--data {missing[0]} does not exist.")
+    given: argparse.Namespace = parser.parse_args(argv)
     return given
 
 
@@ -113,10 +110,10 @@ def main(argv: list[str]) -> int:
             scores = score_rows(rows, progress)
             figures = count_hits(scores)
             latency = measure_latency([row["text"] for row in rows if row["file"].startswith("ordinary")])
-            data = measure_real_questions(given.data, given.look, progress)
+            letters = score_letters(given.letters, progress) if given.letters else {}
             crises = [row["text"] for row in rows if row["file"].startswith("crisis")]
             answers = measure_answers(given.model, crises, progress) if given.model else []
-        write_text(given.output, fill_template(scores, figures, latency, data, answers))
+        write_text(given.output, fill_template(scores, figures, latency, letters, answers))
         if given.json:
             write_text(given.json, json.dumps(figures, indent=2) + "\n")
     except InputError as error:

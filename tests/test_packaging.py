@@ -33,7 +33,9 @@ def test_the_wheel_contains_the_data_and_the_configs(wheel: zipfile.ZipFile) -> 
         assert wheel.read(f"lightning_med/data/sample/{name}") == (sample / name).read_bytes()
     for path in (
         "safety/messages/danger_rules.yaml",
-        "safety/messages/classifier.safetensors",
+        "safety/messages/encoder/classifier.onnx",
+        "safety/messages/encoder/classifier_tokenizer.json",
+        "safety/messages/encoder/costs.yaml",
         "privacy/given_names.txt",
     ):
         assert wheel.read(f"lightning_med/{path}") == (ROOT / "lightning_med" / path).read_bytes()
@@ -47,8 +49,8 @@ def test_the_wheel_contains_every_module_and_nothing_else(wheel: zipfile.ZipFile
     assert {str(path.relative_to(ROOT)) for path in package} <= names
     assert "lightning_med/py.typed" in names
     assert {name.split("/")[0] for name in names} == {"lightning_med", f"lightning_med-{__version__}.dist-info"}
-    weights = [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]
-    assert weights == ["lightning_med/safety/messages/classifier.safetensors"]
+    weights = [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors", ".onnx"))]
+    assert weights == ["lightning_med/safety/messages/encoder/classifier.onnx"]
 
 
 def test_the_wheel_contains_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:

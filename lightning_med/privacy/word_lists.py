@@ -1,4 +1,4 @@
-"""Word lists: ordinary and medical English, other correctly spelt words, and given names."""
+"""Word lists: ordinary and medical English, and given names."""
 
 from __future__ import annotations
 
@@ -17,16 +17,6 @@ _MEDICAL_ENDING = re.compile(
 def read_ordinary_words() -> frozenset[str]:
     """Reads lower-case English words that are not names unless a title precedes them."""
     return _read_list("ordinary_words.txt")
-
-
-@cache
-def read_common_words() -> frozenset[str]:
-    """Reads lower-case words of five letters or more that are spelt correctly, names of people and places included.
-
-    They are the most frequent words of GloVe's vocabulary (Pennington, Socher and Manning, 2014; in the public domain),
-    and everyday words.
-    """
-    return _read_list("common_words.txt")
 
 
 @cache

@@ -165,7 +165,7 @@ def test_a_question_of_danger_gets_its_advice_whatever_the_answer_says() -> None
 
 
 def test_an_urgent_question_is_answered_under_a_notice() -> None:
-    question = "coughed up a streak of blood this morning"
+    question = "my ear hurts badly and fluid is coming out since last night"
     guarded = guard(question, REST)
     assert guarded.verdict.level == "urgent"
     assert guarded.answer.startswith(guarded.verdict.advice)

@@ -11,7 +11,6 @@ MATCHER = PhraseMatcher(
     {
         "fever": ["temp|temperature 38..42"],
         "pain": ["crush* chest pain"],
-        "poison": ["poison", "chokes", "smile"],
     }
 )
 
@@ -33,17 +32,3 @@ def test_a_range_is_each_number_in_it(degrees: str, expected: list[str]) -> None
 def test_small_words_may_stand_inside_a_phrase() -> None:
     assert found("crushing in my chest the pain") == [("pain", "crushing in my chest the pain")]
     assert found("crushing blow to chest then pain") == []
-
-
-def test_a_slip_is_read_as_the_word_of_the_rules() -> None:
-    assert found("crushng chest pain") == [("pain", "crushng chest pain")]
-    assert found("he drank poisson") == [("poison", "poisson")]
-
-
-@pytest.mark.parametrize("word", ["prison", "chores"])
-def test_another_english_word_is_no_slip(word: str) -> None:
-    assert found(f"i was thinking of {word}") == []
-
-
-def test_another_number_of_a_word_is_that_word() -> None:
-    assert found("all the smiles") == [("poison", "smiles")]

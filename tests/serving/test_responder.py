@@ -202,7 +202,7 @@ def test_an_export_from_before_a_setting_is_read_with_its_default(exported: Path
 # ------------------------------------------------------------------ triage
 
 
-URGENT = "I coughed up a streak of blood this morning"
+URGENT = "My ear hurts badly and fluid is coming out since last night"
 ALARMING = "my dad collapsed and is not breathing"
 
 

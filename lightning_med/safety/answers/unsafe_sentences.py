@@ -13,7 +13,8 @@ _SENTENCE_END = re.compile(rf"(?<=[.!?]){_ABBREVIATIONS}\s+|\n+|(?<=[a-z)][.!?])
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(KINDS)})\]")
 _WORD = re.compile(r"[A-Za-z-]{3,30}")
 _NO_MEDICINE = re.compile(  # what may be done "twice a day"
-    r"\b(?:water|fluids?|teeth|tooth|gargle|rinse|salt|wash|glass(?:es)?|walk|exercise|steps|sleep|brush)\b", re.I
+    r"\b(?:water|fluids?|teeth|tooth|gargle|rinse|salt|wash|soak|compress(?:es)?|massage|stretch(?:es)?|glass(?:es)?|walk|exercise|steps|sleep|brush)\b",
+    re.I,
 )
 _MEDICINE = re.compile(r"\b(?:mc?g|tablets?|capsules?|pills?|inject\w{0,5}|dos(?:e|age)|syrup|cream|ointment)\b", re.I)
 _TAKE = re.compile(

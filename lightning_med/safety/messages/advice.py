@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lightning_med.safety.levels import EMERGENCY
+from lightning_med.safety.levels import EMERGENCY, URGENT
 from lightning_med.safety.yaml_files import read_yaml
 
 PATH = Path(__file__).with_name("advice.yaml")
@@ -56,12 +56,13 @@ def resolve_file_region(region: str | None = None) -> str:
     return resolve_region(region or os.environ.get(REGION_VARIABLE) or UNKNOWN_REGION)
 
 
-def compose_advice(dangers: Sequence[tuple[str, str]], region: str | None = None) -> str:
+def compose_advice(dangers: Sequence[tuple[str, str]], region: str | None = None, evidence: Sequence[str] = ()) -> str:
     """Returns the advice for all dangers of a message, without repeated lines.
 
     Args:
         dangers: Categories with their levels, the most severe first.
         region: See `resolve_region`.
+        evidence: Words of the message; the advice to see a doctor soon names the first of them.
     """
     texts = _read_texts()
     numbers = texts["regions"][resolve_region(region)]
@@ -71,7 +72,10 @@ def compose_advice(dangers: Sequence[tuple[str, str]], region: str | None = None
         general = special.get(level) or texts["levels"][level]
         while_waiting = special.get("while_waiting") if level == EMERGENCY else None
         lines += [line for line in (general, while_waiting) if line and line not in lines]
-    return "\n".join(line.format(**numbers).strip() for line in lines)
+    advice = [line.format(**numbers).strip() for line in lines]
+    if evidence and all(level == URGENT for _, level in dangers):
+        advice.insert(0, texts["you_wrote"].replace("{words}", evidence[0]).strip())
+    return "\n".join(advice)
 
 
 def get_notice(name: str, region: str | None = None) -> str:

@@ -19,7 +19,6 @@ from lightning_med.utils.memory.garbage import pause_collection
 
 PATH = Path(__file__).with_name("danger_rules.yaml")
 _LEVELS = (EMERGENCY, CRISIS, HARMFUL)
-_PATTERN_LISTS = ("alarm", "urgent", "hints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,8 @@ class Category:
         name, title: For programs and for people.
         level: Of its alarm: emergency, crisis or harmful.
         source: Of the medical facts.
-        alarm, urgent: Patterns that raise a message to `level`, or to urgent.
-        hints: Patterns that harmless messages match too often: features of the classifier only.
-        examples, counter_examples: Messages that must and must not alarm.
+        alarm: Patterns that raise a message to `level`; maybe none, then the classifier alone finds the category.
+        examples, counter_examples: Messages that should and should not alarm.
     """
 
     name: str
@@ -57,8 +55,6 @@ class Category:
     level: str
     source: str
     alarm: tuple[Pattern, ...]
-    urgent: tuple[Pattern, ...]
-    hints: tuple[Pattern, ...]
     examples: tuple[str, ...]
     counter_examples: tuple[str, ...]
 
@@ -107,13 +103,10 @@ def compile_rules(rules: dict[str, Any]) -> Rulebook:
     for name, entry in rules["categories"].items():
         if entry["level"] not in _LEVELS:
             raise ValueError(f"{name}: unknown level {entry['level']!r}")
-        alarm, urgent, hints = (
-            tuple(_parse_pattern(text, concepts, named, name) for text in entry.get(key) or ())
-            for key in _PATTERN_LISTS
-        )
+        alarm = tuple(_parse_pattern(text, concepts, named, name) for text in entry["alarm"])
         examples, counter_examples = (tuple(entry.get(key) or ()) for key in ("examples", "counter_examples"))
         categories[name] = Category(
-            name, entry["title"], entry["level"], entry["source"], alarm, urgent, hints, examples, counter_examples
+            name, entry["title"], entry["level"], entry["source"], alarm, examples, counter_examples
         )
     return Rulebook(
         PhraseMatcher(concepts, literal=frozenset(("@negation",))),

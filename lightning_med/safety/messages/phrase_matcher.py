@@ -2,20 +2,19 @@
 
 A phrase is words separated by blanks. `|` separates alternatives for a word, `_` joins two words of one alternative,
 `*` stands for any ending, `?` marks an optional word, `N` is any number, `38..42` any number of a range. Up to two
-filler words ("my", "is", "really") may stand between two words of a phrase. A misspelt word is read as the word of
-the rules that is one typing error away (Damerau, 1964).
+filler words ("my", "is", "really") may stand between two words of a phrase.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from lightning_med.privacy.word_lists import make_word_set, read_common_words, read_ordinary_words
+from lightning_med.privacy.word_lists import make_word_set
 from lightning_med.safety.messages.normalization import normalize
 from lightning_med.safety.messages.word_split import Word, split_words
 
@@ -36,8 +35,6 @@ _NUMBERS = make_word_set(
 _ANY_NOT = "NOT"  # the symbol of "not" and of every negated auxiliary
 _MAX_FILLERS = 2  # between two words of a phrase
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_MIN_CORRECTED, _MAX_CORRECTED = 5, 20  # letters of a word that may be misspelt
-_TWO_ERRORS = 9  # letters from which a word may have two typing errors
 _CACHE_SIZE = 50_000  # words
 
 
@@ -72,7 +69,6 @@ class PhraseMatcher:
                     if "not" in symbols and concept not in literal:
                         symbols = tuple(_ANY_NOT if symbol == "not" else symbol for symbol in symbols)
                     self._add(symbols, concept)
-        self._corrections = self._make_corrections()
         self._cache: dict[str, tuple[str, ...]] = {}
 
     def _add(self, symbols: tuple[str, ...], concept: str) -> None:
@@ -91,27 +87,17 @@ class PhraseMatcher:
         else:
             self._exact.add(symbol)
 
-    def _make_corrections(self) -> dict[str, str]:
-        """Every word of the rules, also with one or (in long words) two letters left out, mapped to that word."""
-        targets = {word for word in self._exact if len(word) >= _MIN_CORRECTED and word.isalpha()}
-        targets |= {word for word in read_ordinary_words() if len(word) >= _MIN_CORRECTED and self._find_stems(word)}
-        corrections: dict[str, str] = {}
-        for word in sorted(targets):
-            for shorter in (word, *_leave_letters_out(word)):
-                corrections.setdefault(shorter, word)
-        return corrections
-
     def _find_stems(self, word: str) -> list[str]:
         stems = [stem for size in (1, 2, 3) for stem in self._stems.get(word[:size], ()) if word.startswith(stem)]
         return [f"{stem}*" for stem in stems]
 
     def find_symbols(self, word: str) -> tuple[str, ...]:
-        """Returns the tree's symbols for a word: itself, its stems, or those of the word that was probably meant."""
+        """Returns the tree's symbols for a word: itself and its stems."""
         symbols = self._cache.get(word)
         if symbols is None:
             if len(self._cache) >= _CACHE_SIZE:
                 self._cache.clear()
-            symbols = self._cache[word] = self._find_exact(word) or self._find_corrected(word)
+            symbols = self._cache[word] = self._find_exact(word)
         return symbols
 
     def _find_exact(self, word: str) -> tuple[str, ...]:
@@ -123,18 +109,6 @@ class PhraseMatcher:
         if word in NEGATED_AUXILIARIES or word == "not":
             symbols.append(_ANY_NOT)
         return tuple(symbols)
-
-    def _find_corrected(self, word: str) -> tuple[str, ...]:
-        if not (_MIN_CORRECTED <= len(word) <= _MAX_CORRECTED and word.isalpha()) or word in read_ordinary_words():
-            return ()
-        if word in read_common_words():  # spelt correctly; at most the singular or plural of a word of the rules
-            other = word[:-1] if word.endswith("s") else f"{word}s"
-            return (other,) if other in self._exact else ()
-        for shorter in (word, *_leave_letters_out(word)):
-            meant = self._corrections.get(shorter)
-            if meant and meant[0] == word[0] and _is_typing_error(word, meant):
-                return (*([meant] if meant in self._exact else []), *self._find_stems(meant))
-        return ()
 
     def find_mentions(self, words: list[Word]) -> Iterator[Mention]:
         """Yields the mentions of all concepts, by their start; of several of one concept at one place the longest."""
@@ -185,27 +159,3 @@ def _join_negations(symbols: list[str]) -> tuple[str, ...]:
     if "not" not in symbols[1:] or any(symbol.endswith("*") for symbol in symbols):
         return tuple(symbols)
     return tuple(word.text for word in split_words(" ".join(symbols)))
-
-
-def _leave_letters_out(word: str) -> Iterable[str]:
-    shorter = {word[:i] + word[i + 1 :] for i in range(1, len(word))}
-    if len(word) < _TWO_ERRORS:
-        return shorter
-    return shorter | {text[:i] + text[i + 1 :] for text in shorter for i in range(1, len(text))}
-
-
-def _is_typing_error(word: str, other: str) -> bool:
-    """Whether the optimal string alignment distance of two words is at most 1, or 2 in long words."""
-    most = 1 if min(len(word), len(other)) < _TWO_ERRORS else 2
-    if abs(len(word) - len(other)) > most:
-        return False
-    before, last = list(range(len(other) + 1)), [0] * (len(other) + 1)
-    for i, letter in enumerate(word, 1):
-        row = [i]
-        for j, wanted in enumerate(other, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
-            if i > 1 and j > 1 and letter == other[j - 2] and word[i - 2] == wanted:
-                cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
-        last, before = before, row
-    return before[-1] <= most

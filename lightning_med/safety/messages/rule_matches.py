@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from lightning_med.safety.levels import CRISIS, EMERGENCY, HINT, RANK, URGENT
-from lightning_med.safety.messages.danger_rules import Category, Pattern, Rulebook
+from lightning_med.safety.levels import CRISIS, EMERGENCY
+from lightning_med.safety.messages.danger_rules import Pattern, Rulebook
 from lightning_med.safety.messages.negation import FAMILY, IN_DOUBT
 from lightning_med.safety.messages.parsed_message import ParsedMessage, Place, Places
 
@@ -16,41 +16,30 @@ _MAX_MENTIONS = 400  # of one concept; bounds the work on adversarial messages
 
 
 def match_rules(message: ParsedMessage, rules: Rulebook) -> RuleMatches:
-    """Returns the categories whose patterns match a message, each at its most severe level."""
+    """Returns the categories whose patterns match a message, each with its level and the words that matched."""
     matches: RuleMatches = {}
     places, sentences = message.places, message.sentences
     for name, category in rules.categories.items():
-        best: tuple[str, list[Place]] | None = None
-        for level, matched in _match_category(category, places, sentences):
-            if best is None or RANK[level] < RANK[best[0]]:
-                best = level, matched
-            if level == category.level:
+        # What is unchanged for long, or a relative's, does not alarm. A crisis that has lasted for long is still one.
+        doubts = {EMERGENCY: IN_DOUBT, CRISIS: {FAMILY}}.get(category.level, frozenset())
+        for pattern in category.alarm:
+            matched = _match_pattern(pattern, places, sentences, doubts)
+            if matched is not None and not any(reason in doubts for _, _, reason in matched):
+                matches[name] = category.level, tuple(dict.fromkeys(message.quote(place) for place in matched))
                 break
-        if best is not None:
-            matches[name] = best[0], tuple(dict.fromkeys(message.quote(place) for place in best[1]))
     return matches
 
 
-def _match_category(category: Category, places: Places, sentences: list[int]) -> Iterator[tuple[str, list[Place]]]:
-    """The level and the places of each pattern of a category that matches."""
-    for level, patterns in ((category.level, category.alarm), (URGENT, category.urgent), (HINT, category.hints)):
-        # A crisis that has lasted for long is still a crisis.
-        doubts = {FAMILY} if level == CRISIS else IN_DOUBT
-        for pattern in patterns:
-            matched = _match_pattern(pattern, places, sentences)
-            if matched is None:
-                continue
-            doubtful = level in (EMERGENCY, CRISIS) and any(reason in doubts for _, _, reason in matched)
-            yield URGENT if doubtful else level, matched
-
-
-def _match_pattern(pattern: Pattern, places: Places, sentences: list[int]) -> list[Place] | None:
+def _match_pattern(
+    pattern: Pattern, places: Places, sentences: list[int], doubts: Collection[str]
+) -> list[Place] | None:
     """The places that match a pattern, preferably without doubts; `None` if it does not match.
 
     Args:
         pattern: Of a rule.
         places: The mentions that count or are in doubt, by concept, in order.
         sentences: The number of each word's sentence.
+        doubts: Reasons why a mention does not alarm.
     """
     if not pattern.needed <= places.keys():
         return None
@@ -61,7 +50,7 @@ def _match_pattern(pattern: Pattern, places: Places, sentences: list[int]) -> li
         best: list[Place] | None = None
         for candidate in _join_passages([_join_near(concepts, places, sentences) for concepts in group]):
             best = candidate
-            if all(reason is None for _, _, reason in candidate):
+            if not any(reason in doubts for _, _, reason in candidate):
                 break
         if best is None:
             return None

@@ -1,24 +1,28 @@
 """`triage`: the verdict on a message, before any model is asked.
 
-Rules decide, together with a linear classifier, which can raise a level and never lower one. Not a medical device: it
-misses some dangers and alarms at some harmless messages; docs/safety.md says how often.
+Rules of explicit words alarm alone; a sentence encoder reads the message as a whole, and the level whose mistakes are
+expected to cost least is taken. Not a medical device: it misses dangers and alarms at harmless messages;
+docs/safety.md says how often.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, HINT, ORDINARY, RANK, URGENT
+from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, ORDINARY, RANK, URGENT
 from lightning_med.safety.messages.advice import compose_advice
-from lightning_med.safety.messages.classifier import load_classifier
-from lightning_med.safety.messages.classifier_features import extract_features
 from lightning_med.safety.messages.danger_rules import Rulebook, load_rulebook
+from lightning_med.safety.messages.encoder.classifier import Reading, load_classifier
+from lightning_med.safety.messages.encoder.decision import DANGER, decide, get_costs, sum_by_level
 from lightning_med.safety.messages.language import is_english
-from lightning_med.safety.messages.parsed_message import ParsedMessage, parse_message
+from lightning_med.safety.messages.parsed_message import parse_message
 from lightning_med.safety.messages.rule_matches import RuleMatches, match_rules
 from lightning_med.utils.errors import check_text
 
 NOT_ENGLISH = "not_english"  # the category of a message in another language
+SEE_SOON = "see_soon"  # the category of an urgent message
+_LEAST_SHARE = 0.5  # of a level's probability, from which its likeliest category is named
+_ALSO = 0.1  # the probability from which a message that alarms has a second danger too
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,13 @@ class Verdict:
     """The safety verdict on a message.
 
     Attributes:
-        level: `emergency`, `crisis` and `harmful` get fixed advice and no model; `urgent` is answered below a notice
+        level: `emergency`, `crisis` and `harmful` get fixed advice and no model; `urgent` is answered under a notice
             that says when to seek care; `ordinary` is answered.
-        category: The first of the categories; empty if the level is ordinary.
+        category: The first of the categories; empty if the level is ordinary, the level's name where no kind of danger
+            stands out, `see_soon` if it is urgent.
         categories: All categories that were found, the most severe first.
         advice: The text to show; empty if the level is ordinary.
-        evidence: The words that decided, normalized.
+        evidence: The words of the message that are the reason, in lower case; maybe none.
     """
 
     level: str
@@ -55,49 +60,44 @@ def triage(text: str, region: str | None = None) -> Verdict:
             see `resolve_region`. `UNKNOWN_REGION` makes the verdict independent of the machine.
 
     Raises:
-        InputError: The message is not text.
+        InputError: The message is not text, or a cost of the environment is no cost.
     """
     check_text("The message", text)
     rules = load_rulebook()
     message = parse_message(text, rules)
-    by_rule = match_rules(message, rules)
-    matches = dict(by_rule)
-    _apply_classifier(matches, message, rules)
-    if not _list_levels(matches) & {EMERGENCY, CRISIS} and not is_english(text, message.words):
-        matches = {**by_rule, NOT_ENGLISH: (URGENT, ())}  # the classifier's output is chance in another language
-    return _make_verdict({name: match for name, match in matches.items() if match[0] != HINT}, region)
+    matches = match_rules(message, rules)
+    if is_english(text, message.words):
+        _add_reading(matches, load_classifier().read(text), rules)
+    elif not _list_levels(matches) & {EMERGENCY, CRISIS}:
+        matches[NOT_ENGLISH] = (URGENT, ())  # the classifier's output is chance in another language
+    return _make_verdict(matches, region)
 
 
-def _apply_classifier(matches: RuleMatches, message: ParsedMessage, rules: Rulebook) -> None:
-    """Adds to the matches what the classifier finds; it never lowers a level."""
-    model = load_classifier()
-    probabilities = model.compute_probabilities(extract_features(message, matches))
-    by_level = {
-        level: {
-            name: probabilities.get(name, 0.0) for name, category in rules.categories.items() if category.level == level
-        }
-        for level in (EMERGENCY, CRISIS, HARMFUL)
-    }
-    total = {level: sum(by_category.values()) for level, by_category in by_level.items()}
+def _add_reading(matches: RuleMatches, reading: Reading, rules: Rulebook) -> None:
+    """Adds what the classifier finds to what the rules found; it never lowers a level."""
+    levels = {name: category.level for name, category in rules.categories.items()}
+    sums = sum_by_level(reading.probabilities, levels)
+    danger = sums[EMERGENCY] + sums[CRISIS]
+    found, refused = decide(danger, reading.probabilities[URGENT], sums[HARMFUL], get_costs())
+    if found == DANGER:
+        first, second = sorted((EMERGENCY, CRISIS), key=lambda level: -sums[level])
+        _raise_level(matches, first, reading, levels)
+        if sums[second] > _ALSO:  # both: the person gets both pieces of advice
+            _raise_level(matches, second, reading, levels)
+    elif found == URGENT:
+        matches[SEE_SOON] = (URGENT, reading.find_evidence(URGENT))
+    if refused:
+        _raise_level(matches, HARMFUL, reading, levels)
 
-    def raise_level(by_category: dict[str, float], level: str) -> None:
-        name = max(by_category, key=by_category.__getitem__)
-        if name not in matches or RANK[level] < RANK[matches[name][0]]:
-            matches[name] = (level, tuple(model.find_evidence(message, name)))
 
-    for level in (EMERGENCY, CRISIS):  # each alone, so that a message that is both gets both pieces of advice
-        if total[level] > model.limits["alarm"] and level not in _list_levels(matches):
-            raise_level(by_level[level], level)
-    if not _list_levels(matches) & {EMERGENCY, CRISIS}:
-        dangers = {**by_level[EMERGENCY], **by_level[CRISIS]}
-        danger = sum(dangers.values())
-        if danger > model.limits["alarm"]:
-            level = max((EMERGENCY, CRISIS), key=total.__getitem__)
-            raise_level(by_level[level], level)
-        elif danger + probabilities[URGENT] > model.limits["urgent"]:
-            raise_level(dangers, URGENT)
-    if total[HARMFUL] > model.limits["harmful"] and HARMFUL not in _list_levels(matches):
-        raise_level(by_level[HARMFUL], HARMFUL)
+def _raise_level(matches: RuleMatches, level: str, reading: Reading, levels: dict[str, str]) -> None:
+    if level in _list_levels(matches):
+        return
+    own = {name: reading.probabilities[name] for name in levels if levels[name] == level}
+    name = max(own, key=own.__getitem__)
+    evidence = reading.find_evidence(name)
+    # Of a kind that is a mere guess no first aid is told: the level's general advice alone.
+    matches[name if own[name] > _LEAST_SHARE * sum(own.values()) else level] = (level, evidence)
 
 
 def _list_levels(matches: RuleMatches) -> set[str]:
@@ -112,5 +112,5 @@ def _make_verdict(matches: RuleMatches, region: str | None) -> Verdict:
     # Urgent advice is kept below a refusal, but would only repeat the advice of an alarm.
     kept = [name for name in names if matches[name][0] != URGENT or level in (URGENT, HARMFUL)]
     evidence = tuple(dict.fromkeys(words for name in kept for words in matches[name][1]))
-    advice = compose_advice([(name, matches[name][0]) for name in kept], region)
+    advice = compose_advice([(name, matches[name][0]) for name in kept], region, evidence)
     return Verdict(level, kept[0], tuple(kept), advice, evidence)

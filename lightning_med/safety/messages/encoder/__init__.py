@@ -1,0 +1,1 @@
+"""The sentence encoder of triage, its evidence, and the decision by costs."""
