@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from triage.scores import Score, count_hits, format_categories, score_rows
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.safety import guard
+from lightning_med.safety.messages.encoder.decision import COSTS_VARIABLE
 from lightning_med.safety.messages.encoder.decision import PATH as COSTS
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
@@ -105,6 +107,8 @@ def main(argv: list[str]) -> int:
     """Runs the script; returns its exit status."""
     try:
         given = _parse_arguments(argv)
+        if os.environ.get(COSTS_VARIABLE):
+            raise InputError(f"${COSTS_VARIABLE} is set.", "The page is of the costs in costs.yaml: unset it.")
         rows = load_rows(given.sets)
         with show_progress("Safety") as progress:
             scores = score_rows(rows, progress)

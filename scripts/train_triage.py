@@ -35,7 +35,7 @@ from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_atomically, write_text
 from lightning_med.utils.memory.allocator import keep_freed_memory
 
-# In the loss. A third of the written messages are dangers, of letters one in twenty: weighed alike, short everyday
+# In the loss. Two fifths of the written messages are dangers, of letters one in twenty: weighed alike, short everyday
 # questions, whose form is that of the written messages, would alarm too often.
 LETTER_WEIGHT, WRITTEN_WEIGHT, WRITTEN_DANGER_WEIGHT = 5.0, 1.0, 0.5
 DANGEROUS_LETTER_WEIGHT = 15.0  # one letter in twenty
@@ -134,7 +134,8 @@ def train(given: argparse.Namespace, progress: Progress) -> None:
     with write_atomically(given.output / TOKENIZER_PATH.name) as path:
         load_tokenizer(given.encoder).save(str(path), pretty=False)
     probabilities = compute_probabilities(scores[len(short) :], levels, scale, shifts)
-    write_probabilities(given.probabilities, letters, probabilities, levels)
+    file = CROSS_VALIDATED if given.output == PATH.parent else given.output / CROSS_VALIDATED.name
+    write_probabilities(given.probabilities or file, letters, probabilities, levels)
     size = (given.output / PATH.name).stat().st_size / 2**20
     say(f"{given.output / PATH.name}: {size:.1f} MiB, scale {scale}, shifts {shifts}")
     say(f"tuned on {len(rows):,} messages and {len(letters):,} letters")
@@ -149,7 +150,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--epochs", type=int, default=Recipe.epochs, help="passes over the letters")
     parser.add_argument("--output", type=Path, default=PATH.parent, help="folder of the two files (the package's)")
     parser.add_argument(
-        "--probabilities", type=Path, default=CROSS_VALIDATED, help="file for the cross-validated probabilities"
+        "--probabilities",
+        type=Path,
+        help="file for the cross-validated probabilities (default: the repository's, or in --output)",
     )
     try:
         given: argparse.Namespace = parser.parse_args(argv)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lightning_med.safety.messages.encoder.classifier import METADATA
 from triage.encoder_network import EncoderNetwork
 
 
@@ -84,5 +85,5 @@ def describe_classifier(path: Path, metadata: dict[str, Any]) -> None:
 
     model = onnx.load(path)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {"triage": json.dumps(metadata)})
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
     path.write_bytes(model.SerializeToString())

@@ -23,7 +23,7 @@ class Recipe:
 
     Attributes:
         epochs: Passes over the letters.
-        share: Of the written messages that an epoch sees, drawn anew for each: there are seven times as many.
+        share: Of the written messages that an epoch sees, drawn anew for each: there are five times as many.
         rate: Highest learning rate of the encoder; the head's is ten times it.
         warmup: Share of the steps in which the rate rises; it falls linearly to 0 afterwards.
         decay: Weight decay.

@@ -14,11 +14,12 @@ from lightning_med.safety.messages.encoder.decision import DANGER, decide, get_c
 from lightning_med.safety.messages.language import is_english
 from lightning_med.safety.messages.parsed_message import parse_message
 from lightning_med.safety.messages.rule_matches import match_rules
+from lightning_med.utils.errors import InputError
 from lightning_med.utils.shares import format_share
 from triage.examples import FOLDER
 from triage.letters import CROSS_VALIDATED, load_letters
 
-# Hits and totals, by part, of the triage that this package had before: of 2,389 lines of rules and a linear classifier.
+# Hits and totals, by part, of the triage that this package had before: rules and a linear classifier.
 BEFORE = FOLDER / "letters" / "rules_and_linear_classifier.json"
 EVERYDAY = {
     "everyday questions": FOLDER / "everyday" / "test.jsonl",
@@ -44,7 +45,9 @@ def score_letters(folder: Path, progress: Callable[[str, int, int], None]) -> di
             progress("letters", number, len(letters))
         if letter.part == "test":
             pairs["test"].append((letter.level, triage(letter.text).level))
-        elif letter.digest in unseen:
+        elif letter.digest not in unseen:
+            raise InputError(f"{CROSS_VALIDATED} lacks a letter.", "Train again: python scripts/train_triage.py")
+        else:
             pairs["train"].append((letter.level, judge(letter.text, unseen[letter.digest])))
     return pairs
 

@@ -58,12 +58,11 @@ def test_evidence_is_words_of_the_message() -> None:
 
 
 def test_a_notice_names_what_was_read() -> None:
-    text = "my calf is swollen, red and painful since a long flight two days ago, only the left one"
+    text = "my ear hurts badly and fluid is coming out since last night"
     verdict = triage(text, "GB")
-    assert verdict.level in ("urgent", "emergency")
-    if verdict.level == "urgent":
-        assert verdict.advice.startswith("You wrote of “")
-        assert verdict.evidence[0] in text
+    assert verdict.level == "urgent"
+    assert verdict.advice.startswith(f"You wrote of “{verdict.evidence[0]}”")
+    assert verdict.evidence[0] in text
 
 
 def test_braces_in_a_message_are_not_filled_in() -> None:

@@ -137,10 +137,18 @@ def test_calibration_undoes_what_a_sample_exaggerates(script: Script) -> None:
     assert shifts["urgent"] == pytest.approx(-1, abs=0.2)
 
 
-def test_the_report_counts_and_writes_a_page(script: Script, sets: Path, letters: Path, tmp_path: Path) -> None:
+def test_the_report_counts_and_writes_a_page(
+    script: Script, sets: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, output, figures = script("safety_report"), tmp_path / "safety.md", tmp_path / "figures.json"
-    monkeypatch_text = "pain " * 50
-    module.ADVERSARIAL = monkeypatch_text
+    monkeypatch.setattr(module, "ADVERSARIAL", "pain " * 50)
+    unseen = tmp_path / "cross_validated.jsonl"
+    digests = [letter.digest for letter in script("triage.letters").load_letters(letters) if letter.part == "train"]
+    rows = [
+        {"digest": digest, "danger": 0.9 * (n % 2), "urgent": 0.0, "harmful": 0.0} for n, digest in enumerate(digests)
+    ]
+    unseen.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(script("triage.letter_scores"), "CROSS_VALIDATED", unseen)
     words = [
         "--sets",
         str(sets),
@@ -161,6 +169,7 @@ def test_the_report_counts_and_writes_a_page(script: Script, sets: Path, letters
     assert "<!--" not in page
     assert "| emergencies and crises at emergency or crisis |" in page
     assert "4 of 4: 100.0 %" in page  # the letters of the part test alone
+    assert "8 of 8: 100.0 %" in page  # the others, by the probabilities of the file
     assert "| everyday questions |" in page
 
 

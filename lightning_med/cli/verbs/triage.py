@@ -15,6 +15,7 @@ from lightning_med.safety import triage
 from lightning_med.safety.evaluation.labelled_messages import EXAMPLE, get_label
 from lightning_med.safety.evaluation.tables import format_json, format_tables
 from lightning_med.safety.messages.advice import UNKNOWN_REGION, list_regions, resolve_file_region, resolve_region
+from lightning_med.safety.messages.encoder.decision import get_costs
 from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder, refuse_pointer, write_text
@@ -64,11 +65,12 @@ def read_rows(path: Path, option: str = "--input") -> dict[int, dict[str, Any]]:
 
 
 def check_region(region: str | None) -> None:
-    """Checks the argument of `--region`.
+    """Checks the argument of `--region` and the costs of the environment, before any work.
 
     Raises:
-        InputError: The region is not known.
+        InputError: The region is not known, or a cost is none.
     """
+    get_costs()
     if region and resolve_region(region) == UNKNOWN_REGION:
         raise InputError(f"--region {region} is not known.", f"Known: {', '.join(list_regions())}.")
 

@@ -103,7 +103,7 @@ def compile_rules(rules: dict[str, Any]) -> Rulebook:
     for name, entry in rules["categories"].items():
         if entry["level"] not in _LEVELS:
             raise ValueError(f"{name}: unknown level {entry['level']!r}")
-        alarm = tuple(_parse_pattern(text, concepts, named, name) for text in entry["alarm"])
+        alarm = tuple(_parse_pattern(text, concepts, named, name) for text in entry.get("alarm") or ())
         examples, counter_examples = (tuple(entry.get(key) or ()) for key in ("examples", "counter_examples"))
         categories[name] = Category(
             name, entry["title"], entry["level"], entry["source"], alarm, examples, counter_examples

@@ -30,7 +30,7 @@ _OVERLAP = 64  # tokens that two windows share
 _MAX_WINDOWS = 8  # of a longer message its first and its last four are read
 _MAX_HALF = 20_000  # characters: words of English fill four windows with far fewer
 _BLANKS = re.compile(r"[^\S\n]{2,}")
-_METADATA = "triage"  # the key of the file's own metadata
+METADATA = "triage"  # the key of the file's own metadata
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,11 @@ def load_classifier() -> EncoderClassifier:
     from tokenizers import Tokenizer
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = (
-        1  # a message is short: more threads cost more than they save
-    )
+    # A message is short: more threads cost more than they save.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(PATH), options, providers=["CPUExecutionProvider"])
-    metadata = json.loads(session.get_modelmeta().custom_metadata_map[_METADATA])
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
     tokenizer = Tokenizer.from_file(str(TOKENIZER_PATH))
+    tokenizer.encode_special_tokens = True  # "[SEP]" in a message is text
     return EncoderClassifier(session, tokenizer, metadata["classes"], metadata["scale"], metadata["shifts"])
