@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,13 @@ def mark_allowed(level: str, category: str, classes: dict[str, str]) -> np.ndarr
 
 
 def load_tokenizer(folder: Path, longest: int | None = None) -> Tokenizer:
-    """Loads an encoder's tokenizer; text such as "[SEP]" in a message is no control token."""
+    """Loads an encoder's tokenizer; text such as "[SEP]" in a message is no control token.
+
+    Raises:
+        InputError: The folder has none.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        raise InputError(f"--encoder {folder} is no folder of an encoder.", "Get all-MiniLM-L6-v2 from the Hub.")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -113,6 +120,10 @@ def train(given: argparse.Namespace, progress: Progress) -> None:
     levels = list(classes.values())
     rows = [*load_rows(given.examples), *list_rule_examples(load_rulebook())]
     letters = [letter for letter in load_letters(given.letters) if letter.part == "train"]
+    if find_spec("onnx") is None:
+        raise InputError("The package onnx is not installed.", 'pip install -e ".[dev]"')
+    if given.epochs < 1:
+        raise InputError(f"--epochs {given.epochs} is below 1.")
     if len(letters) < FOLDS:
         raise InputError(f"{given.letters}: {len(letters)} letters to tune on are too few.")
     tokenizer = load_tokenizer(given.encoder, WINDOW)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, BertModel
 
+from lightning_med.utils.errors import InputError
+
 
 class EncoderNetwork(nn.Module):
     """A BERT encoder, the mean over its last states, and one score for each class.
@@ -21,7 +23,7 @@ class EncoderNetwork(nn.Module):
         super().__init__()
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
         if not isinstance(encoder, BertModel):
-            raise TypeError(f"{folder} holds a {type(encoder).__name__}, no BertModel")
+            raise InputError(f"--encoder {folder} holds a {type(encoder).__name__}, no BertModel.")
         self.encoder = encoder
         self.head = nn.Linear(encoder.config.hidden_size, classes)
 

@@ -179,3 +179,11 @@ def test_a_folder_without_examples_is_the_users_mistake(
     words = ["--examples", str(tmp_path), "--encoder", str(tmp_path), "--letters", str(tmp_path)]
     assert script("train_triage").main(words) == 2
     assert "contains no examples" in capsys.readouterr().err
+
+
+def test_a_folder_without_an_encoder_is_the_users_mistake(
+    script: Script, sets: Path, letters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--examples", str(sets), "--encoder", str(tmp_path), "--letters", str(letters), "--output", str(tmp_path)]
+    assert script("train_triage").main(words) == 2
+    assert "is no folder of an encoder" in capsys.readouterr().err
