@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lightning_med.inference.decoding import Decoding
+from lightning_med.safety.messages.encoder.decision import get_costs
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from lightning_med.version import __version__
@@ -32,6 +33,7 @@ def identify_answers(network: PreTrainedModel, encoder: Encoder, decoding: Decod
         "tokenizer or prompt": hashlib.sha256(prompt.encode()).hexdigest()[:16],
         **{name: str(value) for name, value in asdict(decoding).items()},
         "kind of device": network.device.type,
+        "costs of triage": str(get_costs()),
         "version of lightning-med": __version__,
     }
 

@@ -14,7 +14,6 @@ from typing import Any, TextIO
 from lightning_med.inference.answer_identity import identify_answers
 from lightning_med.inference.part_file import PartFile
 from lightning_med.safety.messages.advice import resolve_region
-from lightning_med.safety.messages.encoder.decision import get_costs
 from lightning_med.serving.answer import Answer
 from lightning_med.serving.question_file import QuestionFile
 from lightning_med.serving.responder import CHUNK, Responder
@@ -67,7 +66,6 @@ def write_answers(
         **questions.identify(),
         "region": resolve_region(responder.region),
         "safety": "on" if responder.safety else "off",
-        "costs of triage": str(get_costs()),
     }
     part = PartFile(output, identity, overwrite)
     try:

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from lightning_med.safety import triage
 from lightning_med.safety.evaluation.figures import count_figures, count_verdicts
-from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, ORDINARY, RANK, URGENT
+from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, ORDINARY, URGENT
 from lightning_med.safety.messages.danger_rules import load_rulebook
-from lightning_med.safety.messages.encoder.decision import DANGER, decide, get_costs
-from lightning_med.safety.messages.language import is_english
-from lightning_med.safety.messages.parsed_message import parse_message
-from lightning_med.safety.messages.rule_matches import match_rules
+from lightning_med.safety.messages.encoder.classifier import Reading
+from lightning_med.safety.messages.triage import judge
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.shares import format_share
 from triage.examples import FOLDER
@@ -48,19 +48,17 @@ def score_letters(folder: Path, progress: Callable[[str, int, int], None]) -> di
         elif letter.digest not in unseen:
             raise InputError(f"{CROSS_VALIDATED} lacks a letter.", "Train again: python scripts/train_triage.py")
         else:
-            pairs["train"].append((letter.level, judge(letter.text, unseen[letter.digest])))
+            pairs["train"].append((letter.level, judge(letter.text, make_reader(unseen[letter.digest])).level))
     return pairs
 
 
-def judge(text: str, probabilities: tuple[float, float, float]) -> str:
-    """Returns the level of a message by the rules and the probabilities of danger, urgent and harmful."""
-    rules = load_rulebook()
-    message = parse_message(text, rules)
-    levels = {level for level, _ in match_rules(message, rules).values()}
-    if is_english(text, message.words):
-        found, refused = decide(*probabilities, get_costs())
-        levels |= {EMERGENCY if found == DANGER else found} | ({HARMFUL} if refused else set())
-    return min(levels or {URGENT}, key=lambda level: RANK.get(level, len(RANK)))
+def make_reader(probabilities: tuple[float, float, float]) -> Callable[[str], Reading]:
+    """Returns what reads any message as one with these probabilities of danger, urgent and harmful."""
+    names = {category.level: category.name for category in load_rulebook().categories.values()}  # one of each level
+    danger, urgent, harmful = probabilities
+    found = dict.fromkeys(load_rulebook().categories, 0.0)
+    found |= {ORDINARY: 1 - sum(probabilities), URGENT: urgent, names[EMERGENCY]: danger, names[HARMFUL]: harmful}
+    return lambda text: Reading(text, found, np.zeros((0, 2), np.int64), np.zeros((0, len(found)), np.float32))
 
 
 def format_letters(pairs: dict[str, Pairs]) -> list[str]:

@@ -27,11 +27,7 @@ MOUTH_ULCERS = "My tongue is swollen and sore with ulcers and my mouth fills wit
 
 def test_the_examples_of_the_rules_alarm_and_the_counter_examples_do_not() -> None:
     """Nearly all: a classifier that knew each of its examples by heart would know no other message."""
-    right = [
-        bool({name} & set(triage(text).categories) or triage(text).level in (*ALARMS, "harmful"))
-        for name, rule in RULES.items()
-        for text in rule.examples
-    ]
+    right = [triage(text).level in (*ALARMS, "harmful") for rule in RULES.values() for text in rule.examples]
     quiet = [triage(text).level in ("ordinary", "urgent") for rule in RULES.values() for text in rule.counter_examples]
     assert sum(right) / len(right) > 0.9
     assert sum(quiet) / len(quiet) > 0.9

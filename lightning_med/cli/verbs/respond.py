@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_med.cli.parsing.arguments import Parser
-from lightning_med.cli.verbs.triage import check_region
+from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.inference.part_file import check_unwritten
 from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_question, find_newest_export
@@ -32,11 +32,11 @@ def main(argv: list[str]) -> int:
     given = _make_parser().parse_args(argv[1:])
     if given.input is None:
         _check_one(given)
-        check_region(given.region)
+        check_safety_settings(given.region)
         _answer_one(given)
     else:
         _check_file(given)
-        check_region(given.region)
+        check_safety_settings(given.region)
         _answer_file(given)
     return 0
 

@@ -64,7 +64,7 @@ def read_rows(path: Path, option: str = "--input") -> dict[int, dict[str, Any]]:
     return rows
 
 
-def check_region(region: str | None) -> None:
+def check_safety_settings(region: str | None) -> None:
     """Checks the argument of `--region` and the costs of the environment, before any work.
 
     Raises:
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
     given = _make_parser().parse_args(argv[1:])
     _check_arguments(given)
-    check_region(given.region)
+    check_safety_settings(given.region)
     if given.evaluate:
         _evaluate_file(given)
     elif given.input:

@@ -7,6 +7,7 @@ docs/safety.md says how often.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, ORDINARY, RANK, URGENT
@@ -62,12 +63,26 @@ def triage(text: str, region: str | None = None) -> Verdict:
     Raises:
         InputError: The message is not text, or a cost of the environment is no cost.
     """
+    return judge(text, load_classifier().read, region)
+
+
+def judge(text: str, read: Callable[[str], Reading], region: str | None = None) -> Verdict:
+    """Returns the verdict of `triage`, with any classifier.
+
+    Args:
+        text: The message.
+        read: Of the classifier; asked only if the message is English.
+        region: See `triage`.
+
+    Raises:
+        InputError: See `triage`.
+    """
     check_text("The message", text)
     rules = load_rulebook()
     message = parse_message(text, rules)
     matches = match_rules(message, rules)
     if is_english(text, message.words):
-        _add_reading(matches, load_classifier().read(text), rules)
+        _add_reading(matches, read(text), rules)
     elif not _list_levels(matches) & {EMERGENCY, CRISIS}:
         matches[NOT_ENGLISH] = (URGENT, ())  # the classifier's output is chance in another language
     return _make_verdict(matches, region)

@@ -17,7 +17,6 @@ from lightning_med.safety import Verdict, guard, triage
 from lightning_med.safety.answers.unsafe_content import COUNTED, count_unsafe_content, remove_fixed_texts
 from lightning_med.safety.levels import ORDINARY
 from lightning_med.safety.messages.advice import resolve_file_region
-from lightning_med.safety.messages.encoder.decision import get_costs
 from lightning_med.utils.console import Progress, say
 
 OVERWRITE = "--overwrite true"  # as the command takes it
@@ -101,7 +100,6 @@ class PredictionWriter(L.Callback):
             "precision": str(trainer.precision),
             "limit_predict_batches": str(trainer.limit_predict_batches),
             "region": resolve_file_region(),
-            "costs of triage": str(get_costs()),
         }
         wait = trainer.strategy.barrier
         self._part = PartFile(self.path, identity, self.overwrite, OVERWRITE, trainer.global_rank, wait)
