@@ -115,7 +115,7 @@ def generate_with_ends(
     answers = [_cut_to_stop(row, encoder.stops) for row in rows]
     texts = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     results = []
-    for text, answer, row in zip(map(_remove_control_characters, texts), answers, rows, strict=True):
+    for text, answer, row in zip(map(remove_control_characters, texts), answers, rows, strict=True):
         # Padding may be an end token too, also after an answer that was stopped at a new turn.
         ended = len(answer) < len(row) and encoder.prompt.find_turn(text) is None
         results.append(GeneratedAnswer(encoder.prompt.cut_to_first_turn(text), ended, len(answer)))
@@ -152,7 +152,7 @@ def _cut_to_stop(ids: list[int], stops: list[int]) -> list[int]:
     return ids[: next((place for place, token in enumerate(ids) if token in stops), None)]
 
 
-def _remove_control_characters(text: str) -> str:
+def remove_control_characters(text: str) -> str:
     """Removes control characters: an untrained network may generate them, and a terminal would execute them."""
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 

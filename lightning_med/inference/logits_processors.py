@@ -93,8 +93,7 @@ class SeededDraw(LogitsProcessor):
     """
 
     def __init__(self, seed: int, prompts: list[list[int]], max_new_tokens: int, prompt_length: int) -> None:
-        rows = [np.random.default_rng([seed, *prompt]).random(max_new_tokens, np.float32) for prompt in prompts]
-        self._numbers = torch.from_numpy(np.stack(rows)) * (1 - 1e-6)  # below 1 also when rounded
+        self._numbers = torch.from_numpy(np.stack([draw_numbers(seed, prompt, max_new_tokens) for prompt in prompts]))
         self._prompt_length = prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -102,3 +101,8 @@ class SeededDraw(LogitsProcessor):
         cumulative = scores.float().softmax(-1).cumsum(-1)
         drawn = torch.searchsorted(cumulative, numbers * cumulative[:, -1:], right=True)
         return torch.full_like(scores, float("-inf")).scatter_(1, drawn, 0.0)
+
+
+def draw_numbers(seed: int, prompt: list[int], count: int) -> np.ndarray:
+    """Draws the random numbers of an answer, `[count]`, float32, from 0 to below 1 also when rounded."""
+    return np.random.default_rng([seed, *prompt]).random(count, np.float32) * np.float32(1 - 1e-6)

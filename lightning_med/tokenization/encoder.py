@@ -199,6 +199,31 @@ class Encoder:
                 max_tokens += len(own_prefix) - len(prefix)
         return np.concatenate([before, ids[: max(max_tokens, 1)], prefix]).tolist()
 
+    def encode_conversation(self, questions: list[str], answers: list[str], max_tokens: int) -> list[int]:
+        """Encodes a prompt for generation after some exchanges: it ends where the answer to the last question starts.
+
+        Where it is too long the first exchanges are left out, and at last the end of the last question.
+
+        Args:
+            questions: Untrusted text, at least one.
+            answers: To all questions but the last; untrusted, too.
+            max_tokens: Tokens of all.
+        """
+        for start in range(len(questions) - 1):
+            ids = self._encode_turns(questions[start:], [*answers[start:], ""])
+            if len(ids) <= max_tokens:
+                return ids
+        return self.encode_question(questions[-1], max_tokens - self.prompt_length)
+
+    def _encode_turns(self, questions: list[str], answers: list[str]) -> list[int]:
+        """The ids of a conversation up to its last answer, which is not encoded."""
+        if self._whole is None:
+            (exchanges,) = self._encode_by_segments(questions, answers, [len(questions)])
+            pieces = [piece for exchange in exchanges for piece in exchange.pieces][:-2]
+        else:
+            (pieces,) = self._whole.encode([self._list_segments(zip(questions, answers, strict=True))[:-2]])
+        return np.concatenate(pieces).tolist()
+
     # ------------------------------------------------------------------ ids of all segments
 
     @cached_property

@@ -111,6 +111,17 @@ class Prompt:
         """Cuts a generated answer where it starts a new turn."""
         return text[: self.find_turn(text)].strip()
 
+    def cut_possible_turn(self, text: str) -> str:
+        """Cuts the end of an unfinished answer that further text may turn into the start of a turn."""
+        if self.format == "plain":
+            before, _, line = f"\n{text}".rpartition("\n")
+            starts = any(marker.startswith(line.lstrip()) for marker in (PATIENT, DOCTOR))
+            return before[1:] if starts else text
+        lengths = [
+            length for marker in self.markers for length in range(1, len(marker)) if text.endswith(marker[:length])
+        ]
+        return text[: len(text) - max(lengths, default=0)]
+
     def to_json(self) -> str:
         """Returns all fields as JSON, for `from_json`."""
         return json.dumps(asdict(self), ensure_ascii=False)

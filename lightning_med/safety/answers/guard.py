@@ -73,6 +73,26 @@ def guard(question: str, answer: str, region: str | None = None, verdict: Verdic
     verdict = verdict or triage(question, region)
     if not verdict.answerable:
         return Guarded(f"{verdict.advice}\n\n{DISCLAIMER}", {"advice": 1}, verdict)
+    text, actions = clean_answer(answer, verdict)
+    if is_too_little(text):
+        actions["fallback"] += 1
+        text = get_notice("safe_answer", region)
+    if verdict.level == URGENT:
+        actions["notice"] += 1
+        text = f"{verdict.advice}\n\n{text}"
+    return Guarded(f"{text}\n\n{DISCLAIMER}", dict(actions), verdict)
+
+
+def clean_answer(answer: str, verdict: Verdict) -> tuple[str, Counter[str]]:
+    """Removes and rewrites what must not be in an answer; adds nothing but the hint on medicines.
+
+    Args:
+        answer: The model's answer.
+        verdict: On the question; its advice is taken out, where the model repeats it.
+
+    Returns:
+        What is left, maybe nothing, and the actions.
+    """
     actions: Counter[str] = Counter()
     text = _normalize(answer[: 2 * _MAX_LENGTH])
     while DISCLAIMER in text:
@@ -83,16 +103,13 @@ def guard(question: str, answer: str, region: str | None = None, verdict: Verdic
     for _ in range(_MAX_PASSES):  # a removal can bring parts of the text together that must be removed, too
         before, text = text, _clean(text, actions)
         if text == before:
-            break
-    else:
-        text = ""
-    if len(text.replace(MEDICINE_HINT, "").split()) < _MIN_WORDS:
-        actions["fallback"] += 1
-        text = get_notice("safe_answer", region)
-    if verdict.level == URGENT:
-        actions["notice"] += 1
-        text = f"{verdict.advice}\n\n{text}"
-    return Guarded(f"{text}\n\n{DISCLAIMER}", dict(actions), verdict)
+            return text, actions
+    return "", actions
+
+
+def is_too_little(text: str) -> bool:
+    """Returns whether so little is left of an answer that a fixed text replaces it."""
+    return len(text.replace(MEDICINE_HINT, "").split()) < _MIN_WORDS
 
 
 def _normalize(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Engines: networks that write many answers side by side, and take new questions while they write."""

@@ -1,0 +1,122 @@
+"""Which engine writes the answers of an exported model, and its start."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_med.inference.engines.scheduler import Engine
+from lightning_med.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lightning_med.inference.model_folder import ModelFolder
+    from lightning_med.utils.console import Progress
+
+ENGINES = ("auto", "transformers", "llama.cpp")
+LENGTH = 1024  # tokens of a conversation with its answer
+_EXTRA = 'pip install "lightning_med[llama]"'
+
+
+def start_engine(model: ModelFolder, kind: str, slots: int, cache: Path, progress: Progress) -> Engine:
+    """Loads a model and starts its engine.
+
+    Args:
+        model: The folder.
+        kind: Of `ENGINES`. `auto` is llama.cpp where it is installed, knows the network and there is no GPU.
+        slots: Answers that are written side by side.
+        cache: Folder for the GGUF file that is made of the weights for llama.cpp.
+        progress: Is told what is being done.
+
+    Raises:
+        InputError: llama.cpp is asked for, and is not installed or does not know the network; or the network's layers
+            do not all look at the whole text.
+    """
+    from lightning_med.inference.model_folder import choose_device
+
+    fault = find_llama_fault(model)
+    if kind == "llama.cpp" and fault:
+        raise InputError(f"--engine llama.cpp: {fault}", f"Install it: {_EXTRA}. Or choose --engine transformers.")
+    if kind == "llama.cpp" or (kind == "auto" and not fault and choose_device().type == "cpu"):
+        return _start_llama(model, slots, cache, progress)
+    return _start_transformers(model.load_network(), model, slots)
+
+
+def find_llama_fault(model: ModelFolder) -> str | None:
+    """Returns why llama.cpp cannot write a model's answers, or `None`."""
+    from lightning_med.export.gguf.network import choose_architecture
+    from lightning_med.model.weight_files import read_config
+
+    if importlib.util.find_spec("llama_cpp") is None:
+        return "llama-cpp-python is not installed."
+    try:
+        choose_architecture(read_config(model.folder))
+    except InputError as error:
+        return error.what
+    return None
+
+
+def _start_transformers(network: PreTrainedModel, model: ModelFolder, slots: int) -> Engine:
+    from lightning_med.inference.engines.torch_backend import TorchBackend
+
+    kinds = set(getattr(network.config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"}:
+        raise InputError(
+            f"{model.folder} is a {network.config.model_type} with layers of the kind {', '.join(sorted(kinds))}:"
+            " this server does not write its answers.",
+            "Serve it with vLLM or transformers serve, and put the safety rules before it: serve --upstream URL",
+        )
+    return Engine(TorchBackend(network, slots, LENGTH), model.encoder)
+
+
+def _start_llama(model: ModelFolder, slots: int, cache: Path, progress: Progress) -> Engine:
+    from lightning_med.inference.engines.llama_backend import LlamaBackend
+
+    return Engine(LlamaBackend(make_gguf(model, cache, progress), slots, LENGTH), model.encoder)
+
+
+def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
+    """Returns the GGUF file of a model, with 8-bit weights; makes it where the cache lacks it.
+
+    Args:
+        model: The folder.
+        cache: Where such files are kept, each under the digest of what it is made of.
+        progress: Is told what is being done.
+    """
+    from lightning_med.export.gguf.folder import write_gguf
+    from lightning_med.export.trained_model import TrainedModel
+    from lightning_med.utils.files import write_atomically
+
+    path = cache / f"{digest_weights(model.folder)}.q8_0.gguf"
+    if path.is_file():
+        return path
+    network: Any = model.load_network()
+    trained = TrainedModel(
+        network.float(),
+        model.encoder.tokenizer,
+        model.encoder.prompt,
+        model.decoding,
+        model.encoder.stops,
+        model.context,
+        card={},
+        steps=0,
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as part:
+        write_gguf(trained, part, "q8_0", progress)
+    return path
+
+
+def digest_weights(folder: Path) -> str:
+    """Returns 16 hexadecimal digits of the SHA-256 of a model's weights, settings and tokenizer."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".json"):
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

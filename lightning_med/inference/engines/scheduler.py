@@ -1,0 +1,224 @@
+"""Continuous batching: one thread that writes many answers side by side and takes new questions while it writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from lightning_med.inference.decoding import Decoding
+from lightning_med.inference.engines.answer_stream import AnswerStream
+from lightning_med.inference.engines.answer_text import AnswerText
+from lightning_med.inference.engines.token_choice import TokenChooser
+from lightning_med.inference.generation import GeneratedAnswer
+from lightning_med.inference.logits_processors import find_word_starts
+from lightning_med.tokenization.encoder import Encoder
+
+PREFILL = 256  # tokens of a prompt that are read at once: meanwhile the other answers wait
+
+
+class Backend(Protocol):
+    """A network with room for the keys and values of several conversations, each in a slot of its own.
+
+    Attributes:
+        name: For people.
+        slots: How many.
+        length: Tokens of each.
+    """
+
+    name: str
+    slots: int
+    length: int
+
+    def prefill(self, slot: int, ids: Sequence[int], start: int) -> np.ndarray:
+        """Reads tokens into a slot from position `start` on; returns the scores after the last, `[vocabulary]`."""
+        ...
+
+    def step(self, tokens: dict[int, int], places: dict[int, int]) -> dict[int, np.ndarray]:
+        """Reads one token in each of some slots, at the position in `places`; returns the scores after each."""
+        ...
+
+    def close(self) -> None:
+        """Frees its memory."""
+        ...
+
+
+@dataclass
+class _Writing:
+    """An answer in a slot."""
+
+    prompt: list[int]
+    decoding: Decoding
+    stream: AnswerStream
+    text: AnswerText
+    chooser: TokenChooser
+    deadline: float
+    read: int = 0  # tokens of the prompt that are in the slot
+
+    @property
+    def ids(self) -> list[int]:
+        """Tokens that are in the slot: all but the last chosen one, which is read next."""
+        return [*self.prompt[: self.read], *self.chooser.tokens[:-1]]
+
+
+@dataclass
+class _Slot:
+    kept: list[int] = field(default_factory=list)  # tokens of the conversation that was here last
+    used: float = 0.0  # when
+
+
+class Engine:
+    """Writes answers in a thread of its own.
+
+    A conversation that goes on finds its tokens in the slot where it was, so that only what is new is read.
+
+    Args:
+        backend: The network; used by this thread alone.
+        encoder: With the tokenizer that the network was trained with.
+    """
+
+    def __init__(self, backend: Backend, encoder: Encoder) -> None:
+        self.backend = backend
+        self._punished = find_word_starts(encoder.tokenizer, encoder.stops).numpy()
+        self._slots = [_Slot() for _ in range(backend.slots)]
+        self._active: dict[int, _Writing] = {}
+        self._waiting: deque[_Writing] = deque()
+        self._wake = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many answers are being written, and how many wait."""
+        return len(self._active), len(self._waiting)
+
+    def submit(
+        self, prompt: list[int], encoder: Encoder, decoding: Decoding, max_seconds: float = float("inf")
+    ) -> AnswerStream:
+        """Begins an answer; it waits while all slots are taken.
+
+        Args:
+            prompt: Token ids; with `decoding.max_new_tokens` they must fit a slot.
+            encoder: That made them; says where the answer is over.
+            decoding: Decoding settings.
+            max_seconds: After which it is given as it is, counted from now.
+
+        Raises:
+            ValueError: It does not fit.
+        """
+        if not prompt or len(prompt) + decoding.max_new_tokens > self.backend.length:
+            raise ValueError(f"{len(prompt)} + {decoding.max_new_tokens} tokens do not fit {self.backend.length}")
+        stream, chooser = AnswerStream(), TokenChooser(decoding, prompt, self._punished)
+        deadline = time.monotonic() + max_seconds
+        with self._wake:
+            if self._is_closing:
+                raise ValueError("the engine is closed")
+            self._waiting.append(_Writing(prompt, decoding, stream, AnswerText(encoder), chooser, deadline))
+            self._wake.notify()
+        return stream
+
+    def close(self) -> None:
+        """Breaks off all answers and ends the thread."""
+        with self._wake:
+            self._is_closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._active or self._waiting or self._is_closing)
+                if self._is_closing:
+                    break
+            try:
+                self._drop_cancelled()
+                self._admit()
+                self._advance()
+            except Exception as error:  # of the network: those who wait must hear of it, and the next one be served
+                self._fail_all(error)
+        self._fail_all(ConnectionAbortedError("the server stops"))
+        self.backend.close()
+
+    def _drop_cancelled(self) -> None:
+        for slot in [slot for slot, writing in self._active.items() if writing.stream.is_cancelled]:
+            self._free(slot)
+        with self._wake:
+            self._waiting = deque(writing for writing in self._waiting if not writing.stream.is_cancelled)
+
+    def _admit(self) -> None:
+        """Gives waiting answers the free slots, and reads a part of the oldest prompt that is not read."""
+        with self._wake:
+            while self._waiting and len(self._active) < len(self._slots):
+                writing = self._waiting.popleft()
+                slot, writing.read = self._choose_slot(writing.prompt)
+                self._active[slot] = writing
+        unread = [(slot, writing) for slot, writing in self._active.items() if writing.read < len(writing.prompt)]
+        for slot, writing in unread[:1]:
+            part = writing.prompt[writing.read : writing.read + PREFILL]
+            scores = self.backend.prefill(slot, part, writing.read)
+            writing.read += len(part)
+            if writing.read == len(writing.prompt):
+                self._choose(slot, scores)
+
+    def _choose_slot(self, prompt: list[int]) -> tuple[int, int]:
+        """Returns the free slot that holds most of a prompt's beginning, and how much; among equals one long unused."""
+        free = [slot for slot in range(len(self._slots)) if slot not in self._active]
+        shared = {slot: min(count_shared(self._slots[slot].kept, prompt), len(prompt) - 1) for slot in free}
+        # A slot that holds no more than others is taken from the conversation that is the oldest.
+        slot = max(free, key=lambda slot: (shared[slot], -self._slots[slot].used, -slot))
+        self._slots[slot].kept = []
+        return slot, shared[slot]
+
+    def _advance(self) -> None:
+        """Writes one token of each answer whose prompt is read."""
+        ready = {
+            slot: writing for slot, writing in sorted(self._active.items()) if writing.read == len(writing.prompt)
+        }
+        if not ready:
+            return
+        tokens = {slot: writing.chooser.tokens[-1] for slot, writing in ready.items()}
+        places = {
+            slot: len(writing.prompt) + len(writing.chooser.tokens) - 1 for slot, writing in ready.items()
+        }
+        for slot, scores in self.backend.step(tokens, places).items():
+            self._choose(slot, scores)
+
+    def _choose(self, slot: int, scores: np.ndarray) -> None:
+        """Takes the next token of an answer; an answer that is over leaves its slot."""
+        writing = self._active[slot]
+        writing.text.add(writing.chooser.choose(scores))
+        is_full = len(writing.chooser.tokens) >= writing.decoding.max_new_tokens
+        if writing.text.is_over or is_full or time.monotonic() > writing.deadline:
+            text, count = writing.text, len(writing.chooser.tokens) - writing.text.ended
+            self._free(slot)
+            writing.stream.finish(GeneratedAnswer(text.answer, text.ended, count))
+        else:
+            writing.stream.extend(writing.text.certain)
+
+    def _free(self, slot: int) -> None:
+        self._slots[slot] = _Slot(self._active.pop(slot).ids, time.monotonic())
+
+    def _fail_all(self, error: BaseException) -> None:
+        with self._wake:
+            broken = [*self._active.values(), *self._waiting]
+            self._active.clear()
+            self._waiting.clear()
+        self._slots = [_Slot() for _ in self._slots]
+        for writing in broken:
+            writing.stream.fail(error)
+
+
+def count_shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """Returns how many tokens two sequences begin with alike."""
+    count = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

@@ -1,0 +1,1 @@
+"""The HTTP server: the OpenAI protocol, and a page for people."""

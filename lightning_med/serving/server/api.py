@@ -1,0 +1,206 @@
+"""The routes of the OpenAI protocol, `/health` and `/metrics`."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from lightning_med.serving.chat_service import ChatService
+from lightning_med.serving.conversation import Conversation
+from lightning_med.serving.reply import Reply
+from lightning_med.serving.server.metrics import CONTENT_TYPE, Metrics
+from lightning_med.serving.server.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    Envelope,
+    encode_event,
+    find_finish_reason,
+    make_error,
+)
+from lightning_med.utils.errors import InputError, RunError
+
+_LOG = logging.getLogger(__name__)
+_CLOSED = 499  # the reader went away; nobody sees it
+_EVENTS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_KNOWN = ("chat/completions", "completions")
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What the routes share.
+
+    Attributes:
+        service: Answers.
+        model: Its name in the protocol.
+        metrics: Counts.
+        max_waiting: Answers that may wait; more are refused.
+        api_key: That clients must send, if any.
+    """
+
+    service: ChatService
+    model: str
+    metrics: Metrics
+    max_waiting: int
+    api_key: str | None = None
+
+
+class Refusal(Exception):
+    """A request that is answered with an error in the protocol's shape."""
+
+    def __init__(
+        self, status: int, message: str, kind: str = "invalid_request_error", param: str | None = None,
+        code: str | None = None, headers: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.status, self.headers = status, headers
+        self.body = make_error(message, kind, param, code)
+
+
+def add_api(app: FastAPI, state: ServerState) -> None:
+    """Adds the routes and the shape of errors to an app."""
+    _add_errors(app, state)
+
+    @app.get("/health")
+    async def tell_health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def tell_metrics(request: Request) -> Response:
+        _check_key(request, state)
+        return Response(state.metrics.format(), media_type=CONTENT_TYPE)
+
+    @app.get("/v1/models")
+    async def list_models(request: Request) -> dict[str, object]:
+        _check_key(request, state)
+        return {"object": "list", "data": [_describe_model(state)]}
+
+    @app.get("/v1/models/{name:path}")
+    async def tell_model(name: str, request: Request) -> dict[str, object]:
+        _check_key(request, state)
+        _check_model(name, state)
+        return _describe_model(state)
+
+    @app.post("/v1/chat/completions")
+    async def chat(body: ChatRequest, request: Request) -> Response:
+        return await _answer("chat", body, request, state)
+
+    @app.post("/v1/completions")
+    async def complete(body: CompletionRequest, request: Request) -> Response:
+        return await _answer("text", body, request, state)
+
+    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+    async def refuse(path: str, request: Request) -> Response:  # a page that is mounted at / would answer else
+        if path in _KNOWN:
+            raise Refusal(405, f"/v1/{path} takes POST, not {request.method}.", headers={"Allow": "POST"})
+        raise Refusal(404, f"There is no /v1/{path}.")
+
+
+def _add_errors(app: FastAPI, state: ServerState) -> None:
+    def answer(status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> JSONResponse:
+        state.metrics.errors.labels(str(status)).inc()  # type: ignore[attr-defined]
+        return JSONResponse(body, status, headers)
+
+    @app.exception_handler(Refusal)
+    async def refuse(request: Request, error: Refusal) -> Response:
+        return answer(error.status, error.body, error.headers)
+
+    @app.exception_handler(InputError)
+    async def refuse_input(request: Request, error: InputError) -> Response:
+        return answer(400, make_error(str(error)))
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_body(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]  # its `input` is what a person wrote: it is neither sent back nor logged
+        is_json = first["type"] != "json_invalid"
+        param = ".".join(map(str, first["loc"][1:])) if is_json else None
+        return answer(400, make_error(f"{param}: {first['msg']}" if param else f"The body is no JSON: {first['msg']}", param=param))
+
+    @app.exception_handler(HTTPException)
+    async def refuse_http(request: Request, error: HTTPException) -> Response:
+        return answer(error.status_code, make_error(str(error.detail)))
+
+    @app.exception_handler(RunError)
+    async def tell_failure(request: Request, error: RunError) -> Response:
+        return answer(502, make_error(str(error), "server_error"))
+
+    @app.exception_handler(Exception)
+    async def tell_error(request: Request, error: Exception) -> Response:
+        return answer(500, make_error("The server failed; its log says how.", "server_error"))
+
+
+def _describe_model(state: ServerState) -> dict[str, object]:
+    return {"id": state.model, "object": "model", "created": 0, "owned_by": "lightning_med"}
+
+
+def _check_key(request: Request, state: ServerState) -> None:
+    if state.api_key is None:
+        return
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+    if not hmac.compare_digest(given.encode(), state.api_key.encode()):
+        raise Refusal(
+            401, "The API key is wrong or missing.", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"}
+        )
+
+
+def _check_model(name: str | None, state: ServerState) -> None:
+    if name and name != state.model:
+        raise Refusal(404, f"There is no model {name!r}; this server has {state.model!r}.", param="model", code="model_not_found")
+
+
+async def _answer(
+    kind: Literal["chat", "text"], body: ChatRequest | CompletionRequest, request: Request, state: ServerState
+) -> Response:
+    """Answers a request, in one piece or as a stream; a reader that goes away stops the model."""
+    _check_key(request, state)
+    _check_model(body.model, state)
+    if body.stream_options is not None and not body.stream:
+        raise Refusal(400, "stream_options needs stream: true.", param="stream_options")
+    if state.service.load[1] >= state.max_waiting:
+        raise Refusal(503, "Too many questions wait; ask again later.", "server_error", headers={"Retry-After": "5"})
+    conversation = Conversation.from_messages(body.list_messages())
+    decoding = body.choose_decoding(state.service.writer.decoding)
+    start = time.monotonic()
+    reply = await asyncio.to_thread(state.service.reply, conversation, decoding)
+    envelope = Envelope(kind, state.model)
+    if body.stream:
+        pieces = _stream(reply, envelope, body.includes_usage, state, start)
+        return StreamingResponse(pieces, media_type="text/event-stream", headers=_EVENTS)
+    try:
+        async for _ in reply.stream(tick=0.2):
+            if await request.is_disconnected():
+                return Response(status_code=_CLOSED)
+        return JSONResponse(envelope.wrap(reply))
+    finally:
+        reply.cancel()
+        state.metrics.count("api", reply, time.monotonic() - start, None)
+
+
+async def _stream(
+    reply: Reply, envelope: Envelope, includes_usage: bool, state: ServerState, start: float
+) -> AsyncIterator[str]:
+    first = None
+    try:
+        yield envelope.wrap_piece("", is_first=True)
+        async for piece in reply.stream():
+            if piece:
+                first = first or time.monotonic() - start
+                yield envelope.wrap_piece(piece)
+        yield envelope.wrap_piece("", finish_reason=find_finish_reason(reply))
+        if includes_usage:
+            yield envelope.wrap_usage(reply)
+        yield "data: [DONE]\n\n"
+    except RunError as error:  # the status is sent already
+        yield encode_event(make_error(str(error), "server_error"))
+    finally:
+        reply.cancel()
+        state.metrics.count("api", reply, time.monotonic() - start, first)

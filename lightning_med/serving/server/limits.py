@@ -1,0 +1,105 @@
+"""Limits of the server, before a request is read: its size, and how many a client may send."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lightning_med.serving.server.protocol import make_error
+
+MAX_BODY = 1_000_000  # bytes
+_MAX_CLIENTS = 10_000  # whose pace is remembered
+POSTS = ("/v1/", "/gradio_api/queue/join")  # paths that ask for answers
+
+
+class TooLarge(Exception):
+    """The body of a request is larger than `MAX_BODY`."""
+
+
+class LimitSize:
+    """Refuses large bodies with an error in the protocol's shape, whatever length they claim."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > MAX_BODY:
+            await send_error(send, 413, f"The request has more than {MAX_BODY:,} bytes.")
+            return
+        read, has_begun = 0, False
+
+        async def receive_counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MAX_BODY:
+                raise TooLarge
+            return message
+
+        async def send_noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive_counted, send_noted)
+        except TooLarge:
+            if not has_begun:
+                await send_error(send, 413, f"The request has more than {MAX_BODY:,} bytes.")
+
+
+class LimitRate:
+    """Refuses the questions of a client that asks too many in a minute.
+
+    Args:
+        app: The rest.
+        per_minute: Questions of one client, by its address; as many may come at once.
+    """
+
+    def __init__(self, app: ASGIApp, per_minute: int) -> None:
+        self._app, self._per_minute = app, per_minute
+        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # questions left, and when that was
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(POSTS):
+            client = (scope.get("client") or ("",))[0]
+            if wait := self._count(client):
+                headers = [(b"retry-after", str(int(wait) + 1).encode())]
+                what = f"More than {self._per_minute} questions a minute."
+                await send_error(send, 429, what, "requests", "rate_limit_exceeded", headers)
+                return
+        await self._app(scope, receive, send)
+
+    def _count(self, client: str) -> float:
+        """Counts a question; returns the seconds until it would be accepted, 0 where it is."""
+        now, pace = time.monotonic(), self._per_minute / 60
+        left, before = self._clients.pop(client, (float(self._per_minute), now))
+        left = min(left + (now - before) * pace, float(self._per_minute))
+        self._clients[client] = (left - 1 if left >= 1 else left, now)
+        if len(self._clients) > _MAX_CLIENTS:
+            self._clients.popitem(last=False)
+        return 0.0 if left >= 1 else (1 - left) / pace
+
+
+async def send_error(
+    send: Send,
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
+    code: str | None = None,
+    headers: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    """Sends an error in the protocol's shape, and closes the connection, whose body may not have been read."""
+    body = json.dumps(make_error(message, kind, code=code)).encode()
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *(headers or [])]})
+    await send({"type": "http.response.body", "body": body})
