@@ -56,9 +56,7 @@ class EngineWriter:
         """See `Writer`."""
         encoder, length = self._get_encoder(conversation.system), self.engine.backend.length
         count = limit_new_tokens(length, encoder, decoding.max_new_tokens)
-        prompt = encoder.encode_conversation(
-            list(conversation.questions), list(conversation.answers), length - count
-        )
+        prompt = encoder.encode_conversation(list(conversation.questions), list(conversation.answers), length - count)
         stream = self.engine.submit(prompt, encoder, replace(decoding, max_new_tokens=count))
         return Written(stream, len(prompt))
 

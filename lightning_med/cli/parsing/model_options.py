@@ -91,5 +91,3 @@ def open_service(given: argparse.Namespace, slots: int) -> ChatService:
     print(f"{folder}: {engine.backend.name}", file=sys.stderr)
     writer = EngineWriter(engine, model.encoder, model.decoding)
     return ChatService(writer, given.region, given.safety == "on")
-
-

@@ -177,15 +177,11 @@ class Engine:
 
     def _advance(self) -> None:
         """Writes one token of each answer whose prompt is read."""
-        ready = {
-            slot: writing for slot, writing in sorted(self._active.items()) if writing.read == len(writing.prompt)
-        }
+        ready = {slot: writing for slot, writing in sorted(self._active.items()) if writing.read == len(writing.prompt)}
         if not ready:
             return
         tokens = {slot: writing.chooser.tokens[-1] for slot, writing in ready.items()}
-        places = {
-            slot: len(writing.prompt) + len(writing.chooser.tokens) - 1 for slot, writing in ready.items()
-        }
+        places = {slot: len(writing.prompt) + len(writing.chooser.tokens) - 1 for slot, writing in ready.items()}
         for slot, scores in self.backend.step(tokens, places).items():
             self._choose(slot, scores)
 

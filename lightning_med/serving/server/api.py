@@ -123,7 +123,10 @@ def _add_errors(app: FastAPI, state: ServerState) -> None:
         first = error.errors()[0]  # its `input` is what a person wrote: it is neither sent back nor logged
         is_json = first["type"] != "json_invalid"
         param = ".".join(map(str, first["loc"][1:])) if is_json else None
-        return answer(400, make_error(f"{param}: {first['msg']}" if param else f"The body is no JSON: {first['msg']}", param=param))
+        return answer(
+            400,
+            make_error(f"{param}: {first['msg']}" if param else f"The body is no JSON: {first['msg']}", param=param),
+        )
 
     @app.exception_handler(HTTPException)
     async def refuse_http(request: Request, error: HTTPException) -> Response:
@@ -154,7 +157,9 @@ def _check_key(request: Request, state: ServerState) -> None:
 
 def _check_model(name: str | None, state: ServerState) -> None:
     if name and name != state.model:
-        raise Refusal(404, f"There is no model {name!r}; this server has {state.model!r}.", param="model", code="model_not_found")
+        raise Refusal(
+            404, f"There is no model {name!r}; this server has {state.model!r}.", param="model", code="model_not_found"
+        )
 
 
 async def _answer(

@@ -100,6 +100,10 @@ async def send_error(
 ) -> None:
     """Sends an error in the protocol's shape, and closes the connection, whose body may not have been read."""
     body = json.dumps(make_error(message, kind, code=code)).encode()
-    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    own = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *(headers or [])]})
     await send({"type": "http.response.body", "body": body})

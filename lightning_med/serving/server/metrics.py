@@ -25,10 +25,14 @@ class Metrics:
         def make(kind: type, name: str, text: str, labels: tuple[str, ...] = (), **options: object) -> object:
             return kind(f"lightning_med_{name}", text, labels, registry=self.registry, **options)
 
-        self._answers = make(Counter, "answers", "Answers, by interface and level of the question", ("interface", "level"))
+        self._answers = make(
+            Counter, "answers", "Answers, by interface and level of the question", ("interface", "level")
+        )
         self._tokens = make(Counter, "tokens", "Tokens that the model read and wrote", ("kind",))
         self._actions = make(Counter, "guard_actions", "What the guard did to answers", ("action",))
-        self._seconds = make(Histogram, "answer_seconds", "Seconds from a question to the whole answer", buckets=_SECONDS)
+        self._seconds = make(
+            Histogram, "answer_seconds", "Seconds from a question to the whole answer", buckets=_SECONDS
+        )
         self._first = make(Histogram, "first_text_seconds", "Seconds to the first text", buckets=_SECONDS)
         self.errors = make(Counter, "errors", "Requests that were refused or failed, by status", ("status",))
         for name, place in (("writing", 0), ("waiting", 1)):

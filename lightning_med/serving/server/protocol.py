@@ -163,6 +163,8 @@ def count_usage(reply: Reply) -> dict[str, int]:
     }
 
 
-def make_error(message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None) -> dict[str, Any]:
+def make_error(
+    message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
     """Returns an error in the protocol's shape."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}

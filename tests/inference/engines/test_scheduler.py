@@ -1,0 +1,114 @@
+"""An engine writes what `generate_answers` writes, whoever is answered beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.inference.decoding import Decoding
+from lightning_med.inference.engines.scheduler import Engine, count_shared
+from lightning_med.inference.engines.torch_backend import TorchBackend
+from lightning_med.inference.generation import encode_prompts, generate_with_ends
+from lightning_med.model.causal_lm import build_from_scratch
+from lightning_med.tokenization.encoder import Encoder
+from lightning_med.utils.errors import RunError
+from tests import tiny
+
+QUESTIONS = ["Why?", "My tongue is sore and red since monday, what can I do?", "Cough " * 12, "é 😀 ?", "Is it a cold?"]
+DECODINGS = [
+    Decoding(24, no_repeat_ngram_size=0),
+    Decoding(24, no_repeat_ngram_size=2, repetition_penalty=1.3),
+    Decoding(24, temperature=0.8, top_p=0.9, min_p=0.02, no_repeat_ngram_size=3),
+    Decoding(24, temperature=1.5, top_p=1.0, sampling_seed=7),
+]
+
+
+@pytest.fixture
+def encoder(data: DialogueDataModule) -> Encoder:
+    return data.encoder
+
+
+@pytest.fixture
+def network(encoder: Encoder) -> Any:
+    fields = {**tiny.NETWORK, "initializer_range": 0.3}
+    return build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
+
+
+@pytest.fixture
+def engine(network: Any, encoder: Encoder) -> Iterator[Engine]:
+    engine = Engine(TorchBackend(network, slots=3, length=256), encoder)
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize("decoding", DECODINGS)
+def test_an_engine_writes_what_generation_writes(
+    decoding: Decoding, network: Any, encoder: Encoder, engine: Engine
+) -> None:
+    prompts, count = encode_prompts(network, encoder, QUESTIONS, decoding)
+    decoding = replace(decoding, max_new_tokens=count)
+    wanted = [generate_with_ends(network, encoder, [question], decoding)[0] for question in QUESTIONS]
+    streams = [engine.submit(prompt, encoder, decoding) for prompt in prompts]  # more than there are slots
+    for stream, answer in zip(streams, wanted, strict=True):
+        assert stream.get_answer(30) == answer
+
+
+def test_pieces_of_a_stream_are_the_answer(network: Any, encoder: Encoder, engine: Engine) -> None:
+    (prompt,), _ = encode_prompts(network, encoder, QUESTIONS[:1], DECODINGS[0])
+    stream = engine.submit(prompt, encoder, DECODINGS[0])
+    assert "".join(stream) == stream.get_answer(30).text
+
+
+def test_a_conversation_that_goes_on_is_read_from_where_it_was(
+    network: Any, encoder: Encoder, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = encoder.encode_question(QUESTIONS[1], 100)
+    answer = engine.submit(first, encoder, DECODINGS[0]).get_answer(30).text
+    starts: list[int] = []
+    prefill = engine.backend.prefill
+    monkeypatch.setattr(
+        engine.backend, "prefill", lambda slot, ids, start: [starts.append(start), prefill(slot, ids, start)][1]
+    )
+    second = encoder.encode_conversation([QUESTIONS[1], "And at night?"], [answer], 240)
+    again = engine.submit(second, encoder, DECODINGS[0]).get_answer(30)
+    assert starts[0] >= len(first)
+    fresh = Engine(TorchBackend(network, slots=1, length=256), encoder)
+    assert fresh.submit(second, encoder, DECODINGS[0]).get_answer(30) == again
+    fresh.close()
+
+
+def test_a_cancelled_answer_makes_room(encoder: Encoder, engine: Engine) -> None:
+    prompt = encoder.encode_question("Why?", 10)
+    long = replace(DECODINGS[0], max_new_tokens=100)
+    for stream in [engine.submit(prompt, encoder, long) for _ in range(9)]:
+        stream.cancel()
+    assert engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30).tokens >= 1
+
+
+def test_a_failure_is_told_and_the_next_one_is_answered(
+    encoder: Encoder, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = encoder.encode_question("Why?", 10)
+
+    def fail(*args: object) -> None:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.backend, "prefill", fail)
+        with pytest.raises(RunError, match="no room"):
+            engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30)
+    assert engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30).tokens >= 1
+
+
+def test_what_does_not_fit_is_refused(encoder: Encoder, engine: Engine) -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        engine.submit([1] * 150, encoder, DECODINGS[0])
+
+
+def test_shared_beginnings_are_counted() -> None:
+    assert count_shared([1, 2, 3], [1, 2, 4, 5]) == 2
+    assert count_shared([], [1]) == 0
