@@ -152,17 +152,20 @@ class Engine:
             self._waiting = deque(writing for writing in self._waiting if not writing.stream.is_cancelled)
 
     def _admit(self) -> None:
-        """Gives waiting answers the free slots, and reads a part of the oldest prompt that is not read."""
+        """Gives waiting answers the free slots, and reads `PREFILL` tokens of the prompts that are not read."""
         with self._wake:
             while self._waiting and len(self._active) < len(self._slots):
                 writing = self._waiting.popleft()
                 slot, writing.read = self._choose_slot(writing.prompt)
                 self._active[slot] = writing
-        unread = [(slot, writing) for slot, writing in self._active.items() if writing.read < len(writing.prompt)]
-        for slot, writing in unread[:1]:
-            part = writing.prompt[writing.read : writing.read + PREFILL]
+        budget = PREFILL
+        for slot, writing in list(self._active.items()):
+            part = writing.prompt[writing.read : writing.read + budget]
+            if not part:
+                continue
             scores = self.backend.prefill(slot, part, writing.read)
             writing.read += len(part)
+            budget -= len(part)
             if writing.read == len(writing.prompt):
                 self._choose(slot, scores)
 
