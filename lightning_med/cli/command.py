@@ -24,6 +24,8 @@ VERBS = {
     "prepare": (_TRAINER, "the data alone: clean, split, tokenize into the cache, report"),
     "export": ("lightning_med.cli.verbs.export", "turn a checkpoint into a Hugging Face folder"),
     "respond": ("lightning_med.cli.verbs.respond", "answer a question, or each row of a file, with an exported model"),
+    "chat": ("lightning_med.cli.verbs.chat", "talk to an exported model in the terminal"),
+    "serve": ("lightning_med.cli.verbs.serve", "a page to talk to a model, and the OpenAI protocol, on one port"),
     "evaluate": ("lightning_med.cli.verbs.evaluate", "how good models are: figures with intervals, baselines, a page"),
     "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON, and how often it is right"),
 }

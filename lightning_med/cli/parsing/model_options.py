@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_med.utils.errors import InputError
-
 if TYPE_CHECKING:
     from lightning_med.cli.parsing.arguments import Parser
     from lightning_med.inference.decoding import Decoding

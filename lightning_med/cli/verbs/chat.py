@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.parsing.model_options import add_decoding_options, add_model_options, open_service, read_decoding
-from lightning_med.cli.verbs.triage import check_region
+from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.serving.terminal_chat import TerminalChat
 from lightning_med.utils.signals import Interrupted
 
-_DESCRIPTION = """Talk to an exported model in the terminal. Answers appear sentence by sentence, checked; /help shows the
-commands, Ctrl-C stops an answer, Ctrl-D ends. From a pipe, each line is a message."""
+_DESCRIPTION = """Talk to an exported model in the terminal. Answers appear sentence by sentence, checked; /help shows
+the commands, Ctrl-C stops an answer, Ctrl-D ends. From a pipe, each line is a message."""
 
 
 def main(argv: list[str]) -> int:
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     add_model_options(parser)
     add_decoding_options(parser)
     given = parser.parse_args(argv[1:])
-    check_region(given.region)
+    check_safety_settings(given.region)
     service = open_service(given, slots=1)
     is_typed = sys.stdin.isatty() and sys.stdout.isatty()
     if is_typed:

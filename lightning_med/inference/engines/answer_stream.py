@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from lightning_med.inference.generation import GeneratedAnswer
 from lightning_med.utils.errors import RunError
@@ -64,7 +65,7 @@ class AnswerStream:
         seen = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self.is_done or len(self._text) > seen)
+                self._changed.wait_for(partial(self._has_more, seen))
             done, text = self.is_done, self._text
             if len(text) > seen:
                 yield text[seen:]
@@ -88,6 +89,9 @@ class AnswerStream:
         """For the engine: there is no more, because of an error."""
         self._error = error
         self._announce()
+
+    def _has_more(self, seen: int) -> bool:
+        return self.is_done or len(self._text) > seen
 
     def _announce(self) -> None:
         with self._changed:

@@ -49,16 +49,17 @@ class _SlotLayer(CacheLayerMixin):
         """Stores new keys and values; returns those that the tokens may look at."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        step = self._step
+        step, keys, values = self._step, self.keys, self.values
+        assert keys is not None and values is not None
         if step.slot is not None:
             end = step.start + key_states.shape[2]
-            self.keys[step.slot, :, step.start : end] = key_states[0]
-            self.values[step.slot, :, step.start : end] = value_states[0]
-            return self.keys[step.slot : step.slot + 1, :, :end], self.values[step.slot : step.slot + 1, :, :end]
-        self.keys[step.rows, :, step.places] = key_states[:, :, 0]
-        self.values[step.rows, :, step.places] = value_states[:, :, 0]
+            keys[step.slot, :, step.start : end] = key_states[0]
+            values[step.slot, :, step.start : end] = value_states[0]
+            return keys[step.slot : step.slot + 1, :, :end], values[step.slot : step.slot + 1, :, :end]
+        keys[step.rows, :, step.places] = key_states[:, :, 0]
+        values[step.rows, :, step.places] = value_states[:, :, 0]
         count = len(step.rows)
-        return self.keys[:count, :, : step.width], self.values[:count, :, : step.width]
+        return keys[:count, :, : step.width], values[:count, :, : step.width]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return query_length, 0  # asked only where no mask is given
@@ -84,7 +85,9 @@ class TorchBackend:
         self.length = min(length, get_context_length(network))
         self.name = f"transformers, {str(network.dtype).removeprefix('torch.')}"
         self._step = _Step()
-        layers = [_SlotLayer(self._step, slots, self.length) for _ in range(network.config.num_hidden_layers)]
+        layers: list[Any] = [
+            _SlotLayer(self._step, slots, self.length) for _ in range(network.config.num_hidden_layers)
+        ]
         self._cache = Cache(layers=layers)
 
     def prefill(self, slot: int, ids: Sequence[int], start: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class _Request(BaseModel):
 
     def choose_decoding(self, own: Decoding) -> Decoding:
         """Returns the model's settings with those of the request in their place."""
-        asked = {
+        asked: dict[str, Any] = {
             "max_new_tokens": self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
