@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from lightning_med.utils.errors import RunError
 
 _BATCH = 512  # tokens that are read at once, at most
+_GAP = 3  # slots without an answer between two with one, at most, that are read all the same
 _PAD = 256  # llama.cpp rounds the length of a slot up to a multiple
 
 
@@ -66,9 +68,29 @@ class LlamaBackend:
         last = len(ids) - 1
         return self._decode([(token, start + place, slot, place == last) for place, token in enumerate(ids)])[slot]
 
+    def copy(self, source: int, slot: int, count: int) -> None:
+        """See `Backend`."""
+        self._llama.llama_memory_seq_cp(self._memory, source, slot, -1, -1)  # llama.cpp copies whole slots alone
+        self._llama.llama_memory_seq_rm(self._memory, slot, count, -1)
+
     def step(self, tokens: dict[int, int], places: dict[int, int]) -> dict[int, np.ndarray]:
         """See `Backend`."""
-        return self._decode([(tokens[slot], places[slot], slot, True) for slot in sorted(tokens)])
+        fillers = self._fill_gaps(sorted(tokens))
+        entries = [(tokens[slot], places[slot], slot, True) for slot in tokens]
+        entries += [(0, place, slot, False) for slot, place in fillers.items()]
+        scores = self._decode(sorted(entries, key=lambda entry: entry[2]))
+        for slot, place in fillers.items():
+            self._llama.llama_memory_seq_rm(self._memory, slot, place, -1)
+        return scores
+
+    def _fill_gaps(self, slots: list[int]) -> dict[int, int]:
+        """Returns slots in short gaps between others, each with the position behind its tokens.
+
+        llama.cpp reads all weights once for each group of successive slots: a token that nobody needs costs less.
+        """
+        gaps = [range(first + 1, last) for first, last in pairwise(slots) if last - first - 1 <= _GAP]
+        ends = {slot: self._llama.llama_memory_seq_pos_max(self._memory, slot) + 1 for gap in gaps for slot in gap}
+        return {slot: end for slot, end in ends.items() if end < self.length}
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> dict[int, np.ndarray]:
         """Reads tokens, each with its position, its slot and whether its scores are wanted; returns these by slot."""

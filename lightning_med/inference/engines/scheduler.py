@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.answer_stream import AnswerStream
 from lightning_med.inference.engines.answer_text import AnswerText
+from lightning_med.inference.engines.slots import Slots
 from lightning_med.inference.engines.token_choice import TokenChooser
 from lightning_med.inference.generation import GeneratedAnswer
 from lightning_med.inference.logits_processors import find_word_starts
@@ -39,6 +40,10 @@ class Backend(Protocol):
         """Reads tokens into a slot from position `start` on; returns the scores after the last, `[vocabulary]`."""
         ...
 
+    def copy(self, source: int, slot: int, count: int) -> None:
+        """Copies the first tokens of a slot into another one, whose own are forgotten."""
+        ...
+
     def step(self, tokens: dict[int, int], places: dict[int, int]) -> dict[int, np.ndarray]:
         """Reads one token in each of some slots, at the position in `places`; returns the scores after each."""
         ...
@@ -53,6 +58,7 @@ class _Writing:
     """An answer in a slot."""
 
     prompt: list[int]
+    opening: int
     decoding: Decoding
     stream: AnswerStream
     text: AnswerText
@@ -64,12 +70,6 @@ class _Writing:
     def ids(self) -> list[int]:
         """Tokens that are in the slot: all but the last chosen one, which is read next."""
         return [*self.prompt[: self.read], *self.chooser.tokens[:-1]]
-
-
-@dataclass
-class _Slot:
-    kept: list[int] = field(default_factory=list)  # tokens of the conversation that was here last
-    used: float = 0.0  # when
 
 
 class Engine:
@@ -85,7 +85,7 @@ class Engine:
     def __init__(self, backend: Backend, encoder: Encoder) -> None:
         self.backend = backend
         self._punished = find_word_starts(encoder.tokenizer, encoder.stops).numpy()
-        self._slots = [_Slot() for _ in range(backend.slots)]
+        self._slots = Slots(backend.slots)
         self._active: dict[int, _Writing] = {}
         self._waiting: deque[_Writing] = deque()
         self._wake = threading.Condition()
@@ -99,7 +99,12 @@ class Engine:
         return len(self._active), len(self._waiting)
 
     def submit(
-        self, prompt: list[int], encoder: Encoder, decoding: Decoding, max_seconds: float = float("inf")
+        self,
+        prompt: list[int],
+        encoder: Encoder,
+        decoding: Decoding,
+        max_seconds: float = float("inf"),
+        opening: int = 0,
     ) -> AnswerStream:
         """Begins an answer; it waits while all slots are taken.
 
@@ -108,6 +113,7 @@ class Engine:
             encoder: That made them; says where the answer is over.
             decoding: Decoding settings.
             max_seconds: After which it is given as it is, counted from now.
+            opening: How many tokens of the prompt other prompts begin with, too: they are read once, then copied.
 
         Raises:
             ValueError: It does not fit.
@@ -115,11 +121,12 @@ class Engine:
         if not prompt or len(prompt) + decoding.max_new_tokens > self.backend.length:
             raise ValueError(f"{len(prompt)} + {decoding.max_new_tokens} tokens do not fit {self.backend.length}")
         stream, chooser = AnswerStream(), TokenChooser(decoding, prompt, self._punished)
-        deadline = time.monotonic() + max_seconds
+        opening, deadline = min(opening, len(prompt) - 1), time.monotonic() + max_seconds
+        writing = _Writing(prompt, opening, decoding, stream, AnswerText(encoder), chooser, deadline)
         with self._wake:
             if self._is_closing:
                 raise ValueError("the engine is closed")
-            self._waiting.append(_Writing(prompt, decoding, stream, AnswerText(encoder), chooser, deadline))
+            self._waiting.append(writing)
             self._wake.notify()
         return stream
 
@@ -152,31 +159,50 @@ class Engine:
             self._waiting = deque(writing for writing in self._waiting if not writing.stream.is_cancelled)
 
     def _admit(self) -> None:
-        """Gives waiting answers the free slots, and reads `PREFILL` tokens of the prompts that are not read."""
-        with self._wake:
-            while self._waiting and len(self._active) < len(self._slots):
-                writing = self._waiting.popleft()
-                slot, writing.read = self._choose_slot(writing.prompt)
-                self._active[slot] = writing
+        """Gives waiting answers the free slots, and reads some of the prompts that are not read."""
         budget = PREFILL
+        while budget > 0 and len(self._active) < len(self._slots) and (writing := self._take_waiting()):
+            slot = self._place(writing)
+            if writing.read < writing.opening:  # now, so that those after it can copy it
+                budget -= self._read(slot)
         for slot, writing in list(self._active.items()):
-            part = writing.prompt[writing.read : writing.read + budget]
-            if not part:
-                continue
-            scores = self.backend.prefill(slot, part, writing.read)
-            writing.read += len(part)
-            budget -= len(part)
-            if writing.read == len(writing.prompt):
-                self._choose(slot, scores)
+            if budget > 0 and writing.read < len(writing.prompt):
+                budget -= self._read(slot)
 
-    def _choose_slot(self, prompt: list[int]) -> tuple[int, int]:
-        """Returns the free slot that holds most of a prompt's beginning, and how much; among equals one long unused."""
-        free = [slot for slot in range(len(self._slots)) if slot not in self._active]
-        shared = {slot: min(count_shared(self._slots[slot].kept, prompt), len(prompt) - 1) for slot in free}
-        # A slot that holds no more than others is taken from the conversation that is the oldest.
-        slot = max(free, key=lambda slot: (shared[slot], -self._slots[slot].used, -slot))
-        self._slots[slot].kept = []
-        return slot, shared[slot]
+    def _take_waiting(self) -> _Writing | None:
+        with self._wake:
+            return self._waiting.popleft() if self._waiting else None
+
+    def _place(self, writing: _Writing) -> int:
+        """Gives an answer a slot, with what is known of its prompt already; returns the slot."""
+        place = self._slots.choose(writing.prompt, writing.opening, self._active)
+        self._active[place.slot] = writing
+        if place.source is not None:
+            self.backend.copy(place.source, place.slot, place.start)
+        writing.read = place.start
+        self._note(place.slot)
+        return place.slot
+
+    def _read(self, slot: int) -> int:
+        """Reads the next piece of a prompt; returns its tokens.
+
+        Its pieces are the same whoever else waits: with others some networks' scores differ in their last bits.
+        """
+        writing = self._active[slot]
+        end = writing.opening if writing.read < writing.opening else len(writing.prompt)
+        part = writing.prompt[writing.read : min(end, writing.read + PREFILL)]
+        scores = self.backend.prefill(slot, part, writing.read)
+        writing.read += len(part)
+        self._note(slot)
+        if writing.read == len(writing.prompt):
+            self._choose(slot, scores)
+        return len(part)
+
+    def _note(self, slot: int) -> None:
+        """Notes what an answer has in its slot."""
+        writing = self._active[slot]
+        opening = writing.opening if writing.read >= writing.opening else 0
+        self._slots.note(slot, writing.ids, len(writing.prompt), opening)
 
     def _advance(self) -> None:
         """Writes one token of each answer whose prompt is read."""
@@ -201,23 +227,14 @@ class Engine:
             writing.stream.extend(writing.text.certain)
 
     def _free(self, slot: int) -> None:
-        self._slots[slot] = _Slot(self._active.pop(slot).ids, time.monotonic())
+        self._note(slot)
+        del self._active[slot]
 
     def _fail_all(self, error: BaseException) -> None:
         with self._wake:
             broken = [*self._active.values(), *self._waiting]
             self._active.clear()
             self._waiting.clear()
-        self._slots = [_Slot() for _ in self._slots]
+        self._slots.clear()
         for writing in broken:
             writing.stream.fail(error)
-
-
-def count_shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """Returns how many tokens two sequences begin with alike."""
-    count = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        count += 1
-    return count

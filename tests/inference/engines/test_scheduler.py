@@ -10,7 +10,8 @@ import pytest
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.inference.decoding import Decoding
-from lightning_med.inference.engines.scheduler import Engine, count_shared
+from lightning_med.inference.engines.scheduler import Engine
+from lightning_med.inference.engines.slots import count_shared
 from lightning_med.inference.engines.torch_backend import TorchBackend
 from lightning_med.inference.generation import encode_prompts, generate_with_ends
 from lightning_med.model.causal_lm import build_from_scratch
