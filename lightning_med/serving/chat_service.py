@@ -9,6 +9,7 @@ from typing import Protocol
 
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.scheduler import Engine
+from lightning_med.inference.engines.slots import count_shared
 from lightning_med.inference.generation import limit_new_tokens
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guarded_stream import GuardedStream
@@ -50,14 +51,15 @@ class EngineWriter:
     def __init__(self, engine: Engine, encoder: Encoder, decoding: Decoding) -> None:
         self.engine, self.decoding = engine, decoding
         self._encoder = encoder
-        self._get_encoder: Callable[[str], Encoder] = lru_cache(maxsize=64)(self._make_encoder)
+        self._get_encoder: Callable[[str], tuple[Encoder, int]] = lru_cache(maxsize=64)(self._make_encoder)
 
     def write(self, conversation: Conversation, decoding: Decoding) -> Written:
         """See `Writer`."""
-        encoder, length = self._get_encoder(conversation.system), self.engine.backend.length
+        (encoder, opening), length = self._get_encoder(conversation.system), self.engine.backend.length
         count = limit_new_tokens(length, encoder, decoding.max_new_tokens)
         prompt = encoder.encode_conversation(list(conversation.questions), list(conversation.answers), length - count)
-        stream = self.engine.submit(prompt, encoder, replace(decoding, max_new_tokens=count))
+        decoding = replace(decoding, max_new_tokens=count)
+        stream = self.engine.submit(prompt, encoder, decoding, opening=opening, stop_texts=conversation.stops)
         return Written(stream, len(prompt))
 
     @property
@@ -69,17 +71,17 @@ class EngineWriter:
         """See `Writer`."""
         self.engine.close()
 
-    def _make_encoder(self, system: str) -> Encoder:
-        """The encoder whose system prompt has a client's text after ours."""
-        if not system:
-            return self._encoder
-        prompt = self._encoder.prompt
-        added = f"{prompt.system.strip()}\n\n{prompt.protect(system)}"
-        length = self.engine.backend.length
-        try:
-            return Encoder(self._encoder.tokenizer, replace(prompt, system=added), length // 2)
-        except InputError as error:
-            raise InputError("The system message is too long for this model.", "Shorten it.") from error
+    def _make_encoder(self, system: str) -> tuple[Encoder, int]:
+        """The encoder whose system prompt has a client's text after ours, and the tokens that all its prompts share."""
+        encoder = self._encoder
+        if system:
+            prompt = encoder.prompt
+            added = f"{prompt.system.strip()}\n\n{prompt.protect(system)}"
+            try:
+                encoder = Encoder(encoder.tokenizer, replace(prompt, system=added), self.engine.backend.length // 2)
+            except InputError as error:
+                raise InputError("The system message is too long for this model.", "Shorten it.") from error
+        return encoder, count_shared(*(encoder.encode_question(text, 8) for text in ("a", "1")))
 
 
 class ChatService:

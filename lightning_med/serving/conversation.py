@@ -33,15 +33,21 @@ class Conversation:
         questions: The person's messages; successive ones are joined to one. The last is asked.
         answers: To all questions but the last.
         system: Text that is added to our system prompt; it never replaces it.
+        stops: Texts that end the answer and are no part of it.
     """
 
     questions: tuple[str, ...]
     answers: tuple[str, ...] = ()
     system: str = ""
+    stops: tuple[str, ...] = ()
 
     @classmethod
-    def from_messages(cls, messages: Sequence[Message]) -> Conversation:
+    def from_messages(cls, messages: Sequence[Message], stops: Sequence[str] = ()) -> Conversation:
         """Takes messages apart.
+
+        Args:
+            messages: In order.
+            stops: See the attribute.
 
         Raises:
             InputError: The last is not the person's, one is empty or too long, or a role is unknown.
@@ -69,4 +75,4 @@ class Conversation:
             turns = turns[1:]
         questions, answers = turns[::2], turns[1::2]
         texts = [tuple(turn.text for turn in part) for part in (questions, answers)]
-        return cls(texts[0], texts[1], "\n".join(filter(None, system)))
+        return cls(texts[0], texts[1], "\n".join(filter(None, system)), tuple(stops))

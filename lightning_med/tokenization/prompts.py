@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_med.tokenization.turn_markers import break_marker, break_markers
+from lightning_med.tokenization.turn_markers import break_marker, break_markers, cut_beginning
 from lightning_med.utils.errors import InputError
 
 SYSTEM_PROMPT = (
@@ -117,10 +117,7 @@ class Prompt:
             before, _, line = f"\n{text}".rpartition("\n")
             starts = any(marker.startswith(line.lstrip()) for marker in (PATIENT, DOCTOR))
             return before[1:] if starts else text
-        lengths = [
-            length for marker in self.markers for length in range(1, len(marker)) if text.endswith(marker[:length])
-        ]
-        return text[: len(text) - max(lengths, default=0)]
+        return cut_beginning(text, self.markers)
 
     def to_json(self) -> str:
         """Returns all fields as JSON, for `from_json`."""

@@ -64,3 +64,9 @@ def can_be_broken(markers: tuple[str, ...]) -> bool:
         for other in markers
         for place in range(1, len(other))
     )
+
+
+def cut_beginning(text: str, markers: Sequence[str]) -> str:
+    """Cuts the end of an unfinished text that may be the beginning of a marker."""
+    lengths = [length for marker in markers for length in range(1, len(marker)) if text.endswith(marker[:length])]
+    return text[: len(text) - max(lengths, default=0)]

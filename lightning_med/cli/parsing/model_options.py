@@ -40,6 +40,12 @@ def add_model_options(parser: Parser) -> None:
         " and there is no GPU, else transformers",
     )
     parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the weights, for --engine transformers; auto: bfloat16 where the processor computes with it",
+    )
+    parser.add_argument(
         "--region",
         help="country whose emergency numbers the advice names, for instance GB (default: $LIGHTNING_MED_REGION, else"
         " that of the locale)",
@@ -66,7 +72,7 @@ def open_service(given: argparse.Namespace, slots: int) -> ChatService:
     """Loads the model that the command names, and starts its engine; says which in one line on standard error.
 
     Args:
-        given: With the options of `add_model_options`.
+        given: With the options of `add_model_options` and `add_decoding_options`.
         slots: Answers that are written side by side.
 
     Raises:
@@ -78,14 +84,20 @@ def open_service(given: argparse.Namespace, slots: int) -> ChatService:
     from lightning_med.inference.engines.choice import start_engine
     from lightning_med.inference.model_folder import open_export
     from lightning_med.serving.chat_service import ChatService, EngineWriter
-    from lightning_med.serving.responder import MODEL_VARIABLE, find_newest_export
     from lightning_med.utils.console import show_progress
     from lightning_med.utils.memory.garbage import pause_collection
 
-    folder = Path(given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export())
+    folder = choose_folder(given)
     with pause_collection(), show_progress("model") as progress:
         model = open_export(folder)
-        engine = start_engine(model, given.engine, slots, find_cache_root(None) / "gguf", progress)
+        decoding = read_decoding(given, model.decoding)
+        engine = start_engine(model, given.engine, given.dtype, slots, find_cache_root(None) / "gguf", progress)
     print(f"{folder}: {engine.backend.name}", file=sys.stderr)
-    writer = EngineWriter(engine, model.encoder, model.decoding)
-    return ChatService(writer, given.region, given.safety == "on")
+    return ChatService(EngineWriter(engine, model.encoder, decoding), given.region, given.safety == "on")
+
+
+def choose_folder(given: argparse.Namespace) -> Path:
+    """Returns the folder of the model: of the option, of the environment, or the newest."""
+    from lightning_med.serving.responder import MODEL_VARIABLE, find_newest_export
+
+    return Path(given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_med.inference.generation import remove_control_characters
+from lightning_med.tokenization.turn_markers import cut_beginning
 
 if TYPE_CHECKING:
     from lightning_med.tokenization.encoder import Encoder
@@ -17,15 +19,16 @@ class AnswerText:
 
     Args:
         encoder: Of the network.
+        stop_texts: Each ends the answer, and is no part of it.
 
     Attributes:
         text: All that was decoded.
-        is_over: Whether an end token or a new turn came.
-        ended: Whether it was an end token.
+        is_over: Whether an end token, a stop text or a new turn came.
+        ended: Whether it was an end token or a stop text.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._prompt, self._stops = encoder.prompt, frozenset(encoder.stops)
+    def __init__(self, encoder: Encoder, stop_texts: Sequence[str] = ()) -> None:
+        self._prompt, self._stops, self._stop_texts = encoder.prompt, frozenset(encoder.stops), stop_texts
         self._decode = encoder.tokenizer.backend_tokenizer.decode
         self._ids: list[int] = []
         self.text = ""
@@ -39,6 +42,10 @@ class AnswerText:
         self._ids.append(token)
         self.text = remove_control_characters(self._decode(self._ids, skip_special_tokens=True))
         self.is_over = self._prompt.find_turn(self.text) is not None
+        places = [place for stop in self._stop_texts if (place := self.text.find(stop)) >= 0]
+        if places:
+            self.text = self.text[: min(places)]
+            self.is_over, self.ended = True, self._prompt.find_turn(self.text) is None
 
     @property
     def answer(self) -> str:
@@ -50,5 +57,5 @@ class AnswerText:
         """The beginning of `answer` that no further token changes: without what may become a turn or a character."""
         if self.is_over:
             return self.answer
-        text = self._prompt.cut_possible_turn(self.text.rstrip(_REPLACEMENT))
-        return text.strip()
+        text = self.text.rstrip(_REPLACEMENT)
+        return cut_beginning(self._prompt.cut_possible_turn(text), self._stop_texts).strip()

@@ -20,12 +20,13 @@ LENGTH = 1024  # tokens of a conversation with its answer
 _EXTRA = 'pip install "lightning_med[llama]"'
 
 
-def start_engine(model: ModelFolder, kind: str, slots: int, cache: Path, progress: Progress) -> Engine:
+def start_engine(model: ModelFolder, kind: str, dtype: str, slots: int, cache: Path, progress: Progress) -> Engine:
     """Loads a model and starts its engine.
 
     Args:
         model: The folder.
         kind: Of `ENGINES`. `auto` is llama.cpp where it is installed, knows the network and there is no GPU.
+        dtype: Of `DTYPES`, for transformers. `auto` is bfloat16 where the processor computes with it.
         slots: Answers that are written side by side.
         cache: Folder for the GGUF file that is made of the weights for llama.cpp.
         progress: Is told what is being done.
@@ -39,9 +40,11 @@ def start_engine(model: ModelFolder, kind: str, slots: int, cache: Path, progres
     fault = find_llama_fault(model)
     if kind == "llama.cpp" and fault:
         raise InputError(f"--engine llama.cpp: {fault}", f"Install it: {_EXTRA}. Or choose --engine transformers.")
-    if kind == "llama.cpp" or (kind == "auto" and not fault and choose_device().type == "cpu"):
+    if kind == "llama.cpp" and dtype != "auto":
+        raise InputError(f"--dtype {dtype}: llama.cpp reads 8-bit weights.", "Choose --engine transformers for it.")
+    if kind == "llama.cpp" or ((kind, dtype) == ("auto", "auto") and not fault and choose_device().type == "cpu"):
         return _start_llama(model, slots, cache, progress)
-    return _start_transformers(model.load_network(), model, slots)
+    return _start_transformers(model, dtype, slots)
 
 
 def find_llama_fault(model: ModelFolder) -> str | None:
@@ -58,9 +61,16 @@ def find_llama_fault(model: ModelFolder) -> str | None:
     return None
 
 
-def _start_transformers(network: PreTrainedModel, model: ModelFolder, slots: int) -> Engine:
-    from lightning_med.inference.engines.torch_backend import TorchBackend
+def _start_transformers(model: ModelFolder, dtype: str, slots: int) -> Engine:
+    import torch
 
+    from lightning_med.inference.engines.torch_backend import TorchBackend
+    from lightning_med.inference.model_folder import choose_device
+    from lightning_med.utils.precision import has_cpu_bf16
+
+    if dtype == "auto":
+        dtype = "bfloat16" if choose_device().type != "cpu" or has_cpu_bf16() else "float32"
+    network = model.load_network(getattr(torch, dtype))
     kinds = set(getattr(network.config, "layer_types", None) or ["full_attention"])
     if kinds != {"full_attention"}:
         raise InputError(

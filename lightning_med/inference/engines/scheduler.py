@@ -105,6 +105,7 @@ class Engine:
         decoding: Decoding,
         max_seconds: float = float("inf"),
         opening: int = 0,
+        stop_texts: Sequence[str] = (),
     ) -> AnswerStream:
         """Begins an answer; it waits while all slots are taken.
 
@@ -114,6 +115,7 @@ class Engine:
             decoding: Decoding settings.
             max_seconds: After which it is given as it is, counted from now.
             opening: How many tokens of the prompt other prompts begin with, too: they are read once, then copied.
+            stop_texts: Each ends the answer.
 
         Raises:
             ValueError: It does not fit.
@@ -122,7 +124,7 @@ class Engine:
             raise ValueError(f"{len(prompt)} + {decoding.max_new_tokens} tokens do not fit {self.backend.length}")
         stream, chooser = AnswerStream(), TokenChooser(decoding, prompt, self._punished)
         opening, deadline = min(opening, len(prompt) - 1), time.monotonic() + max_seconds
-        writing = _Writing(prompt, opening, decoding, stream, AnswerText(encoder), chooser, deadline)
+        writing = _Writing(prompt, opening, decoding, stream, AnswerText(encoder, stop_texts), chooser, deadline)
         with self._wake:
             if self._is_closing:
                 raise ValueError("the engine is closed")

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +14,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.reply import Reply
+from lightning_med.serving.server.limits import Capacity
 from lightning_med.serving.server.metrics import CONTENT_TYPE, Metrics
 from lightning_med.serving.server.protocol import (
     ChatRequest,
@@ -43,14 +45,14 @@ class ServerState:
         service: Answers.
         model: Its name in the protocol.
         metrics: Counts.
-        max_waiting: Answers that may wait; more are refused.
+        capacity: How many questions may be answered or wait.
         api_key: That clients must send, if any.
     """
 
     service: ChatService
     model: str
     metrics: Metrics
-    max_waiting: int
+    capacity: Capacity
     api_key: str | None = None
 
 
@@ -121,12 +123,11 @@ def _add_errors(app: FastAPI, state: ServerState) -> None:
     @app.exception_handler(RequestValidationError)
     async def refuse_body(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]  # its `input` is what a person wrote: it is neither sent back nor logged
-        is_json = first["type"] != "json_invalid"
-        param = ".".join(map(str, first["loc"][1:])) if is_json else None
-        return answer(
-            400,
-            make_error(f"{param}: {first['msg']}" if param else f"The body is no JSON: {first['msg']}", param=param),
-        )
+        if first["type"] == "json_invalid":
+            return answer(400, make_error(f"The body is no JSON: {first['ctx']['error']}"))
+        param = first.get("ctx", {}).get("param") or ".".join(map(str, first["loc"][1:])) or None
+        code = first["type"] if first["type"] == "unsupported_value" else None
+        return answer(400, make_error(f"{param or 'body'}: {first['msg']}", param=param, code=code))
 
     @app.exception_handler(HTTPException)
     async def refuse_http(request: Request, error: HTTPException) -> Response:
@@ -170,42 +171,73 @@ async def _answer(
     _check_model(body.model, state)
     if body.stream_options is not None and not body.stream:
         raise Refusal(400, "stream_options needs stream: true.", param="stream_options")
-    if state.service.load[1] >= state.max_waiting:
-        raise Refusal(503, "Too many questions wait; ask again later.", "server_error", headers={"Retry-After": "5"})
-    conversation = Conversation.from_messages(body.list_messages())
+    conversation = Conversation.from_messages(body.list_messages(), body.stops)
     decoding = body.choose_decoding(state.service.writer.decoding)
-    start = time.monotonic()
-    reply = await asyncio.to_thread(state.service.reply, conversation, decoding)
-    envelope = Envelope(kind, state.model)
-    if body.stream:
-        pieces = _stream(reply, envelope, body.includes_usage, state, start)
-        return StreamingResponse(pieces, media_type="text/event-stream", headers=_EVENTS)
+    if not state.capacity.enter():
+        raise Refusal(503, "Too many questions wait; ask again later.", "server_error", headers={"Retry-After": "5"})
+    asked = _Asked(state)
     try:
-        async for _ in reply.stream(tick=0.2):
+        asked.reply = await asyncio.to_thread(state.service.reply, conversation, decoding)
+        envelope = Envelope(kind, state.model)
+        if body.stream:
+            return _EventStream(_stream(asked, envelope, body.includes_usage), asked.end)
+        async for _ in asked.reply.stream(tick=0.2):
             if await request.is_disconnected():
                 return Response(status_code=_CLOSED)
-        return JSONResponse(envelope.wrap(reply))
+        return JSONResponse(envelope.wrap(asked.reply))
     finally:
-        reply.cancel()
-        state.metrics.count("api", reply, time.monotonic() - start, None)
+        if not body.stream or asked.reply is None:
+            asked.end()
 
 
-async def _stream(
-    reply: Reply, envelope: Envelope, includes_usage: bool, state: ServerState, start: float
-) -> AsyncIterator[str]:
-    first = None
+class _Asked:
+    """A question while it is answered."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state, self._start = state, time.monotonic()
+        self._first: float | None = None
+        self.reply: Reply | None = None
+
+    def note_text(self) -> None:
+        """Notes the time of the first text."""
+        self._first = self._first or time.monotonic() - self._start
+
+    def end(self) -> None:
+        """Stops the model if it still writes, counts the answer, and makes room for another."""
+        self._state.capacity.leave()
+        if self.reply is not None:
+            self.reply.cancel()
+            self._state.metrics.count("api", self.reply, time.monotonic() - self._start, self._first)
+
+
+class _EventStream(StreamingResponse):
+    """Server-sent events; `end` is called also where the reader went away before the first of them."""
+
+    def __init__(self, events: AsyncIterator[str], end: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=_EVENTS)
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+
+
+async def _stream(asked: _Asked, envelope: Envelope, includes_usage: bool) -> AsyncIterator[str]:
+    reply = asked.reply
+    assert reply is not None
     try:
         yield envelope.wrap_piece("", is_first=True)
         async for piece in reply.stream():
             if piece:
-                first = first or time.monotonic() - start
+                asked.note_text()
                 yield envelope.wrap_piece(piece)
         yield envelope.wrap_piece("", finish_reason=find_finish_reason(reply))
         if includes_usage:
             yield envelope.wrap_usage(reply)
         yield "data: [DONE]\n\n"
-    except RunError as error:  # the status is sent already
-        yield encode_event(make_error(str(error), "server_error"))
-    finally:
-        reply.cancel()
-        state.metrics.count("api", reply, time.monotonic() - start, first)
+    except Exception as error:  # the status is sent already
+        _LOG.error("an answer was broken off", exc_info=error)
+        what = str(error) if isinstance(error, RunError) else "The server failed; its log says how."
+        yield encode_event(make_error(what, "server_error"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import OrderedDict
 
@@ -13,6 +14,30 @@ from lightning_med.serving.server.protocol import make_error
 MAX_BODY = 1_000_000  # bytes
 _MAX_CLIENTS = 10_000  # whose pace is remembered
 POSTS = ("/v1/", "/gradio_api/queue/join")  # paths that ask for answers
+
+
+class Capacity:
+    """Counts the questions that are answered or wait.
+
+    Args:
+        limit: How many there may be.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._count = limit, 0
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """Counts a question, if there is room for it; says whether there was."""
+        with self._lock:
+            has_room = self._count < self._limit
+            self._count += has_room
+        return has_room
+
+    def leave(self) -> None:
+        """Makes room."""
+        with self._lock:
+            self._count -= 1
 
 
 class TooLarge(Exception):

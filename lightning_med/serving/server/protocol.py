@@ -8,7 +8,8 @@ import uuid
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from lightning_med.inference.decoding import Decoding
 from lightning_med.serving.conversation import Message
@@ -16,6 +17,24 @@ from lightning_med.serving.reply import Reply
 from lightning_med.utils.errors import InputError
 
 MAX_MESSAGES = 200
+_MAX_STOPS, _MAX_STOP_LENGTH = 4, 100
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {  # settings, and the values with which they change nothing
+    "n": (1,),
+    "best_of": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False, 0),
+    "top_logprobs": (0,),
+    "top_k": (-1, 0),
+    "echo": (False,),
+    "suffix": ("",),
+    "tools": ([],),
+    "functions": ([],),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+}
 
 
 class _Request(BaseModel):
@@ -28,9 +47,33 @@ class _Request(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0)
-    n: Literal[1] = 1
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, ge=1, le=2)
+    stop: StrictStr | list[StrictStr] | None = None
     stream: bool = False
     stream_options: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, values: Any) -> Any:
+        """Refuses settings that would change the answer and that nothing here honours."""
+        for name, neutral in _UNSUPPORTED.items():
+            if isinstance(values, dict) and values.get(name) not in (None, *neutral):
+                raise PydanticCustomError("unsupported_value", "this server does not support it", {"param": name})
+        return values
+
+    @field_validator("stop")
+    @classmethod
+    def _check_stop(cls, value: str | list[str] | None) -> str | list[str] | None:
+        texts = [value] if isinstance(value, str) else value or []
+        if len(texts) > _MAX_STOPS or not all(0 < len(text) <= _MAX_STOP_LENGTH for text in texts):
+            raise PydanticCustomError("stop", f"at most {_MAX_STOPS} texts of 1 to {_MAX_STOP_LENGTH} characters")
+        return value
+
+    @property
+    def stops(self) -> list[str]:
+        """Texts that end the answer."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
     def choose_decoding(self, own: Decoding) -> Decoding:
         """Returns the model's settings with those of the request in their place."""
@@ -39,6 +82,8 @@ class _Request(BaseModel):
             "temperature": self.temperature,
             "top_p": self.top_p,
             "sampling_seed": self.seed,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
         }
         return replace(own, **{name: value for name, value in asked.items() if value is not None})
 

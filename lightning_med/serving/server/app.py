@@ -1,0 +1,83 @@
+"""The server's app: the OpenAI protocol and the page on one port, behind the limits."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+
+from lightning_med.serving.chat_service import ChatService
+from lightning_med.serving.server.api import ServerState, add_api
+from lightning_med.serving.server.limits import Capacity, LimitRate, LimitSize
+from lightning_med.serving.server.metrics import Metrics
+from lightning_med.utils.errors import InputError
+
+_BACKLOG = 2048  # connections that the system accepts before we do
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Settings of the server.
+
+    Attributes:
+        model: Its name in the protocol and on the page.
+        facts: Labels and values that the page shows of it.
+        limit: Questions that may be answered or wait.
+        rate: Questions of one client a minute.
+        api_key: That programs must send, if any.
+    """
+
+    model: str
+    facts: list[tuple[str, str]]
+    limit: int = 256
+    rate: int = 300
+    api_key: str | None = None
+
+
+def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
+    """Returns the app."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # its pages of docs load scripts from elsewhere
+    metrics = Metrics(lambda: service.load)
+    capacity = Capacity(settings.limit)
+    add_api(app, ServerState(service, settings.model, metrics, capacity, settings.api_key))
+    app.add_middleware(LimitRate, per_minute=settings.rate)
+    app.add_middleware(LimitSize)
+    return app
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Takes the port, before the model is loaded.
+
+    Raises:
+        InputError: It is in use, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+        taken.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        taken.close()
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"--host {host} --port {port}: {reason}.", "Name another one: --port N; 0 takes any."
+        ) from error
+    return taken
+
+
+def run(app: FastAPI, listening: socket.socket) -> None:
+    """Serves until a signal ends it; answers that are being written have some seconds more."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+        proxy_headers=False,  # a client must not choose the address that its pace is counted by
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
