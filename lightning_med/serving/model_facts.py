@@ -33,9 +33,8 @@ def read_model_facts(folder: Path) -> list[tuple[str, str]]:
     for name, label in _METRICS.items():
         if row := re.search(rf"^\| {re.escape(name)} \| ([\d.]+) \|$", card, re.M):
             facts[label] = f"{float(row[1]):.2f}"
-    facts["Made with"] = (
-        f"lightning_med {settings['lightning_med_version']}" if "lightning_med_version" in settings else ""
-    )
+    version = settings.get("lightning_med_version")
+    facts["Made with"] = f"lightning_med {version}" if version else ""
     return [(label, value) for label, value in facts.items() if value]
 
 

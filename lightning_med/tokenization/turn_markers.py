@@ -7,7 +7,7 @@ tokens. Markers such as `[INST]`, `<|user|>` or `### Instruction:` can, where th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _BRACKETED = re.compile(r"<+[^<>\s]+>+|\[+[^\[\]\s]+\]+")
 

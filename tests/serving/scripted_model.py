@@ -25,7 +25,8 @@ class ScriptedWriter:
         asked: Conversations that reached it.
         decodings: The settings of each.
         streams: What it wrote of each.
-        gate: Closed (`clear`), every answer stops after its first word until it is opened or cancelled.
+        gate: Closed (`clear`), every answer stops after its first words until it is opened or cancelled.
+        held_after: After how many words.
     """
 
     def __init__(self, answer: str | Callable[[Conversation], str] = ANSWER) -> None:
@@ -36,6 +37,7 @@ class ScriptedWriter:
         self.streams: list[AnswerStream] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.held_after = 1
 
     def write(self, conversation: Conversation, decoding: Decoding) -> Written:
         text = self._answer if isinstance(self._answer, str) else self._answer(conversation)
@@ -52,7 +54,8 @@ class ScriptedWriter:
             if stream.is_cancelled:
                 return
             stream.extend("".join(words[:count]).rstrip())
-            self.gate.wait(30)
+            if count >= self.held_after:
+                self.gate.wait(30)
         if not stream.is_cancelled:
             stream.finish(GeneratedAnswer(text.strip(), ended=True, tokens=len(words)))
 

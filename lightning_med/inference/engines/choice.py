@@ -10,8 +10,6 @@ from lightning_med.inference.engines.scheduler import Engine
 from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from lightning_med.inference.model_folder import ModelFolder
     from lightning_med.utils.console import Progress
 

@@ -150,7 +150,7 @@ def _check_key(request: Request, state: ServerState) -> None:
     if state.api_key is None:
         return
     given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    if not hmac.compare_digest(given.encode(), state.api_key.encode()):
+    if not hmac.compare_digest(given.encode("latin-1"), state.api_key.encode()):
         raise Refusal(
             401, "The API key is wrong or missing.", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"}
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -13,6 +16,7 @@ from lightning_med.serving.server.api import ServerState, add_api
 from lightning_med.serving.server.limits import Capacity, LimitRate, LimitSize
 from lightning_med.serving.server.metrics import Metrics
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.signals import Interrupted, restore_handlers, set_handlers
 
 _BACKLOG = 2048  # connections that the system accepts before we do
 
@@ -69,7 +73,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def run(app: FastAPI, listening: socket.socket) -> None:
-    """Serves until a signal ends it; answers that are being written have some seconds more."""
+    """Serves until a signal ends it; answers that are being written have some seconds more.
+
+    Raises:
+        Interrupted: A signal came, as always in the end.
+    """
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -80,4 +88,27 @@ def run(app: FastAPI, listening: socket.socket) -> None:
         proxy_headers=False,  # a client must not choose the address that its pace is counted by
         server_header=False,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = _Server(config)
+    server.run(sockets=[listening])
+    if server.received:
+        raise Interrupted(server.received[0])
+
+
+class _Server(uvicorn.Server):
+    """Ends at the package's signals. uvicorn's own class raises them again within its event loop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.received: list[int] = []
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        handlers = set_handlers(self._end)
+        try:
+            yield
+        finally:
+            restore_handlers(handlers)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
+        self.handle_exit(number, frame)  # the second time it waits for no answer

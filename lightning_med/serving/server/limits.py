@@ -40,10 +40,6 @@ class Capacity:
             self._count -= 1
 
 
-class TooLarge(Exception):
-    """The body of a request is larger than `MAX_BODY`."""
-
-
 class LimitSize:
     """Refuses large bodies with an error in the protocol's shape, whatever length they claim."""
 
@@ -59,26 +55,28 @@ class LimitSize:
         if length.isdigit() and int(length) > MAX_BODY:
             await send_error(send, 413, f"The request has more than {MAX_BODY:,} bytes.")
             return
-        read, has_begun = 0, False
+        read, is_answered = 0, False
 
         async def receive_counted() -> Message:
-            nonlocal read
+            nonlocal read, is_answered
             message = await receive()
             read += len(message.get("body", b""))
-            if read > MAX_BODY:
-                raise TooLarge
-            return message
-
-        async def send_noted(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_noted)
-        except TooLarge:
-            if not has_begun:
+            if read <= MAX_BODY:
+                return message
+            if not is_answered:
+                is_answered = True
                 await send_error(send, 413, f"The request has more than {MAX_BODY:,} bytes.")
+            return {"type": "http.disconnect"}
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal is_answered
+            if message["type"] == "http.response.start" and is_answered:
+                return
+            if read <= MAX_BODY:
+                is_answered = True
+                await send(message)
+
+        await self._app(scope, receive_counted, send_unless_refused)
 
 
 class LimitRate:
