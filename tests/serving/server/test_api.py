@@ -289,7 +289,7 @@ def test_bad_requests_are_refused_in_the_protocols_shape(url: str, content: byte
 
 
 def test_texts_that_are_no_unicode(url: str, writer: ScriptedWriter) -> None:
-    content = b'{"messages": [{"role": "user", "content": "My \\ud800 tongue\\u0000 is sore\\u001b[31m."}]}'
+    content = b'{"messages": [{"role": "user", "content": "My knee \\ud800 is stiff\\u0000 since monday\\u001b[31m."}]}'
     reply = httpx2.post(f"{url}/v1/chat/completions", content=content, headers=JSON, timeout=30)
     assert reply.status_code == 200
     writer.asked[0].questions[0].encode()
