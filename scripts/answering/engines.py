@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from answering.jobs import Job, QuestionSet, Skipped, Writing
-
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.answer_stream import AnswerStream
 from lightning_med.inference.engines.choice import LENGTH

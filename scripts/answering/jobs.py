@@ -138,7 +138,10 @@ def _measure_set(program: Program, job: Job, asked: QuestionSet) -> Measurement:
     writings = program.write(asked, job.tokens)
     seconds = time.perf_counter() - start
     firsts = [(writing.first or writing.last) - start for writing in writings]
-    gaps = [(writing.last - start - first) / max(writing.tokens - 1, 1) for writing, first in zip(writings, firsts, strict=True)]
+    gaps = [
+        (writing.last - start - first) / max(writing.tokens - 1, 1)
+        for writing, first in zip(writings, firsts, strict=True)
+    ]
     tokens, texts = sum(writing.tokens for writing in writings), [writing.text for writing in writings]
     return Measurement(count, tokens, seconds, firsts, sum(gaps) / count, texts)
 

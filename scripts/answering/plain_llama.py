@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+
 from answering.jobs import Job, QuestionSet, Skipped, Writing
 
 _PAD = 256  # llama.cpp rounds the length of a sequence up to a multiple

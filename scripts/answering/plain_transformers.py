@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from answering.jobs import Job, QuestionSet, Writing
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, StoppingCriteria
 from transformers.utils import logging
+
+from answering.jobs import Job, QuestionSet, Writing
 
 
 class _Clock(StoppingCriteria):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from answering.jobs import Job, QuestionSet
 from answering.questions import MOST, make_questions
-
 from lightning_med.inference.engines.choice import LENGTH
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def prepare(folder: Path, streams: list[int], tokens: int, threads: int, scratch
     model = open_export(folder)
     gguf = None if find_llama_fault(model) else make_gguf(model, scratch, lambda *_: None)
     sets = [_encode(model, make_questions(number, count), tokens) for number, count in enumerate([MOST, *streams])]
-    return Job(str(folder.absolute()), gguf and str(gguf), tokens, threads, sets[0], sets[1:])
+    return Job(str(folder.absolute()), str(gguf) if gguf else None, tokens, threads, sets[0], sets[1:])
 
 
 def _encode(model: ModelFolder, questions: list[str], tokens: int) -> QuestionSet:

@@ -145,6 +145,6 @@ def serve_transformers(job: Job, batching: bool) -> Server:
     if batching:  # without limits it takes most of the machine's memory, and masks of 8,192 tokens
         pages = 4 * job.slots  # of 256 tokens, for prompt and answer of each stream
         argv += ["--continuous-batching", "--cb-num-blocks", str(pages), "--cb-max-batch-tokens", "512"]
-    own = {"do_sample": False, "eos_token_id": -1, "pad_token_id": 0, "max_new_tokens": job.tokens}
+    own: dict[str, float] = {"do_sample": False, "eos_token_id": -1, "pad_token_id": 0, "max_new_tokens": job.tokens}
     own |= {"no_repeat_ngram_size": 0, "repetition_penalty": 1.0}  # else it takes the export's
     return Server(argv, job.model, {"generation_config": json.dumps(own)})
