@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -56,6 +57,12 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--programs", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS), help="(default: all)", metavar="NAME"
     )
+    parser.add_argument(
+        "--serve_options",
+        default="",
+        metavar="WORDS",
+        help="more of lightning-med serve: --serve_options='--x 1 --y 2'",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
     options = parser.parse_args(argv)
     for name, least in (("tokens", 2), ("rounds", 1), ("threads", 1)):
@@ -76,7 +83,8 @@ def benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     job = folder / "job.json"
     asked = {"model": str(options.model), "streams": options.streams, "tokens": options.tokens}
-    job.write_text(json.dumps({**asked, "threads": options.threads}), encoding="utf-8")
+    asked |= {"threads": options.threads, "serve": shlex.split(options.serve_options)}
+    job.write_text(json.dumps(asked), encoding="utf-8")
     _say("preparing the model")
     prepared = run_worker(__file__, PREPARE, job, options.threads)
     if "skipped" in prepared:
@@ -98,7 +106,7 @@ def work(what: str, job: Path, result: Path) -> None:
         from answering.preparation import prepare
 
         asked = json.loads(job.read_text(encoding="utf-8"))
-        made = prepare(Path(asked["model"]), asked["streams"], asked["tokens"], asked["threads"], job.parent)
+        made = prepare(Path(asked.pop("model")), **asked, scratch=job.parent)
         made.write(job)
         longest = max(len(prompt) for one in made.sets for prompt in one.prompts)
         figures = {"parameters": count_read_parameters(Path(made.model)), "prompt_tokens": longest}

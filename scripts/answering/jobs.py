@@ -38,6 +38,7 @@ class Job:
         gguf: The same with 8-bit weights, where llama.cpp is installed and knows the network.
         tokens: Of each answer.
         threads: Of each program.
+        serve: More options of `lightning-med serve`.
         warm: Questions that are asked before the clock runs.
         sets: Questions by the number of streams; no question is in two sets, as engines keep what they have read.
     """
@@ -46,6 +47,7 @@ class Job:
     gguf: str | None
     tokens: int
     threads: int
+    serve: list[str]
     warm: QuestionSet
     sets: list[QuestionSet]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_med.inference.model_folder import ModelFolder
 
 
-def prepare(folder: Path, streams: list[int], tokens: int, threads: int, scratch: Path) -> Job:
+def prepare(folder: Path, streams: list[int], tokens: int, threads: int, serve: list[str], scratch: Path) -> Job:
     """Returns the job.
 
     Args:
@@ -21,6 +21,7 @@ def prepare(folder: Path, streams: list[int], tokens: int, threads: int, scratch
         streams: Numbers of streams, each at most `MOST`.
         tokens: Of each answer.
         threads: Of each program.
+        serve: More options of `lightning-med serve`.
         scratch: An empty folder for what is made.
     """
     from lightning_med.inference.engines.choice import find_llama_fault, make_gguf
@@ -31,7 +32,7 @@ def prepare(folder: Path, streams: list[int], tokens: int, threads: int, scratch
     model = open_export(folder)
     gguf = None if find_llama_fault(model) else make_gguf(model, scratch, lambda *_: None)
     sets = [_encode(model, make_questions(number, count), tokens) for number, count in enumerate([MOST, *streams])]
-    return Job(str(folder.absolute()), str(gguf) if gguf else None, tokens, threads, sets[0], sets[1:])
+    return Job(str(folder.absolute()), str(gguf) if gguf else None, tokens, threads, serve, sets[0], sets[1:])
 
 
 def _encode(model: ModelFolder, questions: list[str], tokens: int) -> QuestionSet:

@@ -49,7 +49,6 @@ PROGRAMS = {
     "serve-transformers": Kind("`transformers serve`, bfloat16", "bfloat16", _THEIRS, (False,)),
     "serve-batching": Kind("`transformers serve --continuous-batching`, bfloat16", "bfloat16", _THEIRS, (True,)),
 }
-SERVERS = ("serve-llama", "serve-torch", "serve-transformers", "serve-batching")
 
 
 def run_program(key: str, job: Job, result: Path) -> None:

@@ -128,7 +128,8 @@ def serve_ours(job: Job, engine: str) -> Server:
         job: With the export.
         engine: Of `--engine`.
     """
-    return Server([sys.executable, "-m", "lightning_med", "serve", "--model", job.model, "--engine", engine], None)
+    command = [sys.executable, "-m", "lightning_med", "serve", "--model", job.model, "--engine", engine, *job.serve]
+    return Server(command, model=None)
 
 
 def serve_transformers(job: Job, batching: bool) -> Server:
