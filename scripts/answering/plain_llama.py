@@ -87,12 +87,13 @@ class PlainLlama:
         """Returns room for some sequences, which is made at the first call, before the clock runs."""
         if count not in self._opened:
             settings = self._llama.llama_context_default_params()
-            settings.n_seq_max, settings.n_ctx = count, count * -(-(length + _SPARE) // _PAD) * _PAD
-            settings.n_batch, settings.n_ubatch = settings.n_ctx, _BATCH
+            room = -(-(length + _SPARE) // _PAD) * _PAD  # of one sequence
+            settings.n_seq_max, settings.n_ctx = count, count * room
+            settings.n_batch, settings.n_ubatch = max(room, count), _BATCH
             settings.n_threads = settings.n_threads_batch = self._threads
             settings.kv_unified = False
             context = self._llama.llama_init_from_model(self._model, settings)
-            batch = self._llama.llama_batch_init(settings.n_ctx, 0, 1)
+            batch = self._llama.llama_batch_init(settings.n_batch, 0, 1)
             self._opened[count] = _Sequences(context, batch, [[] for _ in range(count)])
         return self._opened[count]
 
