@@ -7,7 +7,8 @@ answers a few tokens to other questions, and then the questions of each number o
 as many of each answer as `--tokens` says. Figures are medians over the rounds, with the least and the greatest.
 
 - Tokens a second: of all answers, from the questions to the last token; the reading of the prompts is part of it.
-- First text: from the questions to the first text of an answer, of which our engines give what no later token changes.
+- First text: from the questions to the first text of an answer, of which our engines give what no later token changes,
+  and our server what its guard has checked.
 - Limit by memory: the bandwidth that was measured, divided by the bytes of the weights that a token reads. A processor
   whose cache holds part of them can be faster.
 - Equal answers: the share that equals those of transformers in float32.
@@ -35,7 +36,7 @@ from answering.rounds import BANDWIDTH, PREPARE, WORKER, run_rounds, run_worker
 from measurement import describe_machine
 
 from lightning_med.cli.parsing.arguments import Parser
-from lightning_med.utils.errors import InputError, UserError, check_range
+from lightning_med.utils.errors import InputError, RunError, UserError, check_range
 from lightning_med.utils.files import write_text
 
 _PACKAGES = ("lightning_med", "torch", "transformers", "llama-cpp-python", "openai")
@@ -69,6 +70,7 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
         check_range(f"--{name}", getattr(options, name), least)
     for count in options.streams:
         check_range("--streams", count, 1, MOST)
+    options.streams = sorted(set(options.streams))
     return options
 
 
@@ -88,7 +90,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     _say("preparing the model")
     prepared = run_worker(__file__, PREPARE, job, options.threads)
     if "skipped" in prepared:
-        raise InputError(f"--model {options.model}: {prepared['skipped']}")
+        raise InputError(prepared["skipped"])
     runs = run_rounds(__file__, options.programs, job, options.rounds, options.threads, _say)
     report = make_report(runs, options.streams, prepared["parameters"], options.tokens)
     about = {"machine": describe_machine(_PACKAGES), "model": str(options.model), "threads": options.threads}
@@ -116,9 +118,12 @@ def work(what: str, job: Path, result: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command and returns its exit status: 0 done, 2 wrong input."""
+    """Runs the command and returns its exit status: 0 done, 1 a run that failed, 2 wrong input."""
     if argv[:1] == [WORKER]:
-        work(argv[1], Path(argv[2]), Path(argv[3]))
+        try:
+            work(argv[1], Path(argv[2]), Path(argv[3]))
+        except UserError as error:
+            Path(argv[3]).write_text(json.dumps({"skipped": " ".join(str(error).split())}), encoding="utf-8")
         return 0
     from answering.tables import make_markdown
 
@@ -132,7 +137,7 @@ def main(argv: list[str]) -> int:
             report = benchmark(options, Path(folder))
     except UserError as error:
         print(error, file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, RunError) else 2
     print(make_markdown(report))
     if options.json:
         write_text(options.json, json.dumps(report, indent=2) + "\n")

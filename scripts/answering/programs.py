@@ -28,6 +28,16 @@ class Kind:
     factory: tuple[str, str]
     options: tuple[Any, ...] = ()
 
+    @property
+    def is_server(self) -> bool:
+        """Whether another process answers."""
+        return self.factory[0] == "servers"
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether text is held back until it is checked, so that its times are not those of tokens."""
+        return self.factory == _OURS
+
     def open(self, job: Job) -> Program:
         """Starts it; modules are imported here, so that none holds memory of another's."""
         module, function = self.factory

@@ -72,11 +72,11 @@ def _sum_up(runs: Runs, key: str, parameters: int, bandwidth: float) -> dict[str
     limit = bandwidth / (parameters * WEIGHT_BYTES[kind.weights])
     figures: dict[str, Any] = {"name": kind.name, "columns": columns, "peak": median(runs.peaks[key]), "limit": limit}
     singles = [place for place, one in enumerate(rows[0]) if one.streams == 1]
-    if singles:
+    if singles and not kind.is_guarded:
         figures["gap"] = median(row[singles[0]].gap for row in rows)
         # Between two tokens the weights are read once; the time to the first text is not part of it.
         figures["share_of_limit"] = 1 / figures["gap"] / limit if figures["gap"] else None
-    if EXACT in runs.measurements:
+    if EXACT in runs.measurements and not kind.is_server:
         exact = runs.measurements[EXACT][0][-1].answers
         pairs = list(zip(rows[0][-1].answers, exact, strict=True))
         figures["equal_answers"] = sum(one.strip() == other.strip() for one, other in pairs) / len(pairs)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from answering.jobs import Measurement
+from lightning_med.utils.errors import RunError
 
 WORKER = "--worker"  # the script runs itself with it
 PREPARE, BANDWIDTH = "prepare", "bandwidth"  # what a worker does beside running a program
@@ -57,10 +58,16 @@ def run_rounds(script: str, programs: list[str], job: Path, rounds: int, threads
         rounds: How many.
         threads: Of each program.
         say: Is told how far it is.
+
+    Raises:
+        RunError: The memory could not be measured.
     """
     runs = Runs()
     for number in range(rounds):
-        runs.bandwidths.append(run_worker(script, BANDWIDTH, job, threads)["bandwidth"])
+        memory = run_worker(script, BANDWIDTH, job, threads)
+        if "skipped" in memory:
+            raise RunError(f"The bandwidth of the memory was not measured: {memory['skipped']}")
+        runs.bandwidths.append(memory["bandwidth"])
         for key in programs if number % 2 == 0 else reversed(programs):
             if key in runs.skipped:
                 continue
