@@ -63,7 +63,7 @@ def get_logits(llama: Any) -> np.ndarray:
     return np.ctypeslib.as_array(pointer, (llama.n_vocab(),)).copy()
 
 
-def render(llama: Any, messages: list[dict[str, str]]) -> str:
+def render(llama: Any, messages: list[Any]) -> str:
     """Returns the prompt of a conversation, as llama-cpp-python renders the file's chat template."""
     eos = llama.detokenize([llama.token_eos()], special=True).decode()
     formatter = Jinja2ChatFormatter(llama.metadata["tokenizer.chat_template"], eos_token=eos, bos_token="")

@@ -1,0 +1,1 @@
+"""Parts of scripts/benchmark_answering.py: what is asked, the programs that answer, memory, and the report."""
