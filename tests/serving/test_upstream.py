@@ -173,6 +173,31 @@ def test_answers_that_wait_may_be_cancelled() -> None:
         assert len(upstream.asked) == 1
 
 
+def test_more_answers_than_connections_wait() -> None:
+    first_ends, second_came, order = threading.Event(), threading.Event(), []
+
+    def answer(request: Request) -> Script:
+        order.append(request.fields["messages"][-1]["content"])
+
+        def parts() -> Iterator[bytes]:
+            if len(order) == 1:
+                first_ends.wait(20)
+                order.append("the first ends")
+            yield from say()
+
+        if len(order) > 1:
+            second_came.set()
+        return Script(parts())
+
+    with connect(answer, limits=UpstreamLimits(connections=1)) as (writer, _):
+        streams = [writer.write(Conversation((name,)), writer.decoding).stream for name in ("first", "second")]
+        assert writer.load == (1, 1)
+        assert not second_came.wait(0.3)
+        first_ends.set()
+        assert [stream.get_answer(20).text for stream in streams] == [TEXT, TEXT]
+        assert order == ["first", "the first ends", "second"]
+
+
 def test_closing_breaks_off_all_answers() -> None:
     with connect(Script([chunk("Rest."), HANG])) as (writer, _):
         streams = [writer.write(ASKED, writer.decoding).stream for _ in range(3)]

@@ -71,6 +71,7 @@ def test_a_fault_is_told_and_holds_no_key(script: Script, message: str, caplog: 
             reply.wait()
         assert KEY not in str(caught.value)
         assert "<html>" not in str(caught.value)
+        assert upstream.address not in str(caught.value)  # clients read it
         assert upstream.asked[0].headers["authorization"] == f"Bearer {KEY}"
         assert writer.load == (0, 0)
     assert KEY not in caplog.text

@@ -98,19 +98,19 @@ class UpstreamServer:
         raise InputError(f"The upstream server {self.address} has {len(names)} models: {listed}.", "Name one of them.")
 
     def describe_refusal(self, status: int, body: bytes) -> tuple[str, str]:
-        """Says what a status other than 200 means, and what to do; only the error in JSON is repeated."""
+        """Says what a status other than 200 means, and what to do.
+
+        Of the body, only an error in JSON is repeated. Clients read it, too, so it does not hold the address.
+        """
         if status in (401, 403):
             state = "refuses the API key" if self.api_key else "wants an API key"
-            return (
-                f"The upstream server {self.address} {state} (HTTP {status}).",
-                "Give the key that it was set up with.",
-            )
+            return f"The upstream server {state} (HTTP {status}).", "Give the key that it was set up with."
         if 300 <= status < 400:
-            return f"The upstream server {self.address} redirects elsewhere (HTTP {status}).", "Give the final address."
+            return f"The upstream server redirects elsewhere (HTTP {status}).", "Give the final address."
         reason = find_error(_parse(body), is_reply=True)
         said = f": {self.quote(reason)}" if reason else "."
         hint = "Is it a server of the OpenAI protocol?" if status in (404, 405) and not reason else ""
-        return f"The upstream server {self.address} answered with HTTP {status}{said}", hint
+        return f"The upstream server answered with HTTP {status}{said}", hint
 
     def quote(self, text: str) -> str:
         """Returns the beginning of a server's text, on one line and without the key."""
