@@ -53,11 +53,13 @@ class GeneratedAnswer:
         text: Without prompt and end token, cut where it starts a new turn.
         ended: Whether it wrote an end token, and no new turn, before the length or the time was over.
         tokens: Before the end token.
+        prompt_tokens: Tokens that were read, where only the server that wrote it counts them; else 0.
     """
 
     text: str
     ended: bool
     tokens: int
+    prompt_tokens: int = 0
 
 
 def generate_answers(

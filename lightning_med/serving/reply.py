@@ -20,7 +20,7 @@ class Written:
 
     Attributes:
         stream: Its text.
-        prompt_tokens: Tokens that it reads.
+        prompt_tokens: Tokens that it reads; 0 where the whole answer says it, see `GeneratedAnswer`.
     """
 
     stream: AnswerStream
@@ -38,7 +38,7 @@ class Reply:
 
     Attributes:
         text: All pieces so far.
-        prompt_tokens: Tokens that the model reads.
+        prompt_tokens: Tokens that the model reads; of an upstream server known once the answer is whole.
         guarded: The guarded answer, once it is whole; `None` without safety.
     """
 
@@ -97,7 +97,7 @@ class Reply:
             self._is_read = True
             return self.guarded.answer
         is_done = self._stream.is_done  # before the text: what is added meanwhile comes with the next call
-        raw = self._stream.get_answer().text if is_done else self._stream.text
+        raw = self._read_whole(self._stream) if is_done else self._stream.text
         if self._guard is None:
             self._is_read = is_done
             whole = str(Answer.without_checks(self.question, raw)) if is_done else raw
@@ -107,6 +107,11 @@ class Reply:
         self._is_read = True
         new, self.guarded = self._guard.finish(raw)
         return new
+
+    def _read_whole(self, stream: AnswerStream) -> str:
+        answer = stream.get_answer()
+        self.prompt_tokens = answer.prompt_tokens or self.prompt_tokens
+        return answer.text
 
     def wait(self) -> str:
         """Returns the whole text."""
