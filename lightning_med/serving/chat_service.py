@@ -16,6 +16,7 @@ from lightning_med.safety.answers.guarded_stream import GuardedStream
 from lightning_med.safety.messages.conversation import triage_conversation
 from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.reply import Reply, Written
+from lightning_med.tokenization.conversations import encode_conversation
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.utils.errors import InputError
 
@@ -57,7 +58,8 @@ class EngineWriter:
         """See `Writer`."""
         (encoder, opening), length = self._get_encoder(conversation.system), self.engine.backend.length
         count = limit_new_tokens(length, encoder, decoding.max_new_tokens)
-        prompt = encoder.encode_conversation(list(conversation.questions), list(conversation.answers), length - count)
+        questions, answers = list(conversation.questions), list(conversation.answers)
+        prompt = encode_conversation(encoder, questions, answers, length - count)
         decoding = replace(decoding, max_new_tokens=count)
         stream = self.engine.submit(prompt, encoder, decoding, opening=opening, stop_texts=conversation.stops)
         return Written(stream, len(prompt))

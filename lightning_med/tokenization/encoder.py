@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -115,7 +115,7 @@ class Encoder:
         else:
             self._ending = prompt.end or tokenizer.eos_token
             self._whole = WholeTextEncoder(self._text, (*prompt.fixed_texts, self._ending))
-            (segments,) = self._whole.encode([self._list_segments([("x", "x")])])
+            (segments,) = self._whole.encode([prompt.list_segments([("x", "x")], self._ending)])
             self._opening, self._answer_prefix = segments[0], segments[2]
         self.budget = max_length - self.prompt_length
         if self.budget < MIN_QUESTION + 8:
@@ -191,7 +191,9 @@ class Encoder:
         if self._whole is None:
             (ids,) = self._encode_texts([f" {self.prompt.protect(question)}"])
         else:
-            ((before, ids, own_prefix),) = self._whole.encode([self._list_segments([(question, "")])[:3]])
+            ((before, ids, own_prefix),) = self._whole.encode(
+                [self.prompt.list_segments([(question, "")], self._ending)[:3]]
+            )
             max_tokens += self.prompt_length - len(before) - len(own_prefix)
             if len(ids) <= max_tokens:
                 prefix = own_prefix
@@ -199,29 +201,14 @@ class Encoder:
                 max_tokens += len(own_prefix) - len(prefix)
         return np.concatenate([before, ids[: max(max_tokens, 1)], prefix]).tolist()
 
-    def encode_conversation(self, questions: list[str], answers: list[str], max_tokens: int) -> list[int]:
-        """Encodes a prompt for generation after some exchanges: it ends where the answer to the last question starts.
-
-        Where it is too long the first exchanges are left out, and at last the end of the last question.
-
-        Args:
-            questions: Untrusted text, at least one.
-            answers: To all questions but the last; untrusted, too.
-            max_tokens: Tokens of all.
-        """
-        for start in range(len(questions) - 1):
-            ids = self._encode_turns(questions[start:], [*answers[start:], ""])
-            if len(ids) <= max_tokens:
-                return ids
-        return self.encode_question(questions[-1], max_tokens - self.prompt_length)
-
-    def _encode_turns(self, questions: list[str], answers: list[str]) -> list[int]:
-        """The ids of a conversation up to its last answer, which is not encoded."""
+    def encode_turns(self, questions: list[str], answers: list[str]) -> list[int]:
+        """Returns the ids of a conversation, not cut, up to where its last answer starts, which is not encoded."""
         if self._whole is None:
             (exchanges,) = self._encode_by_segments(questions, answers, [len(questions)])
             pieces = [piece for exchange in exchanges for piece in exchange.pieces][:-2]
         else:
-            (pieces,) = self._whole.encode([self._list_segments(zip(questions, answers, strict=True))[:-2]])
+            segments = self.prompt.list_segments(zip(questions, answers, strict=True), self._ending)
+            (pieces,) = self._whole.encode([segments[:-2]])
         return np.concatenate(pieces).tolist()
 
     # ------------------------------------------------------------------ ids of all segments
@@ -250,7 +237,7 @@ class Encoder:
     def _encode_whole(self, questions: list[str], answers: list[str], turns: list[int]) -> _Conversations:
         assert self._whole is not None
         rest = iter(zip(questions, answers, strict=True))
-        rows = [self._list_segments(islice(rest, count)) for count in turns]
+        rows = [self.prompt.list_segments(islice(rest, count), self._ending) for count in turns]
         for row, ids in zip(rows, self._whole.encode(rows), strict=True):
             exchanges = []
             for place in range(0, len(row), SEGMENTS):
@@ -258,21 +245,6 @@ class Encoder:
                 text = row[place + 3].removeprefix(self.prompt.answer_lead)
                 exchanges.append(_Exchange(before, question, prefix, answer, end, text))
             yield exchanges
-
-    def _list_segments(self, exchanges: Iterable[tuple[str, str]]) -> list[str]:
-        """The text of a conversation as segments, `SEGMENTS` an exchange."""
-        prompt, before, row = self.prompt, self.prompt.opening, []
-        for question, answer in exchanges:
-            question, answer = prompt.protect(question.strip()), prompt.protect(answer.strip())
-            row += [
-                before,
-                prompt.question_lead + question,
-                prompt.answer_prefix,
-                prompt.answer_lead + answer,
-                self._ending,
-            ]
-            before = prompt.question_prefix
-        return row
 
     # ------------------------------------------------------------------ cutting to length
 

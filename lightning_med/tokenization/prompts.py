@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,20 @@ class Prompt:
     def protect(self, text: str) -> str:
         """Changes a question or an answer, which is untrusted text, so that it opens no turn."""
         return quote_roles(text) if self.format == "plain" else break_markers(text, self.markers)
+
+    def list_segments(self, exchanges: Iterable[tuple[str, str]], ending: str) -> list[str]:
+        """Returns the text of a conversation as segments, five an exchange.
+
+        Args:
+            exchanges: Questions and answers, untrusted text.
+            ending: After each answer.
+        """
+        before, row = self.opening, []
+        for question, answer in exchanges:
+            question, answer = self.protect(question.strip()), self.protect(answer.strip())
+            row += [before, self.question_lead + question, self.answer_prefix, self.answer_lead + answer, ending]
+            before = self.question_prefix
+        return row
 
     def find_turn(self, text: str) -> int | None:
         """Returns where a generated answer starts a new turn, the patient's or the doctor's own, if it does."""

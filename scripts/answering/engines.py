@@ -10,8 +10,7 @@ from pathlib import Path
 from answering.jobs import Job, QuestionSet, Skipped, Writing
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.answer_stream import AnswerStream
-from lightning_med.inference.engines.choice import LENGTH
-from lightning_med.inference.engines.scheduler import Backend, Engine
+from lightning_med.inference.engines.scheduler import LENGTH, Backend, Engine
 from lightning_med.inference.model_folder import open_export
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from answering.jobs import Job, QuestionSet
 from answering.questions import MOST, make_questions
-from lightning_med.inference.engines.choice import LENGTH
+from lightning_med.inference.engines.scheduler import LENGTH
 
 if TYPE_CHECKING:
     from lightning_med.inference.model_folder import ModelFolder
@@ -24,8 +24,9 @@ def prepare(folder: Path, streams: list[int], tokens: int, threads: int, serve: 
         serve: More options of `lightning-med serve`.
         scratch: An empty folder for what is made.
     """
+    from lightning_med.cli.engine_choice import find_llama_fault
     from lightning_med.data.preparation.cache.cache_folder import find_cache_root
-    from lightning_med.inference.engines.choice import find_llama_fault, make_gguf
+    from lightning_med.export.gguf.cached_file import make_gguf
     from lightning_med.inference.model_folder import is_export, open_export, open_model
 
     if not is_export(folder):

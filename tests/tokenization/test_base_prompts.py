@@ -171,7 +171,8 @@ def test_the_two_ways_of_encoding_agree(name: str) -> None:
     if whole is None:
         pytest.skip("encoded by segments")
     for text in TEXTS:
-        row = encoder_of(name)._list_segments([(text, "y"), ("x", text)])
+        encoder = encoder_of(name)
+        row = encoder.prompt.list_segments([(text, "y"), ("x", text)], encoder._ending)
         (segments,) = whole.encode([row])
         assert whole._encode_runs(row)[0].tolist() == np.concatenate(segments).tolist()
 

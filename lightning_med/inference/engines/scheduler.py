@@ -20,6 +20,7 @@ from lightning_med.inference.generation import GeneratedAnswer
 from lightning_med.inference.logits_processors import find_word_starts
 from lightning_med.tokenization.encoder import Encoder
 
+LENGTH = 1024  # tokens of a conversation with its answer
 PREFILL = 256  # tokens of a prompt that are read at once: meanwhile the other answers wait
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from lightning_med.data.module import DialogueDataModule
+from lightning_med.export.gguf.cached_file import make_gguf
 from lightning_med.inference.decoding import Decoding
-from lightning_med.inference.engines.choice import make_gguf
 from lightning_med.inference.engines.scheduler import Backend, Engine
 from lightning_med.inference.engines.torch_backend import TorchBackend
 from lightning_med.inference.model_folder import open_export

@@ -15,6 +15,7 @@ from lightning_med.inference.engines.slots import count_shared
 from lightning_med.inference.engines.torch_backend import TorchBackend
 from lightning_med.inference.generation import encode_prompts, generate_with_ends
 from lightning_med.model.causal_lm import build_from_scratch
+from lightning_med.tokenization.conversations import encode_conversation
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.utils.errors import RunError
 from tests import tiny
@@ -74,7 +75,7 @@ def test_a_conversation_that_goes_on_is_read_from_where_it_was(
     monkeypatch.setattr(
         engine.backend, "prefill", lambda slot, ids, start: [starts.append(start), prefill(slot, ids, start)][1]
     )
-    second = encoder.encode_conversation([QUESTIONS[1], "And at night?"], [answer], 240)
+    second = encode_conversation(encoder, [QUESTIONS[1], "And at night?"], [answer], 240)
     again = engine.submit(second, encoder, DECODINGS[0]).get_answer(30)
     assert starts[0] >= len(first)
     fresh = Engine(TorchBackend(network, slots=1, length=256), encoder)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lightning_med.inference.engines.scheduler import Engine
+from lightning_med.inference.engines.scheduler import LENGTH, Engine
 from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from lightning_med.utils.console import Progress
 
 ENGINES = ("auto", "transformers", "llama.cpp")
-LENGTH = 1024  # tokens of a conversation with its answer
 _EXTRA = 'pip install "lightning_med[llama]"'
 
 
@@ -80,51 +79,7 @@ def _start_transformers(model: ModelFolder, dtype: str, slots: int) -> Engine:
 
 
 def _start_llama(model: ModelFolder, slots: int, cache: Path, progress: Progress) -> Engine:
+    from lightning_med.export.gguf.cached_file import make_gguf
     from lightning_med.inference.engines.llama_backend import LlamaBackend
 
     return Engine(LlamaBackend(make_gguf(model, cache, progress), slots, LENGTH), model.encoder)
-
-
-def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
-    """Returns the GGUF file of a model, with 8-bit weights; makes it where the cache lacks it.
-
-    Args:
-        model: The folder.
-        cache: Where such files are kept, each under the digest of what it is made of.
-        progress: Is told what is being done.
-    """
-    from lightning_med.export.gguf.folder import write_gguf
-    from lightning_med.export.trained_model import TrainedModel
-    from lightning_med.utils.files import write_atomically
-
-    path = cache / f"{digest_weights(model.folder)}.q8_0.gguf"
-    if path.is_file():
-        return path
-    network: Any = model.load_network()
-    trained = TrainedModel(
-        network.float(),
-        model.encoder.tokenizer,
-        model.encoder.prompt,
-        model.decoding,
-        model.encoder.stops,
-        model.context,
-        card={},
-        steps=0,
-    )
-    cache.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as part:
-        write_gguf(trained, part, "q8_0", progress)
-    return path
-
-
-def digest_weights(folder: Path) -> str:
-    """Returns 16 hexadecimal digits of the SHA-256 of a model's weights, settings and tokenizer."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".json"):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]

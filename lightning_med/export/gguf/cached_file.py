@@ -1,0 +1,52 @@
+"""The GGUF file of an export for llama.cpp in this process, made once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from lightning_med.export.gguf.folder import write_gguf
+from lightning_med.export.trained_model import TrainedModel
+from lightning_med.inference.model_folder import ModelFolder
+from lightning_med.utils.console import Progress
+from lightning_med.utils.files import write_atomically
+
+
+def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
+    """Returns the GGUF file of a model, with 8-bit weights; makes it where the cache lacks it.
+
+    Args:
+        model: The folder.
+        cache: Where such files are kept, each under the digest of what it is made of.
+        progress: Is told what is being done.
+    """
+    path = cache / f"{digest_weights(model.folder)}.q8_0.gguf"
+    if path.is_file():
+        return path
+    network: Any = model.load_network()
+    trained = TrainedModel(
+        network.float(),
+        model.encoder.tokenizer,
+        model.encoder.prompt,
+        model.decoding,
+        model.encoder.stops,
+        model.context,
+        card={},
+        steps=0,
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as part:
+        write_gguf(trained, part, "q8_0", progress)
+    return path
+
+
+def digest_weights(folder: Path) -> str:
+    """Returns 16 hexadecimal digits of the SHA-256 of a model's weights, settings and tokenizer."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".json"):
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
