@@ -30,6 +30,7 @@ def make_request(model: str, system_prompt: str, conversation: Conversation, dec
     return {
         "model": model,
         "messages": messages,
+        **({"stop": list(conversation.stops)} if conversation.stops else {}),
         "stream": True,
         "stream_options": {"include_usage": True},
         **list_settings(decoding),

@@ -1,0 +1,101 @@
+"""Options of `serve`, and what is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+from pathlib import Path
+
+from lightning_med.cli.parsing.arguments import Parser
+from lightning_med.cli.parsing.model_options import add_decoding_options, add_model_options
+from lightning_med.cli.verbs.triage import check_safety_settings
+from lightning_med.utils.errors import InputError, check_range
+
+_DESCRIPTION = """Serve a model: a page to talk to it, and the OpenAI protocol at /v1, on one port. Questions are
+triaged before the model and answers are guarded after it, on the page and in the protocol alike."""
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+_NEEDED = ("fastapi", "uvicorn", "gradio", "prometheus_client", "httpx2")
+_SLOTS, _UPSTREAM_SLOTS = 32, 64
+
+
+def make_server_parser() -> Parser:
+    """Returns the parser of `serve`."""
+    parser = Parser("lightning-med serve", _DESCRIPTION)
+    add_model_options(parser)
+    add_decoding_options(parser)
+    _add_address(parser)
+    parser.add_argument("--slots", type=int, help=f"answers that are written side by side; others wait ({_SLOTS})")
+    parser.add_argument("--queue", type=int, default=256, help="questions that may wait; more are refused (256)")
+    parser.add_argument("--rate", type=int, default=300, help="questions of one client's address a minute (300)")
+    parser.add_argument(
+        "--marks",
+        type=Path,
+        metavar="FILE",
+        help="keep the good and bad marks that people give to answers in this SQLite file, with their question and"
+        " answer, private data replaced (default: no marks)",
+    )
+    parser.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="let another server of the OpenAI protocol write the answers (vLLM, SGLang, llama.cpp, Ollama), for"
+        " instance http://127.0.0.1:8001; its API key is $LIGHTNING_MED_UPSTREAM_KEY. --model names the export that it"
+        " serves, whose system prompt and decoding settings hold then",
+    )
+    parser.add_argument("--upstream_model", metavar="NAME", help="which of its models (the only one)")
+    return parser
+
+
+def _add_address(parser: Parser) -> None:
+    parser.add_argument("--host", default=_LOCAL[0], help="address to listen at; any but this machine's needs --auth")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (8000)")
+    parser.add_argument(
+        "--auth",
+        metavar="NAME:PASSWORD",
+        help="that the page asks for (default: $LIGHTNING_MED_AUTH, which other users of the machine cannot see)",
+    )
+    parser.add_argument(
+        "--api_key",
+        metavar="KEY",
+        help="that programs must send (default: $LIGHTNING_MED_API_KEY, else the password of --auth, else none)",
+    )
+
+
+def check_server_options(given: argparse.Namespace) -> None:
+    """Refuses what cannot work, and fills in defaults that depend on other options.
+
+    Raises:
+        InputError: A package is missing, a setting is out of its range, or two exclude each other.
+    """
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise InputError(f"serve needs {', '.join(missing)}.", 'pip install "lightning_med[app]"')
+    check_safety_settings(given.region)
+    _check_access(given)
+    _check_upstream(given)
+    given.slots = (_UPSTREAM_SLOTS if given.upstream else _SLOTS) if given.slots is None else given.slots
+    for option, lowest, highest in (("slots", 1, 256), ("queue", 0, 100_000), ("rate", 1, 1e6), ("port", 0, 65535)):
+        check_range(f"--{option}", getattr(given, option), lowest, highest)
+
+
+def _check_access(given: argparse.Namespace) -> None:
+    given.auth = given.auth or os.environ.get("LIGHTNING_MED_AUTH")
+    given.api_key = given.api_key or os.environ.get("LIGHTNING_MED_API_KEY")
+    name, _, password = (given.auth or "").partition(":")
+    if given.auth and not (name and password):
+        raise InputError("--auth takes NAME:PASSWORD.", "For instance: --auth clinic:a-long-password")
+    if given.host not in _LOCAL and not given.auth:
+        raise InputError(
+            f"--host {given.host} lets other machines in, and needs --auth NAME:PASSWORD.",
+            "Set $LIGHTNING_MED_AUTH, and put a proxy with TLS before it: without, passwords can be read on the way.",
+        )
+    given.api_key = given.api_key or password or None
+
+
+def _check_upstream(given: argparse.Namespace) -> None:
+    if given.upstream is None:
+        if given.upstream_model:
+            raise InputError("--upstream_model needs --upstream URL.", "Or leave it out.")
+        return
+    for name in ("engine", "dtype"):
+        if getattr(given, name) != "auto":
+            raise InputError(f"--{name} and --upstream exclude each other.", "The upstream server has its own engine.")
