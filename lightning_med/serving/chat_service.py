@@ -9,14 +9,13 @@ from typing import Protocol
 
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.scheduler import Engine
-from lightning_med.inference.engines.slots import count_shared
 from lightning_med.inference.generation import limit_new_tokens
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guarded_stream import GuardedStream
 from lightning_med.safety.messages.conversation import triage_conversation
 from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.reply import Reply, Written
-from lightning_med.tokenization.conversations import encode_conversation
+from lightning_med.tokenization.conversations import count_opening, encode_conversation
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.utils.errors import InputError
 
@@ -83,7 +82,7 @@ class EngineWriter:
                 encoder = Encoder(encoder.tokenizer, replace(prompt, system=added), self.engine.backend.length // 2)
             except InputError as error:
                 raise InputError("The system message is too long for this model.", "Shorten it.") from error
-        return encoder, count_shared(*(encoder.encode_question(text, 8) for text in ("a", "1")))
+        return encoder, count_opening(encoder)
 
 
 class ChatService:

@@ -21,3 +21,9 @@ def encode_conversation(encoder: Encoder, questions: list[str], answers: list[st
         if len(ids) <= max_tokens:
             return ids
     return encoder.encode_question(questions[-1], max_tokens - encoder.prompt_length)
+
+
+def count_opening(encoder: Encoder) -> int:
+    """Returns how many tokens the prompts of all conversations begin with alike: those of the system prompt."""
+    first, second = (encoder.encode_question(text, 1) for text in ("a", "1"))
+    return next(place for place, (one, two) in enumerate(zip(first, second, strict=True)) if one != two)

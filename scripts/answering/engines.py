@@ -12,6 +12,7 @@ from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.answer_stream import AnswerStream
 from lightning_med.inference.engines.scheduler import LENGTH, Backend, Engine
 from lightning_med.inference.model_folder import open_export
+from lightning_med.tokenization.conversations import count_opening
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
 
@@ -47,13 +48,13 @@ class OurEngine:
         model = open_export(Path(job.model))
         backend = _open_llama(job) if weights == "q8_0" else _open_torch(job, weights)
         self._encoder = make_endless(model.encoder)
-        self._engine = Engine(backend, model.encoder)
+        self._engine, self._opening = Engine(backend, model.encoder), count_opening(model.encoder)
 
     def write(self, asked: QuestionSet, tokens: int) -> list[Writing]:
         """See `Program`."""
         decoding, writings, streams = Decoding(tokens, no_repeat_ngram_size=0), [], []
         for prompt in asked.prompts:
-            stream, writing = self._engine.submit(prompt, self._encoder, decoding), Writing()
+            stream, writing = self._engine.submit(prompt, self._encoder, decoding, opening=self._opening), Writing()
             stream.listen(partial(_note, stream, writing))
             streams.append(stream)
             writings.append(writing)

@@ -55,7 +55,7 @@ PROGRAMS = {
     "generate-bfloat16": Kind("transformers `generate`, bfloat16", "bfloat16", _GENERATE, ("bfloat16",)),
     "generate-float32": Kind("transformers `generate`, float32", "float32", _GENERATE, ("float32",)),
     "serve-llama": Kind("`lightning-med serve`, llama.cpp q8_0", "q8_0", _OURS, ("llama.cpp",)),
-    "serve-torch": Kind("`lightning-med serve`, torch float32", "float32", _OURS, ("transformers",)),
+    "serve-torch": Kind("`lightning-med serve`, torch bfloat16", "bfloat16", _OURS, ("transformers",)),
     "serve-transformers": Kind("`transformers serve`, bfloat16", "bfloat16", _THEIRS, (False,)),
     "serve-batching": Kind("`transformers serve --continuous-batching`, bfloat16", "bfloat16", _THEIRS, (True,)),
 }

@@ -129,6 +129,7 @@ def serve_ours(job: Job, engine: str) -> Server:
         engine: Of `--engine`.
     """
     command = [sys.executable, "-m", "lightning_med", "serve", "--model", job.model, "--engine", engine, *job.serve]
+    command += ["--dtype", "bfloat16"] if engine == "transformers" else []
     return Server(command, model=None)
 
 
