@@ -79,7 +79,7 @@ class EngineWriter:
             prompt = encoder.prompt
             added = f"{prompt.system.strip()}\n\n{prompt.protect(system)}"
             try:
-                encoder = Encoder(encoder.tokenizer, replace(prompt, system=added), self.engine.backend.length // 2)
+                encoder = Encoder(encoder.tokenizer, replace(prompt, system=added), 3 * self.engine.backend.length // 4)
             except InputError as error:
                 raise InputError("The system message is too long for this model.", "Shorten it.") from error
         return encoder, count_opening(encoder)
