@@ -41,7 +41,7 @@ class Server:
             port = found.getsockname()[1]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open for as long as the server writes into it
         self._child = subprocess.Popen([*command, "--port", str(port)], stdout=self._log, stderr=self._log)
-        self.pid, self._url, self._more = self._child.pid, f"http://{_HOST}:{port}", more or {}
+        self.pid, self.url, self._more = self._child.pid, f"http://{_HOST}:{port}", more or {}
         try:
             self._wait()
             self._model = model or self._get("/v1/models")["data"][0]["id"]
@@ -73,7 +73,7 @@ class Server:
 
         # A request that is sent again would be measured as one that took long.
         options: dict[str, Any] = {"api_key": "none", "max_retries": 0, "timeout": _ANSWER_TIME}
-        async with AsyncOpenAI(base_url=f"{self._url}/v1", **options) as client:
+        async with AsyncOpenAI(base_url=f"{self.url}/v1", **options) as client:
             return await asyncio.gather(*(self._ask(client, question, tokens) for question in questions))
 
     async def _ask(self, client: Any, question: str, tokens: int) -> Writing:
@@ -111,7 +111,7 @@ class Server:
         raise Skipped(f"it is not ready after {_PATIENCE:.0f} seconds. {self._read_reason()}")
 
     def _get(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(self._url + path, timeout=10) as reply:
+        with urllib.request.urlopen(self.url + path, timeout=10) as reply:
             content: dict[str, Any] = json.loads(reply.read())
             return content
 

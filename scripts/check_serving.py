@@ -1,0 +1,132 @@
+"""Lets many people ask a served model for minutes, and checks that each answer is that of its question asked alone.
+
+    python scripts/check_serving.py --model lightning_logs/quickstart/version_0/export --people 32 --minutes 5
+
+It starts `lightning-med serve`, asks every question alone, then lets the people ask at random, half of them as streams.
+Reported are errors, answers that differ, answers a minute, seconds to the first text, and the server's memory over
+time. The exit status is 1 if an answer failed or differs. Needs the extra `app` and `openai`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from answering.jobs import Job, QuestionSet
+from answering.questions import make_questions
+from answering.servers import Server, serve_ours
+
+_SECONDS = 10  # between two looks at the memory
+_QUESTIONS = 32
+
+
+@dataclass
+class Crowd:
+    """What the people saw."""
+
+    answers: int = 0
+    different: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)  # seconds to the first text of a stream
+    memory: list[int] = field(default_factory=list)  # MiB
+
+
+async def ask(client: Any, model: str, question: str, is_stream: bool, crowd: Crowd | None = None) -> str:
+    """Returns an answer."""
+    start, messages = time.monotonic(), [{"role": "user", "content": question}]
+    if not is_stream:
+        answer = await client.chat.completions.create(model=model, messages=messages)
+        return str(answer.choices[0].message.content)
+    text = ""
+    async for piece in await client.chat.completions.create(model=model, messages=messages, stream=True):
+        new = piece.choices[0].delta.content or ""
+        if new and not text and crowd is not None:
+            crowd.waits.append(time.monotonic() - start)
+        text += new
+    return text
+
+
+async def run(url: str, pid: int, people: int, minutes: float) -> Crowd:
+    """Asks each question alone, then lets the people ask."""
+    from openai import AsyncOpenAI
+
+    questions, crowd = make_questions(0, _QUESTIONS), Crowd()
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=600) as client:
+        model = (await client.models.list()).data[0].id
+        alone = {}
+        for number, question in enumerate(questions):
+            alone[question] = await ask(client, model, question, is_stream=number % 2 == 0)
+            print(f"alone: {number + 1} of {len(questions)}", file=sys.stderr, end="\r")
+        end = time.monotonic() + 60 * minutes
+
+        async def be_person(seed: int) -> None:
+            chance = random.Random(seed)
+            while time.monotonic() < end:
+                question = chance.choice(questions)
+                try:
+                    text = await ask(client, model, question, chance.random() < 0.5, crowd)
+                except Exception as error:  # of any kind: it is reported
+                    crowd.errors.append(f"{type(error).__name__}: {error}")
+                    continue
+                crowd.answers += 1
+                if text != alone[question]:
+                    crowd.different.append((alone[question], text))
+
+        async def watch() -> None:
+            while time.monotonic() < end:
+                crowd.memory.append(read_memory(pid))
+                left = max(end - time.monotonic(), 0)
+                print(
+                    f"{crowd.answers} answers, {crowd.memory[-1]:,} MiB, {left:.0f} s left", file=sys.stderr, end="\r"
+                )
+                await asyncio.sleep(min(_SECONDS, left))
+
+        await asyncio.gather(watch(), *map(be_person, range(people)))
+    return crowd
+
+
+def read_memory(pid: int) -> int:
+    """Returns the resident memory of a process, in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def main() -> int:
+    """Runs the check; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder of an export")
+    parser.add_argument("--engine", default="auto", help="as of `serve`")
+    parser.add_argument("--people", type=int, default=32)
+    parser.add_argument("--minutes", type=float, default=5)
+    given = parser.parse_args()
+    none = QuestionSet([], [])
+    job = Job(given.model, None, 0, 2, ["--rate", "100000", "--region", "GB"], none, [])
+    server: Server = serve_ours(job, given.engine)
+    try:
+        crowd = asyncio.run(run(server.url, server.pid, given.people, given.minutes))
+    finally:
+        server.close()
+    waits = sorted(crowd.waits)
+    print(f"\n{crowd.answers:,} answers in {given.minutes:g} minutes to {given.people} people")
+    print(f"errors: {len(crowd.errors)}; answers that differ from those to the question alone: {len(crowd.different)}")
+    print(
+        f"seconds to the first text: median {statistics.median(waits):.1f}, 95 % within {waits[int(0.95 * len(waits))]:.1f}"
+    )
+    quarter = len(crowd.memory) // 4
+    print(f"memory in MiB: after a quarter {crowd.memory[quarter]:,}, at the end {crowd.memory[-1]:,}; {crowd.memory}")
+    for error in crowd.errors[:3]:
+        print(error)
+    for wanted, text in crowd.different[:3]:
+        print(f"- {wanted!r}\n+ {text!r}")
+    return 1 if crowd.errors or crowd.different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
