@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, URGENT
+from lightning_med.safety.messages.conversation import is_recalled
 from lightning_med.serving.answer import Answer
 from lightning_med.serving.word_wrap import WordWrap, make_printable
 
@@ -125,7 +126,8 @@ class TerminalScreen:
         from rich.text import Text
 
         # An alarm of an earlier message, which still holds, is as red as the alarm itself was.
-        style = "bold red" if _holds_alarm(verdict) else "yellow"
+        is_alarm = verdict.level in (EMERGENCY, CRISIS) or is_recalled(verdict)
+        style = "bold red" if is_alarm else "yellow"
         title = Text(_TITLES[verdict.level])
         self._console.print(Panel(Text(make_printable(verdict.advice)), title=title, style=style))
 
@@ -135,11 +137,6 @@ class TerminalScreen:
         if text:
             self._console.print(Text(text, style), end="", soft_wrap=True)
             self._console.file.flush()
-
-
-def _holds_alarm(verdict: Verdict) -> bool:
-    """Whether the advice is that of an alarm."""
-    return verdict.level in (EMERGENCY, CRISIS) or is_recalled(verdict)
 
 
 def _make_answer(reply: Reply) -> Answer:

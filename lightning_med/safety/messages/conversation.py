@@ -19,8 +19,8 @@ def triage_conversation(messages: Sequence[str], region: str | None = None) -> V
     """Returns the safety verdict on what a person wrote last.
 
     - The last message alone decides where it alarms or is harmful.
-    - So does the last message together with the one before it: "I have been drinking it every day" and "antifreeze, I
-      mean" are a danger together only.
+    - So does the last message together with the one before it: "My left arm feels heavy." and "My chest too" are a
+      danger together only.
     - A danger of an earlier message, or of two of them together, holds: the person has gone on writing, so a model may
       answer, under that danger's advice. The level is `urgent` then.
 
