@@ -94,11 +94,11 @@ def clean_answer(answer: str, verdict: Verdict) -> tuple[str, Counter[str]]:
         What is left, maybe nothing, and the actions.
     """
     actions: Counter[str] = Counter()
-    text = _normalize(answer[: 2 * _MAX_LENGTH])
+    text = normalize_answer(answer[: 2 * _MAX_LENGTH])
     while DISCLAIMER in text:
         text = text.replace(DISCLAIMER, "")
     if verdict.advice:
-        text = text.replace(_normalize(verdict.advice), "")
+        text = text.replace(normalize_answer(verdict.advice), "")
     text = text[:_MAX_LENGTH]
     for _ in range(_MAX_PASSES):  # a removal can bring parts of the text together that must be removed, too
         before, text = text, _clean(text, actions)
@@ -112,7 +112,7 @@ def is_too_little(text: str) -> bool:
     return len(text.replace(MEDICINE_HINT, "").split()) < _MIN_WORDS
 
 
-def _normalize(text: str) -> str:
+def normalize_answer(text: str) -> str:
     """The text with plain quotation marks and without invisible characters, which hide words from the patterns."""
     text = text.translate(_QUOTES)
     return text if text.isascii() else "".join(char for char in text if unicodedata.category(char) != "Cf")
