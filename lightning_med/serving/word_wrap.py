@@ -76,8 +76,8 @@ class WordWrap:
     def _place(self, word: str, width: int) -> str:
         """Returns a word with what stands before it: spaces, or a line's end."""
         blank, self._blank = self._blank, ""
-        if self._column and self._column + len(blank) + cell_len(word) > width:
-            before, self._column = "\n", 0
+        if self._column + len(blank) + cell_len(word) > width:
+            before, self._column = "\n" if self._column else "", 0
         else:
             before = blank
             self._column += len(blank)

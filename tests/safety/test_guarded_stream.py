@@ -19,7 +19,10 @@ URGENT = "I have had blood in my urine for two weeks."
 
 # Answers, each with what nobody may read of it.
 ANSWERS = {
-    "plain": ("Rest your voice and drink warm tea. A sore tongue heals within some days. See a doctor if it stays.", []),
+    "plain": (
+        "Rest your voice and drink warm tea. A sore tongue heals within some days. See a doctor if it stays.",
+        [],
+    ),
     "one sentence without an end": ("Rest your voice and drink a lot of warm tea with honey", []),
     "too little": ("Drink tea.", ["Drink tea"]),
     "nothing": ("", []),
@@ -30,20 +33,32 @@ ANSWERS = {
     ),
     "doses alone": ("Take 2 tablets of ibuprofen 400 mg. Then take amoxicillin 500 mg twice a day.", ["400", "amoxi"]),
     "dose first": ("Take ibuprofen 400 mg now. Rest your voice and drink a lot of warm tea with honey.", ["ibuprofen"]),
-    "dose in pieces": ("Rest at home and drink plenty of water. Take 1.5 g of paracetamol. Sleep well at night.", ["1.5"]),
-    "dose over a line": ("Rest at home and drink plenty of water.\nAmoxicillin\n500 mg\nthree times a day.", ["500 mg"]),
+    "dose in pieces": (
+        "Rest at home and drink plenty of water. Take 1.5 g of paracetamol. Sleep well at night.",
+        ["1.5"],
+    ),
+    "dose over a line": (
+        "Rest at home and drink plenty of water.\nAmoxicillin\n500 mg\nthree times a day.",
+        ["500 mg"],
+    ),
     "link": (
         "This is common and harmless in most people. Read www.example.com/tongue for more. It heals within a week.",
         ["www", "example.com"],
     ),
     "link last": ("This is common and harmless in most people. Read https://example.com/a.b?c=d", ["https", "example"]),
-    "mail": ("This is common and harmless in most people. Write to jo.doe@example.com today. Rest well.", ["@", "jo.doe"]),
+    "mail": (
+        "This is common and harmless in most people. Write to jo.doe@example.com today. Rest well.",
+        ["@", "jo.doe"],
+    ),
     "phone": ("This is common and harmless in most people. Call me on +44 20 7946 0958 today.", ["7946"]),
     "name": (
         "Hello, I am Dr. John Smith and I have read your question. A sore tongue heals within days. Drink warm tea.",
         ["Smith"],
     ),
-    "name at the end": ("A sore tongue heals within some days, so drink tea.\n\nBest wishes,\nDr. John Smith", ["Smith"]),
+    "name at the end": (
+        "A sore tongue heals within some days, so drink tea.\n\nBest wishes,\nDr. John Smith",
+        ["Smith"],
+    ),
     "thanks": ("Thank you for asking, dear Mary. A sore tongue heals within some days. Drink warm tea.", ["Mary"]),
     "diagnosis": (
         "Thanks for telling me about it. You have oral thrush. You definitely have cancer. A doctor can tell you more.",
@@ -58,11 +73,17 @@ ANSWERS = {
         ["Patient:", "welcome"],
     ),
     "leading role": ("Doctor: A sore tongue heals within some days. Drink warm tea and rest your voice.", ["Doctor:"]),
-    "placeholder": ("Dear [Patient Name], a sore tongue heals within days. Drink warm tea. Yours, [Your Name]", ["[Your"]),
+    "placeholder": (
+        "Dear [Patient Name], a sore tongue heals within days. Drink warm tea. Yours, [Your Name]",
+        ["[Your"],
+    ),
     "missing blank": ("A sore tongue heals within some days.Drink warm tea and rest.See a doctor if it stays.", []),
     "list": ("You can do this at home:\n1. Drink warm tea.\n2. Rest your voice.\n\n- Avoid spicy food.\n- Sleep.", []),
     "quotes": ("It’s called a “sore tongue” and it heals within days. Don’t worry about it too much.", []),
-    "invisible": ("A sore tongue heals within some days. Take 5\u200b00 m\u200bg of para\u200bcetamol. Rest well.", ["cetamol"]),
+    "invisible": (
+        "A sore tongue heals within some days. Take 5\u200b00 m\u200bg of para\u200bcetamol. Rest well.",
+        ["cetamol"],
+    ),
     "our words": (f"A sore tongue heals within some days. {MEDICINE_HINT} Drink warm tea. {DISCLAIMER} Rest.", []),
     "spaces": ("  A sore   tongue heals  within some days.   Drink warm tea.\n\n\n  Rest your voice.  ", []),
     "exclamations": ("Oh no!!! Really?! A sore tongue heals within some days... Drink warm tea, e.g. with honey.", []),
@@ -105,11 +126,15 @@ _SENTENCES = sorted({sentence for raw, _ in ANSWERS.values() for sentence in raw
 
 
 @given(
-    parts=st.lists(st.tuples(st.sampled_from(_SENTENCES), st.sampled_from([". ", " ", "\n", ".", "! ", "\n\n"])), max_size=8),
+    parts=st.lists(
+        st.tuples(st.sampled_from(_SENTENCES), st.sampled_from([". ", " ", "\n", ".", "! ", "\n\n"])), max_size=8
+    ),
     data=st.data(),
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_answer_is_the_guarded_one_or_ends_with_the_fixed_text(parts: list[tuple[str, str]], data: st.DataObject) -> None:
+def test_any_answer_is_the_guarded_one_or_ends_with_the_fixed_text(
+    parts: list[tuple[str, str]], data: st.DataObject
+) -> None:
     raw = "".join(itertools.chain(*parts))
     cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=12))
     text, whole = "".join(stream(raw, cuts)), guard(QUESTION, raw, "GB").answer
