@@ -138,8 +138,9 @@ class TerminalChat:
             raise InputError("/save needs the name of a file.", "For instance: /save conversation.jsonl")
         messages = self._messages_with_system()
         lines = [json.dumps({"role": one.role, "content": one.text}, ensure_ascii=False) + "\n" for one in messages]
-        path = Path(name).expanduser()
+        path = Path(name)
         try:
+            path = path.expanduser()
             with path.open("x", encoding="utf-8") as file:  # fails where the file is there
                 file.writelines(lines)
         except FileExistsError as error:
