@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.parsing.model_options import (
@@ -16,9 +17,11 @@ from lightning_med.cli.parsing.model_options import (
 from lightning_med.cli.terminal_prompt import read_lines
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
-from lightning_med.serving.terminal_chat import COMMANDS, TerminalChat
-from lightning_med.serving.terminal_screen import JsonScreen, PlainScreen, TerminalScreen
 from lightning_med.utils.signals import call_on_interrupt
+
+if TYPE_CHECKING:
+    from lightning_med.inference.decoding import Decoding
+    from lightning_med.serving.chat_service import ChatService
 
 _DESCRIPTION = """Talk to an exported model in the terminal. Answers appear sentence by sentence, checked; /help shows
 the commands, Ctrl-C stops an answer, Ctrl-D ends. From a pipe, each line is a message."""
@@ -35,11 +38,14 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv[1:])
     check_safety_settings(given.region)
     check_decoding(given)
+    from lightning_med.serving.terminal_chat import TerminalChat  # torch comes with it: the help needs none
+    from lightning_med.serving.terminal_screen import JsonScreen, PlainScreen
+
     service = open_service(given, slots=1)
     try:
         decoding = read_decoding(given, service.writer.decoding)
         if sys.stdin.isatty() and sys.stdout.isatty() and not given.json:
-            _talk(TerminalChat(service, _make_terminal_screen(), decoding))
+            _talk(service, decoding)
         else:
             TerminalChat(service, JsonScreen() if given.json else PlainScreen(), decoding).run(_read_piped())
     finally:
@@ -47,17 +53,18 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _talk(chat: TerminalChat) -> None:
+def _talk(service: ChatService, decoding: Decoding) -> None:
     """Talks to a person, whose Ctrl-C stops an answer and not the program."""
-    print(f"{DISCLAIMER}\n/help shows the commands.\n", flush=True)
-    with call_on_interrupt(chat.stop):
-        chat.run(read_lines(command.split()[0] for command in COMMANDS))
-
-
-def _make_terminal_screen() -> TerminalScreen:
     from rich.console import Console
 
-    return TerminalScreen(Console(highlight=False))
+    from lightning_med.serving.terminal_chat import COMMANDS, TerminalChat
+    from lightning_med.serving.terminal_screen import TerminalScreen
+
+    screen = TerminalScreen(Console(highlight=False))
+    screen.say(f"{DISCLAIMER}\n/help shows the commands.\n")
+    chat = TerminalChat(service, screen, decoding)
+    with call_on_interrupt(chat.stop):
+        chat.run(read_lines(command.split()[0] for command in COMMANDS))
 
 
 def _read_piped() -> Iterator[str]:
