@@ -6,7 +6,7 @@ import pytest
 
 from lightning_med.safety import triage
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, ORDINARY, URGENT
-from lightning_med.safety.messages.conversation import is_recalled, triage_conversation
+from lightning_med.safety.messages.conversation import is_recalled, list_readable, triage_conversation
 
 CHEST = "I have crushing chest pain and my left arm is numb"
 SUICIDE = "I want to kill myself"
@@ -88,3 +88,12 @@ def test_an_urgent_message_after_a_danger_keeps_its_own_advice() -> None:
 
 def test_an_urgent_message_alone_recalls_nothing() -> None:
     assert not is_recalled(triage_conversation(["Hello", BLOOD], "GB"))
+
+
+def test_a_model_reads_no_harmful_message_and_none_that_is_long_ago() -> None:
+    assert list_readable(["Hello", "My throat hurts a bit"], "GB") == [0, 1]
+    assert list_readable([CHEST, "What should I eat?"], "GB") == [0, 1]
+    messages = ["Hello", HARM, "My throat hurts a bit", "Should I drink tea?", "and how much of it would that take?"]
+    assert 1 not in list_readable(messages, "GB")
+    assert list_readable(messages, "GB")[-1] == 4
+    assert list_readable(["ok"] * 30, "GB") == list(range(9, 30))

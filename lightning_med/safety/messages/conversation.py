@@ -37,6 +37,21 @@ def triage_conversation(messages: Sequence[str], region: str | None = None) -> V
     return _recall([dangers[level] for level in _ALARMS if level in dangers], last, region) if dangers else last
 
 
+def list_readable(messages: Sequence[str], region: str | None = None) -> list[int]:
+    """Returns the places of the messages that a model may read when it answers the last one.
+
+    A harmful message is left out, so that "thanks" and then "and how much of it would that take?" get no answer to it;
+    so are messages from before those in which `triage_conversation` looks for a danger.
+
+    Args:
+        messages: Of the person alone, in order; the last one may be answered.
+        region: See `triage`.
+    """
+    last = len(messages) - 1
+    before = range(max(last - _RECALLED, 0), last)
+    return [*(place for place in before if _judge(messages, place, region).level != HARMFUL), last]
+
+
 def is_recalled(verdict: Verdict) -> bool:
     """Returns whether a verdict of `triage_conversation` holds for the danger of an earlier message."""
     return verdict.level == URGENT and verdict.advice.startswith(get_notice("earlier"))
