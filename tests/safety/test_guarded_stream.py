@@ -85,6 +85,10 @@ ANSWERS = {
         ["cetamol"],
     ),
     "our words": (f"A sore tongue heals within some days. {MEDICINE_HINT} Drink warm tea. {DISCLAIMER} Rest.", []),
+    "our hint on a line": (
+        f"It heals within days.\n{MEDICINE_HINT} Drink warm tea and rest. I am Dr. John Smith.",
+        ["Smith"],
+    ),
     "spaces": ("  A sore   tongue heals  within some days.   Drink warm tea.\n\n\n  Rest your voice.  ", []),
     "exclamations": ("Oh no!!! Really?! A sore tongue heals within some days... Drink warm tea, e.g. with honey.", []),
     "decimals": ("A tongue is 7.5 cm long on average. It heals within 1.5 weeks. Ask a doctor if it stays.", []),

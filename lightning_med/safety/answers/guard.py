@@ -20,6 +20,7 @@ DISCLAIMER = (
     " a substitute for care. If you are worried, see a doctor; in an emergency, call your emergency number now."
 )
 MEDICINE_HINT = "Please ask a doctor or a pharmacist which medicine is right for you, and how to take it."
+_HINT = re.compile(rf"(?<=\n){re.escape(MEDICINE_HINT)} ?|{re.escape(MEDICINE_HINT)}")  # no blank stays before a line
 _MAX_PASSES = 6
 _MIN_WORDS = 6  # an answer with fewer words left is replaced
 _MAX_LENGTH = 20_000  # characters of an answer that are kept; our models write far fewer
@@ -125,7 +126,7 @@ def _clean(text: str, actions: Counter[str]) -> str:
         actions["turn"] += 1
         text = text[: role.start()]
     hinted = MEDICINE_HINT in text
-    text = _MISSING_BLANK.sub(" ", text.replace(MEDICINE_HINT, ""))
+    text = _MISSING_BLANK.sub(" ", _HINT.sub("", text))
     text, masked = mask(_FORM_FIELD.sub("<|placeholder|>", text), answer=True)
     if masked["NAME"]:
         actions["name"] += masked["NAME"]

@@ -20,7 +20,7 @@ from lightning_med.safety.levels import URGENT
 from lightning_med.safety.messages.advice import get_notice
 from lightning_med.safety.messages.triage import Verdict
 
-_FAREWELL = re.compile(rf"\b(?:{STRONG}|{WEAK}|best)\b|^\W*$", re.I)
+_FAREWELL = re.compile(rf"\b(?:{STRONG}|{WEAK}|best)\b|\b(?:Dr|Mrs?|Ms)\W*$|^\W*$", re.I)
 _FAREWELL_WORDS = 8
 
 
@@ -83,7 +83,7 @@ class GuardedStream:
     def _hold_back(self, sentences: list[str]) -> str:
         """Returns the text without an end that only becomes clear with what follows.
 
-        That is a farewell ("Best wishes,"), which goes with the name after it, and the beginning of a fixed text that
+        That is a farewell or a title ("Best wishes,", "Dr."), which goes with the name after it, and the beginning of a fixed text that
         the model repeats, which goes as a whole.
         """
         count = len(sentences)
