@@ -83,8 +83,8 @@ class GuardedStream:
     def _hold_back(self, sentences: list[str]) -> str:
         """Returns the text without an end that only becomes clear with what follows.
 
-        That is a farewell or a title ("Best wishes,", "Dr."), which goes with the name after it, and the beginning of a fixed text that
-        the model repeats, which goes as a whole.
+        That is a farewell or a title ("Best wishes,", "Dr."), which goes with the name after it, and the beginning of
+        a fixed text that the model repeats, which goes as a whole.
         """
         count = len(sentences)
         while count and len(sentences[count - 1].split()) <= _FAREWELL_WORDS and _FAREWELL.search(sentences[count - 1]):
