@@ -116,9 +116,8 @@ def main() -> int:
     waits = sorted(crowd.waits)
     print(f"\n{crowd.answers:,} answers in {given.minutes:g} minutes to {given.people} people")
     print(f"errors: {len(crowd.errors)}; answers that differ from those to the question alone: {len(crowd.different)}")
-    print(
-        f"seconds to the first text: median {statistics.median(waits):.1f}, 95 % within {waits[int(0.95 * len(waits))]:.1f}"
-    )
+    late = waits[int(0.95 * len(waits))]
+    print(f"seconds to the first text: median {statistics.median(waits):.1f}, 95 % within {late:.1f}")
     quarter = len(crowd.memory) // 4
     print(f"memory in MiB: after a quarter {crowd.memory[quarter]:,}, at the end {crowd.memory[-1]:,}; {crowd.memory}")
     for error in crowd.errors[:3]:

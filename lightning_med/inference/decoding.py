@@ -57,7 +57,7 @@ class Decoding:
 
     def __post_init__(self) -> None:
         check_range("max_new_tokens", self.max_new_tokens, 1)
-        check_range("temperature", self.temperature, 0)
+        check_range("temperature", self.temperature, 0, 100)
         check_range("top_p", self.top_p, 0, 1)
         check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
         check_range("min_p", self.min_p, 0, 1)

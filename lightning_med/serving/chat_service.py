@@ -12,7 +12,7 @@ from lightning_med.inference.engines.scheduler import Engine
 from lightning_med.inference.generation import limit_new_tokens
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guarded_stream import GuardedStream
-from lightning_med.safety.messages.conversation import triage_conversation
+from lightning_med.safety.messages.conversation import list_readable, triage_conversation
 from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.reply import Reply, Written
 from lightning_med.tokenization.conversations import count_opening, encode_conversation
@@ -113,8 +113,14 @@ class ChatService:
         verdict = triage_conversation(conversation.questions, self.region)
         if not verdict.answerable:
             return Reply(question, None, None, guard(question, "", self.region, verdict))
-        written = self.writer.write(conversation, decoding)
+        written = self.writer.write(self._leave_out_refused(conversation), decoding)
         return Reply(question, written, GuardedStream(question, verdict, self.region))
+
+    def _leave_out_refused(self, conversation: Conversation) -> Conversation:
+        """The conversation without the exchanges that the model must not go on with."""
+        places = list_readable(conversation.questions, self.region)
+        questions = tuple(conversation.questions[place] for place in places)
+        return replace(conversation, questions=questions, answers=tuple(conversation.answers[i] for i in places[:-1]))
 
     @property
     def load(self) -> tuple[int, int]:

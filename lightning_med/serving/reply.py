@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from lightning_med.inference.engines.answer_stream import AnswerStream
 from lightning_med.inference.generation import GeneratedAnswer
 from lightning_med.safety import Guarded, Verdict
+from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.answers.guarded_stream import GuardedStream
+from lightning_med.safety.messages.advice import get_notice
 from lightning_med.serving.answer import Answer
 
 
@@ -159,3 +161,14 @@ class Reply:
         finally:
             if not self.is_done:
                 self.cancel()
+
+
+def strip_fixed_text(reply: Reply) -> str:
+    """Returns the text of an answer without our disclaimer and notice, as the model is to see it later."""
+    text = reply.text.removesuffix(DISCLAIMER).strip()
+    verdict = reply.verdict
+    if verdict is None:
+        text = text.removesuffix(get_notice("off"))
+    elif verdict.answerable and verdict.advice:
+        text = text.removeprefix(verdict.advice)
+    return text.strip()

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from lightning_med.inference.decoding import Decoding
-from lightning_med.safety.answers.guard import DISCLAIMER
+from lightning_med.serving.answer_changes import describe_changes
 from lightning_med.serving.chat_service import ChatService
-from lightning_med.serving.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message
-from lightning_med.serving.reply import Reply
-from lightning_med.utils.errors import InputError
-from lightning_med.utils.files import write_text
-from lightning_med.utils.signals import Interrupted
+from lightning_med.serving.conversation import ASSISTANT, MAX_LENGTH, SYSTEM, USER, Conversation, Message
+from lightning_med.serving.reply import Reply, strip_fixed_text
+from lightning_med.serving.terminal_screen import Screen
+from lightning_med.tokenization.text_normalization import normalize_whitespace
+from lightning_med.utils.errors import InputError, RunError, UserError
 
 COMMANDS = {
     "/help": "the commands",
-    "/reset": "forget the conversation",
+    "/reset": "forget the conversation; the text of /system and the temperature stay",
     "/save FILE": "write the conversation as JSON Lines",
-    "/system TEXT": "add a text to the system prompt, for this conversation; without a text, show it",
-    "/raw": "the last answer as the model wrote it, and what the guard did",
-    "/temperature X": "0 for the likeliest answer, 0.7 for variety; without a number, show it",
+    "/system TEXT": "add a text to the system prompt; alone: show it; /system - takes it away",
+    "/raw": "what the model wrote last, and what the guard changed in it",
+    "/temperature X": "0 for the likeliest answer, 0.7 for variety; alone: show it",
     "/quit": "end (or Ctrl-D)",
 }
-_SIGINT = 130  # the exit status of Ctrl-C
+_TICK = 0.1  # seconds after which Ctrl-C is noticed
 
 
 class TerminalChat:
@@ -33,102 +34,155 @@ class TerminalChat:
 
     Args:
         service: Answers.
-        write: Shows text as it comes, without a line's end.
+        screen: Shows them.
         decoding: Settings.
     """
 
-    def __init__(self, service: ChatService, write: Callable[[str], None], decoding: Decoding) -> None:
-        self._service, self._write, self._decoding = service, write, decoding
+    def __init__(self, service: ChatService, screen: Screen, decoding: Decoding) -> None:
+        self._service, self._screen, self._decoding = service, screen, decoding
         self._messages: list[Message] = []
         self._system = ""
         self._last: Reply | None = None
+        self._is_stopped = False
 
-    def run(self, lines: Iterator[str]) -> None:
-        """Answers lines until they end or one is `/quit`; a wrong command is told and nothing else happens."""
+    def run(self, lines: Iterable[str]) -> None:
+        """Answers lines until they end or one is `/quit`; what is wrong is said in a line, and the chat goes on."""
         for line in lines:
             text = line.strip()
-            if text == "/quit":
+            if text.split(maxsplit=1)[:1] == ["/quit"]:
                 break
             try:
                 if text.startswith("/"):
-                    self._write(f"{self._obey(text)}\n")
+                    self._screen.say(self._obey(text))
                 elif text:
                     self.answer(text)
-            except InputError as error:
-                self._write(f"{error}\n")
+            except UserError as error:
+                self._screen.say(f"{error.what} {error.hint}".strip())
+
+    def stop(self) -> None:
+        """Stops the answer that is being written, if any; takes no lock, so that a signal's handler may call it."""
+        self._is_stopped = True
 
     def answer(self, text: str) -> None:
-        """Shows the answer to a message; Ctrl-C stops it, and what was shown stays in the conversation."""
-        system = [Message(SYSTEM, self._system)] if self._system else []
-        conversation = Conversation.from_messages([*system, *self._messages, Message(USER, text)])
-        self._last = reply = self._service.reply(conversation, self._decoding)
+        """Shows the answer to a message; of one that is stopped, what was shown stays in the conversation.
+
+        Raises:
+            InputError: The message is too long, or the system text.
+            RunError: The engine failed.
+        """
+        if len(text) > MAX_LENGTH:
+            raise InputError(f"The message has {len(text):,} characters; {MAX_LENGTH:,} are read.", "Shorten it.")
+        question = Message(USER, normalize_whitespace(text))
+        if not question.text:
+            return
+        self._is_stopped = False
+        reply = self._service.reply(
+            Conversation.from_messages([*self._messages_with_system(), question]), self._decoding
+        )
+        self._last = reply
         try:
-            for piece in reply:
-                self._write(piece)
-        except (KeyboardInterrupt, Interrupted) as stop:
-            if isinstance(stop, Interrupted) and stop.code != _SIGINT:
-                raise
-            self._write(" [stopped]")
-        self._write("\n\n")
-        self._messages += [Message(USER, text), Message(ASSISTANT, strip_fixed_text(reply))]
+            self._show(reply)
+        finally:
+            # An exchange without an answer would leave the model to answer the old question with the next one.
+            if shown := strip_fixed_text(reply):
+                self._messages += [question, Message(ASSISTANT, shown)]
+
+    def _show(self, reply: Reply) -> None:
+        """Shows an answer until it is whole or stopped."""
+        changed = threading.Event()
+        reply.listen(changed.set)
+        self._screen.begin(reply)
+        is_whole = False
+        try:
+            while not reply.is_done and not self._is_stopped:
+                if changed.wait(_TICK):
+                    changed.clear()
+                    self._screen.add(reply.read())
+            is_whole = reply.is_done
+        finally:
+            if not is_whole:
+                reply.cancel()
+            self._screen.end(reply, is_stopped=not is_whole)
+
+    def _messages_with_system(self) -> list[Message]:
+        return [*([Message(SYSTEM, self._system)] if self._system else []), *self._messages]
+
+    # ------------------------------------------------------------------ commands
 
     def _obey(self, line: str) -> str:
         """Carries out a command; returns what to say."""
-        name, _, value = line.partition(" ")
-        value = value.strip()
-        match name:
-            case "/help":
-                width = max(map(len, COMMANDS))
-                return "\n".join(f"{command:<{width}}  {text}" for command, text in COMMANDS.items())
-            case "/reset":
-                self._messages, self._last = [], None
-                return "The conversation is forgotten."
-            case "/save":
-                return self._save(value)
-            case "/system":
-                self._system = value or self._system
-                return f"Added to the system prompt: {self._system or 'nothing'}"
-            case "/raw":
-                return self._describe_raw()
-            case "/temperature":
-                return self._set_temperature(value)
-        raise InputError(f"{name} is no command.", "/help shows them.")
+        name, *rest = line.split(maxsplit=1)
+        value = rest[0] if rest else ""
+        commands: dict[str, Callable[[str], str]] = {
+            "/help": self._help,
+            "/reset": self._reset,
+            "/save": self._save,
+            "/system": self._set_system,
+            "/raw": self._describe_raw,
+            "/temperature": self._set_temperature,
+        }
+        if name not in commands:
+            raise InputError(f"{name} is no command.", "/help shows them.")
+        return commands[name](value)
+
+    def _help(self, value: str) -> str:
+        width = max(map(len, COMMANDS))
+        return "\n".join(f"{command:<{width}}  {text}" for command, text in COMMANDS.items())
+
+    def _reset(self, value: str) -> str:
+        self._messages, self._last = [], None
+        return "The conversation is forgotten."
 
     def _save(self, name: str) -> str:
         if not name:
-            raise InputError("/save needs the name of a file.")
-        path = Path(name).expanduser()
-        if path.exists():
-            raise InputError(f"{path} exists.", "Name another file.")
-        rows = [{"role": message.role, "content": message.text} for message in self._messages]
+            raise InputError("/save needs the name of a file.", "For instance: /save conversation.jsonl")
+        messages = self._messages_with_system()
+        lines = [json.dumps({"role": one.role, "content": one.text}, ensure_ascii=False) + "\n" for one in messages]
+        path = Path(name)
         try:
-            write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
-        return f"{len(rows)} messages: {path}"
+            path = path.expanduser()
+            with path.open("x", encoding="utf-8") as file:  # fails where the file is there
+                file.writelines(lines)
+        except FileExistsError as error:
+            raise InputError(f"{path} exists.", "Name another file.") from error
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{path} cannot be written: {reason}.", "Name another file.") from error
+        return f"{len(messages)} messages: {path}"
 
-    def _describe_raw(self) -> str:
+    def _set_system(self, text: str) -> str:
+        if text:
+            if len(text) > MAX_LENGTH:
+                raise InputError(f"The text has {len(text):,} characters; {MAX_LENGTH:,} are read.", "Shorten it.")
+            self._system = "" if text == "-" else normalize_whitespace(text)
+        return f"Added to the system prompt: {self._system or 'nothing'}"
+
+    def _describe_raw(self, value: str) -> str:
         if self._last is None:
             raise InputError("There is no answer yet.")
-        if self._last.generated is None:
-            return "The model was not asked."
+        try:
+            generated = self._last.generated
+        except RunError as error:
+            return f"There is no whole answer. {error.what}"
+        if generated is None:
+            return "The model was not asked: this is fixed advice."
+        shown = strip_fixed_text(self._last)
+        changes = describe_changes(generated.text, shown)
+        if not self._service.safety:
+            return f"Safety is off: nothing was changed.\n{changes}"
+        if not self._last.is_done:
+            return f"The answer was stopped. Lines with - were not shown:\n{changes}"
+        if changes == generated.text.strip():
+            return f"The guard changed nothing.\n{changes}"
         actions = self._last.guarded.actions if self._last.guarded else {}
-        done = ", ".join(f"{name} {count}" for name, count in actions.items()) or "nothing"
-        return f"{self._last.generated.text}\n\nThe guard did: {done}."
+        done = ", ".join(f"{action} {count}" for action, count in actions.items() if action != "notice")
+        return f"The guard ({done or 'spaces'}): - the model wrote, + you were shown\n{changes}"
 
     def _set_temperature(self, value: str) -> str:
         if value:
             try:
-                self._decoding = replace(self._decoding, temperature=float(value))
+                number = float(value)
             except ValueError as error:
                 raise InputError(f"{value!r} is no number.", "For instance: /temperature 0.7") from error
+            self._decoding = replace(self._decoding, temperature=number)
         return f"Temperature {self._decoding.temperature:g}."
-
-
-def strip_fixed_text(reply: Reply) -> str:
-    """Returns the text of an answer without our disclaimer and notice, as the model is to see it later."""
-    text = reply.text.removesuffix(DISCLAIMER).strip()
-    verdict = reply.verdict
-    if verdict is not None and verdict.answerable and verdict.advice:
-        text = text.removeprefix(verdict.advice)
-    return text.strip()

@@ -65,3 +65,20 @@ def raise_on_signals() -> Iterator[None]:
         restore_handlers(handlers)
     if received:
         raise Interrupted(received[0])
+
+
+@contextmanager
+def call_on_interrupt(function: Callable[[], object]) -> Iterator[None]:
+    """Within the context Ctrl-C calls a function instead of ending the command; other signals do what they did.
+
+    Args:
+        function: Called between two steps of the main thread, so it must take no lock that this thread may hold.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python lets no other thread set handlers
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: function())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)

@@ -31,8 +31,8 @@ def test_help_version_and_unknown_verbs_import_no_heavy_library(argv: list[str],
     assert result.returncode == status, result.stderr
 
 
-@pytest.mark.parametrize("verb", ["export", "respond"])
-def test_the_help_of_export_and_respond_is_printed(verb: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["export", "respond", "chat"])
+def test_the_help_of_verbs_without_a_trainer_is_printed(verb: str, tmp_path: Path) -> None:
     result = run_python("-m", "lightning_med", verb, "--help", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert f"usage: lightning-med {verb}" in result.stdout

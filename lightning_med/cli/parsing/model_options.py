@@ -6,7 +6,9 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lightning_med.utils.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_med.cli.parsing.arguments import Parser
@@ -26,12 +28,7 @@ _DECODING = {
 
 def add_model_options(parser: Parser) -> None:
     """Adds the model, the engine, the region and the safety switch."""
-    from lightning_med.serving.responder import MODEL_VARIABLE
-
-    parser.add_argument(
-        "--model",
-        help=f"folder of an export (default: ${MODEL_VARIABLE}, else the newest export under lightning_logs)",
-    )
+    add_model_option(parser)
     parser.add_argument(
         "--engine",
         choices=("auto", "transformers", "llama.cpp"),
@@ -45,18 +42,62 @@ def add_model_options(parser: Parser) -> None:
         default="auto",
         help="of the weights, for --engine transformers; auto: bfloat16 where the processor computes with it",
     )
+    add_safety_options(parser, "that of the locale")
+
+
+def add_model_option(parser: Parser) -> None:
+    """Adds the model."""
+    from lightning_med.serving.responder import MODEL_VARIABLE
+
+    parser.add_argument(
+        "--model",
+        help=f"folder of an export (default: ${MODEL_VARIABLE}, else the newest export under lightning_logs)",
+    )
+
+
+def add_safety_options(parser: Parser, default: str) -> None:
+    """Adds the region and the safety switch.
+
+    Args:
+        parser: Of the verb.
+        default: The region where neither the option nor the variable names one, for the help.
+    """
     parser.add_argument(
         "--region",
         help="country whose emergency numbers the advice names, for instance GB (default: $LIGHTNING_MED_REGION, else"
-        " that of the locale)",
+        f" {default})",
     )
     parser.add_argument("--safety", choices=("on", "off"), default="on", help="off: check neither question nor answer")
+
+
+def find_model(given: argparse.Namespace) -> Path:
+    """Returns the folder of the model that the command names.
+
+    Raises:
+        InputError: None is named, and there is no export.
+    """
+    from lightning_med.serving.responder import MODEL_VARIABLE, find_newest_export
+
+    return Path(given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export())
 
 
 def add_decoding_options(parser: Parser) -> None:
     """Adds the decoding settings; without them those of the model hold."""
     for name, (kind, text) in _DECODING.items():
-        parser.add_argument(f"--{name}", type=kind, help=f"{text} (default: the model's own setting)")
+        value = "N" if kind is int else "X"
+        parser.add_argument(f"--{name}", type=kind, metavar=value, help=f"{text} (default: the model's own setting)")
+
+
+def check_decoding(given: argparse.Namespace) -> None:
+    """Checks the decoding settings of the command, before a model is loaded.
+
+    Raises:
+        InputError: One is out of its range.
+    """
+    if _list_given(given):  # else there is no need to import transformers yet
+        from lightning_med.inference.decoding import Decoding
+
+        read_decoding(given, Decoding())
 
 
 def read_decoding(given: argparse.Namespace, own: Decoding) -> Decoding:
@@ -65,7 +106,14 @@ def read_decoding(given: argparse.Namespace, own: Decoding) -> Decoding:
     Raises:
         InputError: One is out of its range.
     """
-    return replace(own, **{name: getattr(given, name) for name in _DECODING if getattr(given, name) is not None})
+    try:
+        return replace(own, **_list_given(given))
+    except InputError as error:
+        raise InputError(f"--{error.what}", error.hint) from error
+
+
+def _list_given(given: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(given, name) for name in _DECODING if getattr(given, name) is not None}
 
 
 def open_service(given: argparse.Namespace, slots: int) -> ChatService:
@@ -87,17 +135,10 @@ def open_service(given: argparse.Namespace, slots: int) -> ChatService:
     from lightning_med.utils.console import show_progress
     from lightning_med.utils.memory.garbage import pause_collection
 
-    folder = choose_folder(given)
+    folder = find_model(given)
     with pause_collection(), show_progress("model") as progress:
         model = open_export(folder)
         decoding = read_decoding(given, model.decoding)
         engine = start_engine(model, given.engine, given.dtype, slots, find_cache_root(None) / "gguf", progress)
     print(f"{folder}: {engine.backend.name}", file=sys.stderr)
     return ChatService(EngineWriter(engine, model.encoder, decoding), given.region, given.safety == "on")
-
-
-def choose_folder(given: argparse.Namespace) -> Path:
-    """Returns the folder of the model: of the option, of the environment, or the newest."""
-    from lightning_med.serving.responder import MODEL_VARIABLE, find_newest_export
-
-    return Path(given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export())

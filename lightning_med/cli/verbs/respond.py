@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_med.cli.parsing.arguments import Parser
+from lightning_med.cli.parsing.model_options import (
+    add_decoding_options,
+    add_model_option,
+    add_safety_options,
+    check_decoding,
+    find_model,
+    read_decoding,
+)
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.inference.part_file import check_unwritten
 from lightning_med.safety.messages.advice import resolve_file_region
-from lightning_med.serving.responder import MODEL_VARIABLE, Responder, answer_question, find_newest_export
+from lightning_med.serving.responder import Responder, answer_question
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder
 
@@ -30,31 +38,20 @@ goes on with them, if model, input and settings are the same, and the file is wh
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
     given = _make_parser().parse_args(argv[1:])
-    if given.input is None:
-        _check_one(given)
-        check_safety_settings(given.region)
-        _answer_one(given)
-    else:
-        _check_file(given)
-        check_safety_settings(given.region)
-        _answer_file(given)
+    is_file = given.input is not None
+    (_check_file if is_file else _check_one)(given)
+    check_safety_settings(given.region)
+    check_decoding(given)
+    (_answer_file if is_file else _answer_one)(given)
     return 0
 
 
 def _make_parser() -> Parser:
     parser = Parser("lightning-med respond", _DESCRIPTION)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--model",
-        help=f"folder of an export (default: ${MODEL_VARIABLE}, else the newest export under lightning_logs)",
-    )
+    add_model_option(parser)
     parser.add_argument("--json", action="store_true", help="print the answer with its verdict and checks as JSON")
-    parser.add_argument(
-        "--region",
-        help="country whose emergency numbers the advice names, for instance GB (default: $LIGHTNING_MED_REGION, else"
-        " that of the locale for a QUESTION, and several countries' numbers for --input)",
-    )
-    parser.add_argument("--safety", choices=("on", "off"), default="on", help="off: check neither question nor answer")
+    add_safety_options(parser, "that of the locale for a QUESTION, and several countries' numbers for --input")
     parser.add_argument(
         "--input",
         type=Path,
@@ -77,6 +74,7 @@ def _make_parser() -> Parser:
     parser.add_argument(
         "question", nargs="?", metavar="QUESTION", help="the patient's words; - reads them from standard input"
     )
+    add_decoding_options(parser)
     return parser
 
 
@@ -110,8 +108,9 @@ def _check_file(given: argparse.Namespace) -> None:
 
 
 def _load(given: argparse.Namespace, region: str | None) -> Responder:
-    folder = given.model or os.environ.get(MODEL_VARIABLE) or find_newest_export()
-    return Responder.from_pretrained(folder, region, given.safety == "on")
+    responder = Responder.from_pretrained(find_model(given), region, given.safety == "on")
+    responder.decoding = read_decoding(given, responder.decoding)
+    return responder
 
 
 def _answer_one(given: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_med.cli.parsing.model_options import choose_folder, open_service, read_decoding
+from lightning_med.cli.parsing.model_options import find_model, open_service, read_decoding
 from lightning_med.cli.parsing.server_options import check_server_options, make_server_parser
 from lightning_med.safety.answers.guard import DISCLAIMER
 
@@ -60,7 +60,7 @@ def _choose_settings(given: argparse.Namespace, service: ChatService) -> ServerS
     from lightning_med.serving.model_facts import read_model_facts
     from lightning_med.serving.server.app import ServerSettings
 
-    facts = [] if given.upstream and not given.model else read_model_facts(choose_folder(given))
+    facts = [] if given.upstream and not given.model else read_model_facts(find_model(given))
     name = getattr(service.writer, "model", None) or dict(facts)["Model"]
     return ServerSettings(name, facts or [("Model", name)], given.slots + given.queue, given.rate, given.api_key)
 

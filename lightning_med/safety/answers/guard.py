@@ -20,6 +20,7 @@ DISCLAIMER = (
     " a substitute for care. If you are worried, see a doctor; in an emergency, call your emergency number now."
 )
 MEDICINE_HINT = "Please ask a doctor or a pharmacist which medicine is right for you, and how to take it."
+_HINT = re.compile(rf"(?<=\n){re.escape(MEDICINE_HINT)} ?|{re.escape(MEDICINE_HINT)}")  # no blank stays before a line
 _MAX_PASSES = 6
 _MIN_WORDS = 6  # an answer with fewer words left is replaced
 _MAX_LENGTH = 20_000  # characters of an answer that are kept; our models write far fewer
@@ -94,11 +95,11 @@ def clean_answer(answer: str, verdict: Verdict) -> tuple[str, Counter[str]]:
         What is left, maybe nothing, and the actions.
     """
     actions: Counter[str] = Counter()
-    text = _normalize(answer[: 2 * _MAX_LENGTH])
+    text = normalize_answer(answer[: 2 * _MAX_LENGTH])
     while DISCLAIMER in text:
         text = text.replace(DISCLAIMER, "")
     if verdict.advice:
-        text = text.replace(_normalize(verdict.advice), "")
+        text = text.replace(normalize_answer(verdict.advice), "")
     text = text[:_MAX_LENGTH]
     for _ in range(_MAX_PASSES):  # a removal can bring parts of the text together that must be removed, too
         before, text = text, _clean(text, actions)
@@ -112,7 +113,7 @@ def is_too_little(text: str) -> bool:
     return len(text.replace(MEDICINE_HINT, "").split()) < _MIN_WORDS
 
 
-def _normalize(text: str) -> str:
+def normalize_answer(text: str) -> str:
     """The text with plain quotation marks and without invisible characters, which hide words from the patterns."""
     text = text.translate(_QUOTES)
     return text if text.isascii() else "".join(char for char in text if unicodedata.category(char) != "Cf")
@@ -125,7 +126,7 @@ def _clean(text: str, actions: Counter[str]) -> str:
         actions["turn"] += 1
         text = text[: role.start()]
     hinted = MEDICINE_HINT in text
-    text = _MISSING_BLANK.sub(" ", text.replace(MEDICINE_HINT, ""))
+    text = _MISSING_BLANK.sub(" ", _HINT.sub("", text))
     text, masked = mask(_FORM_FIELD.sub("<|placeholder|>", text), answer=True)
     if masked["NAME"]:
         actions["name"] += masked["NAME"]

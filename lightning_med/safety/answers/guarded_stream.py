@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+from lightning_med.privacy.signatures import STRONG, WEAK
 from lightning_med.safety.answers.guard import (
     DISCLAIMER,
     MEDICINE_HINT,
@@ -11,11 +13,15 @@ from lightning_med.safety.answers.guard import (
     clean_answer,
     guard,
     is_too_little,
+    normalize_answer,
 )
 from lightning_med.safety.answers.unsafe_sentences import split_sentences
 from lightning_med.safety.levels import URGENT
 from lightning_med.safety.messages.advice import get_notice
 from lightning_med.safety.messages.triage import Verdict
+
+_FAREWELL = re.compile(rf"\b(?:{STRONG}|{WEAK}|best)\b|\b(?:Dr|Mrs?|Ms)\W*$|^\W*$", re.I)
+_FAREWELL_WORDS = 8
 
 
 class GuardedStream:
@@ -37,6 +43,7 @@ class GuardedStream:
     def __init__(self, question: str, verdict: Verdict, region: str | None = None) -> None:
         self._question, self.verdict, self._region = question, verdict, region
         self._notice = f"{verdict.advice}\n\n" if verdict.level == URGENT else ""
+        self._fixed = [normalize_answer(text) for text in (DISCLAIMER, verdict.advice) if text]
         self._shown = ""
         self._sentences = 0
 
@@ -52,7 +59,7 @@ class GuardedStream:
         if len(sentences) <= self._sentences:
             return start
         self._sentences = len(sentences)
-        text, _ = clean_answer("".join(sentences), self.verdict)
+        text, _ = clean_answer(self._hold_back(sentences), self.verdict)
         text = text.removesuffix(MEDICINE_HINT).rstrip()
         whole = f"{self._notice}{text}"
         if is_too_little(text) or not whole.startswith(self._shown):
@@ -72,3 +79,21 @@ class GuardedStream:
             shown = f"{self._shown}\n\n{get_notice('safe_answer', self._region)}\n\n{DISCLAIMER}"
             guarded = replace(guarded, answer=shown, actions=actions)
         return guarded.answer[len(self._shown) :], guarded
+
+    def _hold_back(self, sentences: list[str]) -> str:
+        """Returns the text without an end that only becomes clear with what follows.
+
+        That is a farewell or a title ("Best wishes,", "Dr."), which goes with the name after it, and the beginning of
+        a fixed text that the model repeats, which goes as a whole.
+        """
+        count = len(sentences)
+        while count and len(sentences[count - 1].split()) <= _FAREWELL_WORDS and _FAREWELL.search(sentences[count - 1]):
+            count -= 1
+        text = normalize_answer("".join(sentences[:count]))
+        for fixed in self._fixed:
+            start = max(len(text) - len(fixed) + 1, 0)
+            while start < len(text) and not fixed.startswith(text[start:]):
+                start = text.find(fixed[0], start + 1)
+                start = len(text) if start < 0 else start
+            text = text[:start]
+        return text

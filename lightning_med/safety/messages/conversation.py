@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, URGENT
+from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, RANK, URGENT
 from lightning_med.safety.messages.advice import get_notice
 from lightning_med.safety.messages.triage import Verdict, triage
 
 _RECALLED = 20  # messages before the last in which a danger is looked for
+_ALARMS = (EMERGENCY, CRISIS)
 
 _triage = lru_cache(maxsize=1024)(triage)  # a conversation is read anew at each of its messages
 
@@ -18,30 +19,66 @@ def triage_conversation(messages: Sequence[str], region: str | None = None) -> V
     """Returns the safety verdict on what a person wrote last.
 
     - The last message alone decides where it alarms or is harmful.
-    - So does the last message together with the one before it: "I took all of them" and "the paracetamol, I mean" are
-      a danger together only.
-    - A danger of an earlier message holds: the person has gone on writing, so a model may answer, under that danger's
-      advice. The level is `urgent` then.
+    - So does the last message together with the one before it: "My left arm feels heavy." and "My chest too" are a
+      danger together only.
+    - A danger of an earlier message, or of two of them together, holds: the person has gone on writing, so a model may
+      answer, under that danger's advice. The level is `urgent` then.
 
     Args:
         messages: Of the person alone, in order; at least one.
         region: See `triage`.
     """
-    last = _triage(messages[-1], region)
-    if not last.answerable or len(messages) == 1:
+    messages = messages[-2 - _RECALLED :]
+    last = _judge(messages, len(messages) - 1, region)
+    if not last.answerable:
         return last
-    before = [_triage(message, region) for message in messages[-1 - _RECALLED : -1]]
-    together = _triage(f"{messages[-2]}\n{messages[-1]}", region)
-    if not together.answerable and before[-1].answerable:
-        return together
-    if together.level == HARMFUL and before[-1].level == HARMFUL:  # "and how much of it would that take?"
-        return together
-    dangers = [verdict for verdict in before if verdict.level in (EMERGENCY, CRISIS)]
-    return _recall(dangers[-1], last, region) if dangers else last
+    before = [_judge(messages, place, region) for place in range(len(messages) - 1)]
+    dangers = {verdict.level: verdict for verdict in before[-_RECALLED:] if verdict.level in _ALARMS}
+    return _recall([dangers[level] for level in _ALARMS if level in dangers], last, region) if dangers else last
 
 
-def _recall(danger: Verdict, last: Verdict, region: str | None) -> Verdict:
-    """The verdict on a message that is none by itself, after a danger."""
-    advice = f"{get_notice('earlier', region)}\n{danger.advice}"
-    categories = tuple(dict.fromkeys((*danger.categories, *last.categories)))
-    return Verdict(URGENT, danger.category, categories, advice, danger.evidence)
+def list_readable(messages: Sequence[str], region: str | None = None) -> list[int]:
+    """Returns the places of the messages that a model may read when it answers the last one.
+
+    A harmful message is left out, so that "thanks" and then "and how much of it would that take?" get no answer to it;
+    so are messages from before those in which `triage_conversation` looks for a danger.
+
+    Args:
+        messages: Of the person alone, in order; the last one may be answered.
+        region: See `triage`.
+    """
+    last = len(messages) - 1
+    before = range(max(last - _RECALLED, 0), last)
+    return [*(place for place in before if _judge(messages, place, region).level != HARMFUL), last]
+
+
+def is_recalled(verdict: Verdict) -> bool:
+    """Returns whether a verdict of `triage_conversation` holds for the danger of an earlier message."""
+    return verdict.level == URGENT and verdict.advice.startswith(get_notice("earlier"))
+
+
+def _judge(messages: Sequence[str], place: int, region: str | None) -> Verdict:
+    """The verdict on a message, alone or else together with the one before it."""
+    alone = _triage(messages[place], region)
+    if not alone.answerable or place == 0:
+        return alone
+    before = _triage(messages[place - 1], region)
+    together = _triage(f"{messages[place - 1]}\n{messages[place]}", region)
+    if together.level in _ALARMS and together.level != before.level:
+        return together  # a danger that the message before has not, or one of another kind
+    if together.level == HARMFUL and RANK.get(before.level, len(RANK)) >= RANK[HARMFUL]:
+        return together  # where the message before was harmful: "and how much of it would that take?"
+    return alone
+
+
+def _recall(dangers: Sequence[Verdict], last: Verdict, region: str | None) -> Verdict:
+    """The verdict on a message that is no alarm by itself, after dangers: the last of each level."""
+    categories = [name for verdict in (*dangers, last) for name in verdict.categories]
+    evidence = [words for verdict in (*dangers, last) for words in verdict.evidence]
+    advice = [get_notice("earlier", region), *(verdict.advice for verdict in dangers)]
+    if last.level == URGENT:  # not the same danger: what to do about it is told, too
+        advice.append(last.advice)
+    lines = dict.fromkeys("\n".join(advice).split("\n"))
+    return Verdict(
+        URGENT, dangers[0].category, tuple(dict.fromkeys(categories)), "\n".join(lines), tuple(dict.fromkeys(evidence))
+    )
