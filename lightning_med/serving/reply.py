@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from lightning_med.inference.engines.answer_stream import AnswerStream
 from lightning_med.inference.generation import GeneratedAnswer
 from lightning_med.safety import Guarded, Verdict
+from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.answers.guarded_stream import GuardedStream
+from lightning_med.safety.messages.advice import get_notice
 from lightning_med.serving.answer import Answer
 
 
@@ -75,6 +77,11 @@ class Reply:
             listener()
         else:
             self._stream.listen(listener)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is text of the answer, shown or held back; before that it may wait for other answers."""
+        return self._stream is None or bool(self._stream.text) or self._stream.is_done
 
     @property
     def is_done(self) -> bool:
@@ -154,3 +161,18 @@ class Reply:
         finally:
             if not self.is_done:
                 self.cancel()
+
+
+def strip_fixed_text(reply: Reply, shown: str | None = None) -> str:
+    """Returns the text of an answer without our disclaimer and notices, as the model is to see it later.
+
+    Args:
+        reply: The answer.
+        shown: What was shown of it; default: all.
+    """
+    text = (reply.text if shown is None else shown).strip()
+    text = text.removesuffix(DISCLAIMER).strip().removesuffix(get_notice("off")).strip()
+    verdict = reply.verdict
+    if verdict is not None and verdict.answerable and verdict.advice:
+        text = text.removeprefix(verdict.advice)
+    return text.strip()

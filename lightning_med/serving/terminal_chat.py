@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lightning_med.inference.decoding import Decoding
-from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message
-from lightning_med.serving.reply import Reply
+from lightning_med.serving.reply import Reply, strip_fixed_text
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 from lightning_med.utils.signals import Interrupted
@@ -123,12 +122,3 @@ class TerminalChat:
             except ValueError as error:
                 raise InputError(f"{value!r} is no number.", "For instance: /temperature 0.7") from error
         return f"Temperature {self._decoding.temperature:g}."
-
-
-def strip_fixed_text(reply: Reply) -> str:
-    """Returns the text of an answer without our disclaimer and notice, as the model is to see it later."""
-    text = reply.text.removesuffix(DISCLAIMER).strip()
-    verdict = reply.verdict
-    if verdict is not None and verdict.answerable and verdict.advice:
-        text = text.removeprefix(verdict.advice)
-    return text.strip()

@@ -1,0 +1,104 @@
+"""The page, put into an app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import FastAPI
+
+from lightning_med.serving.server.marks import Marks
+from lightning_med.serving.server.page.answering import Answerer, View
+from lightning_med.serving.server.page.layout import Layout, build_layout
+from lightning_med.serving.server.page.offline_gradio import gr
+from lightning_med.serving.server.page.settings import PageSettings
+from lightning_med.serving.server.page.style import CSS, make_theme
+from lightning_med.serving.server.page.talk import Talk
+
+_SILENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+
+
+def mount_page(app: FastAPI, settings: PageSettings) -> FastAPI:
+    """Mounts the page at `/`; routes that are added to the app later are never reached.
+
+    Args:
+        app: With all its routes. `page_security.add_security` must protect it, too: without it, routes of Gradio that
+            read files and fetch addresses are open.
+        settings: Of the page.
+
+    Returns:
+        The app.
+    """
+    blocks = _build_page(settings)
+    return gr.mount_gradio_app(
+        app, blocks, "/", footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False,
+        enable_monitoring=False, show_error=False, theme=make_theme(), css_paths=[CSS],
+    )  # fmt: skip
+
+
+def _build_page(settings: PageSettings) -> gr.Blocks:
+    answerer = Answerer(settings)
+    with gr.Blocks(title=f"{settings.model}: health questions", analytics_enabled=False) as blocks:
+        layout = build_layout(settings)
+        _connect_questions(layout, answerer)
+        _connect_end(layout, answerer)
+        if settings.marks is not None:
+            layout.chat.like(_make_marker(settings.marks, settings.model), layout.talk, None, **_SILENT)
+
+        def leave(request: gr.Request) -> None:
+            answerer.stop(_get_tab(request), is_dropped=True)
+
+        blocks.unload(leave)
+    blocks.queue(api_open=False, max_size=256)
+    return blocks
+
+
+def _connect_questions(layout: Layout, answerer: Answerer) -> None:
+    async def ask(text: str, talk: Talk, request: gr.Request) -> AsyncIterator[Any]:
+        async with aclosing(answerer.answer(_get_tab(request), str(text or ""), talk)) as views:
+            async for view in views:
+                yield layout.update(view, talk)
+                talk = view.talk or talk
+
+    send = [layout.box.submit, layout.send.click]
+    gr.on(send, ask, [layout.box, layout.talk], layout.outputs, **_SILENT)
+    for example in layout.examples:
+        example.click(ask, [example, layout.talk], layout.outputs, **_SILENT)
+
+
+def _connect_end(layout: Layout, answerer: Answerer) -> None:
+    async def stop(request: gr.Request) -> None:
+        answerer.stop(_get_tab(request))
+
+    async def clear(request: gr.Request, talk: Talk) -> Any:
+        answerer.stop(_get_tab(request), is_dropped=True)
+        return layout.update(View(Talk(), note="", box="", is_writing=False), talk)
+
+    layout.stop.click(stop, None, None, **_SILENT)
+    gr.on([layout.clear.click, layout.chat.clear], clear, layout.talk, layout.outputs, **_SILENT)
+
+
+def _make_marker(marks: Marks, model: str) -> Callable[..., Any]:
+    """What stores a thumb. The texts are those that the server holds, not those that the browser sends."""
+
+    async def mark(talk: Talk, data: gr.LikeData) -> None:
+        if not isinstance(data.index, int) or not 0 <= data.index < 2 * len(talk.turns):
+            return
+        turn = talk.turns[data.index // 2]
+        if data.liked == "":
+            await asyncio.to_thread(marks.withdraw, turn.key)
+        else:
+            await asyncio.to_thread(marks.mark, turn.key, turn.question, turn.shown, model, _is_good(data.liked))
+
+    return mark
+
+
+def _is_good(liked: object) -> bool:
+    """Gradio says `True`, or the name of the button that was pressed."""
+    return liked is True or liked == "Good"
+
+
+def _get_tab(request: gr.Request) -> str:
+    return str(request.session_hash or "")
