@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " font-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self';"
+    " font-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'self'; form-action 'self';"
     " frame-ancestors 'none'"
 )  # Gradio's components write style attributes: only scripts can be kept to a nonce
 _OWN = ("/v1/", "/health", "/metrics")  # routes of the API, which protects itself

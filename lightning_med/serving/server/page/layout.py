@@ -75,22 +75,26 @@ def build_layout(settings: PageSettings) -> Layout:
     """Adds the parts to the page that is being built."""
     talk = gr.State(Talk())
     _write(texts.make_heading(settings.model), "heading")
-    _write(texts.make_line(texts.DISCLAIMER, "limits"), "limits")
-    alarm = _write("", "alarm", visible=False)
+    with gr.Column(elem_id="top"):  # stays in view
+        _write(texts.make_line(texts.DISCLAIMER, "limits"), "limits")
+        alarm = _write("", "alarm", visible=False)
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=3, min_width=300):
             chat = _build_chat()
             with gr.Column(elem_id="starters", visible=bool(settings.examples)) as starters:
-                _write(texts.make_line("Examples", "small-print"), "starters-title")
-                examples = [gr.Button(text, elem_classes="starter", size="md") for text in settings.examples]
+                _write(texts.make_line("For example:", "small-print"), "starters-title")
+                with gr.Row():
+                    examples = [
+                        gr.Button(text, elem_classes="starter", size="md", min_width=220) for text in settings.examples
+                    ]
             note = _write("", "note", visible=False)
             box = gr.Textbox(
-                label="Your question", info=texts.HINT, lines=1, max_lines=8, elem_id="question", autofocus=True
+                label="Your question", info=texts.HINT, lines=1, max_lines=8, elem_id="question"
             )
             with gr.Row(elem_id="buttons"):
-                send = gr.Button("Send", variant="primary", elem_id="send", min_width=120)
-                stop = gr.Button("Stop", variant="secondary", elem_id="stop", min_width=120, visible=False)
-                clear = gr.Button("Clear conversation", variant="secondary", elem_id="clear", min_width=120)
+                send = gr.Button("Send", variant="primary", elem_id="send", scale=0, min_width=120)
+                stop = gr.Button("Stop", variant="secondary", elem_id="stop", scale=0, min_width=120, visible=False)
+                clear = gr.Button("Clear conversation", variant="secondary", elem_id="clear", scale=0, min_width=190)
             if settings.marks is not None:
                 _write(texts.make_line(texts.MARKED, "small-print"), "marked")
         with gr.Column(scale=1, min_width=260, visible=bool(settings.facts)), gr.Accordion("About this model"):
@@ -101,8 +105,8 @@ def build_layout(settings: PageSettings) -> Layout:
 def _build_chat() -> gr.Chatbot:
     """The chat, told not to read anything into a text; `texts.show_messages` escapes in spite of it."""
     return gr.Chatbot(
-        label="Conversation", elem_id="chat", height="52vh", min_height=260, placeholder=texts.EMPTY, buttons=[],
-        render_markdown=False, allow_tags=False, latex_delimiters=[], feedback_options=("Good", "Bad"),
+        label="Conversation", show_label=False, elem_id="chat", height="46vh", min_height=260, placeholder=texts.EMPTY, buttons=[],
+        render_markdown=False, allow_tags=False, latex_delimiters=[],
     )  # fmt: skip
 
 

@@ -90,14 +90,9 @@ def _make_marker(marks: Marks, model: str) -> Callable[..., Any]:
         if data.liked == "":
             await asyncio.to_thread(marks.withdraw, turn.key)
         else:
-            await asyncio.to_thread(marks.mark, turn.key, turn.question, turn.shown, model, _is_good(data.liked))
+            await asyncio.to_thread(marks.mark, turn.key, turn.question, turn.shown, model, data.liked is True)
 
     return mark
-
-
-def _is_good(liked: object) -> bool:
-    """Gradio says `True`, or the name of the button that was pressed."""
-    return liked is True or liked == "Good"
 
 
 def _get_tab(request: gr.Request) -> str:

@@ -31,6 +31,8 @@ _COLOURS = {  # light, dark
     "button_primary_background_fill_hover": ("#095049", "#8ad8d0"),
     "button_primary_text_color": ("#ffffff", "#0c1f1e"),
     "button_primary_text_color_hover": ("#ffffff", "#0c1f1e"),
+    "button_primary_border_color": ("#0c6660", "#66c9bf"),
+    "button_primary_border_color_hover": ("#095049", "#8ad8d0"),
     "button_secondary_background_fill": ("#ffffff", "#1b2225"),
     "button_secondary_background_fill_hover": ("#f1f3f1", "#242d30"),
     "button_secondary_border_color": ("#8b979b", "#6b7a7e"),
@@ -40,6 +42,11 @@ _COLOURS = {  # light, dark
 }
 _SHAPES = {
     "block_radius": "8px",
+    "button_border_width": "1px",
+    "button_border_width_dark": "1px",
+    "button_large_text_size": "1rem",
+    "button_large_padding": "0.55rem 1.25rem",
+    "layout_gap": "0.9rem",
     "input_radius": "6px",
     "block_shadow": "none",
     "button_primary_shadow": "none",
