@@ -57,17 +57,16 @@ class Layout:
         if view.talk is not None:
             changes[self.talk] = view.talk
             changes[self.chat] = texts.show_messages(view.talk, view.status)
-            changes[self.starters] = gr.update(visible=not view.talk.turns)
+            changes[self.starters] = _show_if(not view.talk.turns)
             if view.talk.alarm != before.alarm:
-                card = texts.make_card(view.talk.alarm)
-                changes[self.alarm] = gr.update(value=card, visible=bool(card))
+                changes[self.alarm] = texts.make_card(view.talk.alarm)
         if view.note is not None:
-            changes[self.note] = gr.update(value=texts.make_note(view.note), visible=bool(view.note))
+            changes[self.note] = texts.make_note(view.note)
         if view.box is not None:
             changes[self.box] = view.box
         if view.is_writing is not None:
-            changes[self.send] = gr.update(visible=not view.is_writing)
-            changes[self.stop] = gr.update(visible=view.is_writing)
+            changes[self.send] = _show_if(not view.is_writing)
+            changes[self.stop] = _show_if(view.is_writing)
         return changes or gr.skip()
 
 
@@ -77,23 +76,23 @@ def build_layout(settings: PageSettings) -> Layout:
     _write(texts.make_heading(settings.model), "heading")
     with gr.Column(elem_id="top"):  # stays in view
         _write(texts.make_line(texts.DISCLAIMER, "limits"), "limits")
-        alarm = _write("", "alarm", visible=False)
+        alarm = _write("", "alarm")
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=3, min_width=300):
             chat = _build_chat()
             with gr.Column(elem_id="starters", visible=bool(settings.examples)) as starters:
                 _write(texts.make_line("For example:", "small-print"), "starters-title")
-                with gr.Row():
+                with gr.Row(equal_height=True):
                     examples = [
                         gr.Button(text, elem_classes="starter", size="md", min_width=220) for text in settings.examples
                     ]
-            note = _write("", "note", visible=False)
+            note = _write("", "note")
             box = gr.Textbox(
                 label="Your question", info=texts.HINT, lines=1, max_lines=8, elem_id="question"
             )
             with gr.Row(elem_id="buttons"):
                 send = gr.Button("Send", variant="primary", elem_id="send", scale=0, min_width=120)
-                stop = gr.Button("Stop", variant="secondary", elem_id="stop", scale=0, min_width=120, visible=False)
+                stop = gr.Button("Stop", variant="secondary", elem_id="stop", scale=0, min_width=120, visible="hidden")
                 clear = gr.Button("Clear conversation", variant="secondary", elem_id="clear", scale=0, min_width=190)
             if settings.marks is not None:
                 _write(texts.make_line(texts.MARKED, "small-print"), "marked")
@@ -110,6 +109,15 @@ def _build_chat() -> gr.Chatbot:
     )  # fmt: skip
 
 
-def _write(text: str, name: str, visible: bool = True) -> gr.Markdown:
-    """Adds markup of ours. Not as `gr.HTML`: that one runs code that stands in a text."""
-    return gr.Markdown(text, elem_id=name, visible=visible, latex_delimiters=[])
+def _write(text: str, name: str) -> gr.Markdown:
+    """Adds markup of ours. Not as `gr.HTML`: that one runs code that stands in a text.
+
+    Always visible; the style sheet hides what is empty. Gradio loses changes of a part that is not, just after the
+    page was opened, and one of these parts is the advice in an emergency.
+    """
+    return gr.Markdown(text, elem_id=name, latex_delimiters=[])
+
+
+def _show_if(is_visible: bool) -> dict[str, Any]:
+    """A change that shows or hides a part, which stays in the page; see `_write`."""
+    return gr.update(visible=is_visible or "hidden")
