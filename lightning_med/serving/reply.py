@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
 from lightning_med.inference.engines.answer_stream import AnswerStream
@@ -135,7 +135,7 @@ class Reply:
             if not self.is_done:
                 self.cancel()
 
-    async def stream(self, tick: float = 0.5) -> AsyncIterator[str]:
+    async def stream(self, tick: float = 0.5) -> AsyncGenerator[str, None]:
         """Yields what is new, and an empty text at least once a tick, until the answer is whole.
 
         Args:

@@ -108,7 +108,7 @@ class Marks:
         """Returns all marks, the oldest first."""
         with self._transaction() as connection:
             rows = connection.execute(_LIST).fetchall()
-        return [Mark(*row[:-1], is_good=bool(row[-1])) for row in rows]
+        return [Mark(key, at, model, asked, said, bool(good)) for key, at, model, asked, said, good in rows]
 
     def format(self) -> str:
         """Returns all marks as JSON Lines."""

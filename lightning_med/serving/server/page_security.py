@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ _POLICY = (
     " font-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'self'; form-action 'self';"
     " frame-ancestors 'none'"
 )  # Gradio's components write style attributes: only scripts can be kept to a nonce
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d+)?")
 _OWN = ("/v1/", "/health", "/metrics")  # routes of the API, which protects itself
 _READ = ("/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/queue/data")
 _READ_BELOW = ("/assets/", "/static/", "/gradio_api/heartbeat/")
@@ -176,10 +178,8 @@ def _is_foreign(headers: Headers, host: str) -> bool:
 
 def _get_name(host: str) -> str:
     """The name in a `Host` header, without the port; empty for a malformed one."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    match = _HOST.fullmatch(host.lower())
+    return match[1].strip("[]") if match else ""
 
 
 def _without_compression(scope: Scope) -> Scope:

@@ -115,9 +115,7 @@ def test_stop_keeps_the_text_and_the_next_question_sends_it_along(seen: Seen, wr
     assert writer.asked[-1] == Conversation((QUESTION, FOLLOW_UP), (FIRST,))
 
 
-def test_several_turns_go_to_the_model_without_our_texts_and_clear_forgets_them(
-    seen: Seen, writer: StepWriter
-) -> None:
+def test_several_turns_go_to_the_model_without_our_texts_and_clear_forgets_them(seen: Seen, writer: StepWriter) -> None:
     seen.page.click(f"text={EXAMPLES[0]}")
     expect(seen.bubble("bot")).to_contain_text(DISCLAIMER)
     expect(seen.page.locator("#starters")).to_be_hidden()
@@ -231,9 +229,14 @@ def test_a_failure_is_told_and_the_next_question_is_answered(seen: Seen, writer:
     seen.ask(QUESTION)
     expect(seen.bubble("bot")).to_contain_text("could not be written: The answer was broken off: <b>the accelerator")
     writer.error = None
-    seen.ask(QUESTION)
+    seen.ask(FOLLOW_UP)
     expect(seen.bubble("bot", 1)).to_contain_text(DISCLAIMER)
-    assert writer.asked[-1] == Conversation((QUESTION,))
+    assert writer.asked[-1] == Conversation((FOLLOW_UP,))
+    seen.page.click("#chat button[aria-label=Retry]")  # the last question once more
+    wait_for(lambda: len(writer.asked) == 3)
+    expect(seen.bubble("bot", 1)).to_contain_text(DISCLAIMER)
+    assert writer.asked[-1] == Conversation((FOLLOW_UP,))
+    assert seen.page.locator("#chat [data-testid=user]").count() == 2
     assert "Traceback" not in seen.page.content()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -77,7 +77,7 @@ class Answerer:
         if run is not None:
             run.stop(is_dropped)
 
-    async def answer(self, tab: str, text: str, talk: Talk) -> AsyncIterator[View]:
+    async def answer(self, tab: str, text: str, talk: Talk) -> AsyncGenerator[View, None]:
         """Yields what changes on the page, until the answer is whole, was stopped, or failed.
 
         Args:
@@ -118,7 +118,7 @@ class Answerer:
             return texts.TOO_MANY_PEOPLE
         return ""
 
-    async def _write(self, run: _Run, talk: Talk, start: float) -> AsyncIterator[View]:
+    async def _write(self, run: _Run, talk: Talk, start: float) -> AsyncGenerator[View, None]:
         before = self._service.load[1]
         yield View(talk, texts.tell_wait(before), note="", box="", is_writing=True)
         question = talk.turns[-1].question
@@ -141,7 +141,7 @@ class Answerer:
 
     async def _stream(
         self, run: _Run, reply: Reply, talk: Talk, start: float, before: int
-    ) -> AsyncIterator[View]:
+    ) -> AsyncGenerator[View, None]:
         talk = talk.warn(reply.verdict)
         shown, sent, status, last, first = "", "", "", 0.0, None
         is_fixed = reply.verdict is not None and not reply.verdict.answerable
@@ -157,7 +157,9 @@ class Answerer:
                     if shown != sent and now - last >= _PACE:
                         sent, last = shown, now
                         yield View(talk.finish(shown, strip_fixed_text(reply, shown)))
-                    elif not shown and status != (told := texts.WRITING if reply.has_begun else texts.tell_wait(before)):
+                    elif not shown and status != (
+                        told := texts.WRITING if reply.has_begun else texts.tell_wait(before)
+                    ):
                         status = told
                         yield View(talk, status)
                     elif not piece:

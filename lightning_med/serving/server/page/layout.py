@@ -87,9 +87,7 @@ def build_layout(settings: PageSettings) -> Layout:
                         gr.Button(text, elem_classes="starter", size="md", min_width=220) for text in settings.examples
                     ]
             note = _write("", "note")
-            box = gr.Textbox(
-                label="Your question", info=texts.HINT, lines=1, max_lines=8, elem_id="question"
-            )
+            box = gr.Textbox(label="Your question", info=texts.HINT, lines=1, max_lines=8, elem_id="question")
             with gr.Row(elem_id="buttons"):
                 send = gr.Button("Send", variant="primary", elem_id="send", scale=0, min_width=120)
                 stop = gr.Button("Stop", variant="secondary", elem_id="stop", scale=0, min_width=120, visible="hidden")
@@ -104,9 +102,17 @@ def build_layout(settings: PageSettings) -> Layout:
 def _build_chat() -> gr.Chatbot:
     """The chat, told not to read anything into a text; `texts.show_messages` escapes in spite of it."""
     return gr.Chatbot(
-        label="Conversation", show_label=False, elem_id="chat", height="46vh", min_height=260, placeholder=texts.EMPTY, buttons=[],
-        render_markdown=False, allow_tags=False, latex_delimiters=[],
-    )  # fmt: skip
+        label="Conversation",
+        show_label=False,
+        elem_id="chat",
+        height="46vh",
+        min_height=260,
+        placeholder=texts.EMPTY,
+        buttons=[],
+        render_markdown=False,
+        allow_tags=False,
+        latex_delimiters=[],
+    )
 
 
 def _write(text: str, name: str) -> gr.Markdown:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -45,7 +46,8 @@ def _build_page(settings: PageSettings) -> gr.Blocks:
         _connect_questions(layout, answerer)
         _connect_end(layout, answerer)
         if settings.marks is not None:
-            layout.chat.like(_make_marker(settings.marks, settings.model), layout.talk, None, **_SILENT)
+            store = {**_SILENT, "trigger_mode": "multiple", "concurrency_limit": 1}  # each click counts, in their order
+            layout.chat.like(_make_marker(settings.marks, settings.model), layout.talk, None, **store)
 
         def leave(request: gr.Request) -> None:
             answerer.stop(_get_tab(request), is_dropped=True)
@@ -56,16 +58,25 @@ def _build_page(settings: PageSettings) -> gr.Blocks:
 
 
 def _connect_questions(layout: Layout, answerer: Answerer) -> None:
-    async def ask(text: str, talk: Talk, request: gr.Request) -> AsyncIterator[Any]:
+    async def ask(text: str, talk: Talk, request: gr.Request) -> AsyncGenerator[Any, None]:
         async with aclosing(answerer.answer(_get_tab(request), str(text or ""), talk)) as views:
             async for view in views:
                 yield layout.update(view, talk)
                 talk = view.talk or talk
 
+    async def ask_again(talk: Talk, request: gr.Request) -> AsyncGenerator[Any, None]:
+        if talk.turns:
+            before = replace(talk, turns=talk.turns[:-1])
+            async with aclosing(ask(talk.turns[-1].question, before, request)) as changes:
+                async for change in changes:
+                    yield change
+
     send = [layout.box.submit, layout.send.click]
     gr.on(send, ask, [layout.box, layout.talk], layout.outputs, **_SILENT)
     for example in layout.examples:
         example.click(ask, [example, layout.talk], layout.outputs, **_SILENT)
+    # Its button also lets the keyboard reach the chat, which scrolls.
+    layout.chat.retry(ask_again, layout.talk, layout.outputs, **_SILENT)
 
 
 def _connect_end(layout: Layout, answerer: Answerer) -> None:

@@ -6,6 +6,6 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # exactly this; otherwise it looks for new versions on the network
 
-import gradio as gr  # noqa: E402
+import gradio as gr
 
 __all__ = ["gr"]

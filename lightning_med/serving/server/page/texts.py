@@ -71,12 +71,15 @@ def _show(role: str, text: str) -> dict[str, Any]:
 
 
 def make_card(alarm: Alarm | None) -> str:
-    """Returns the block above the chat, on one line: in a block of HTML without empty lines Markdown means nothing."""
+    """Returns the block above the chat, on one line: in a block of HTML without empty lines Markdown means nothing.
+
+    The keyboard reaches it, since a long one scrolls on a small screen.
+    """
     if alarm is None:
         return ""
     role = "status" if alarm.level == URGENT else "alert"
     lines = "".join(f"<p>{escape(line)}</p>" for line in clean(alarm.advice).splitlines() if line.strip())
-    return f'<div class="card {alarm.level}" role="{role}"><h2>{_TITLES[alarm.level]}</h2>{lines}</div>'
+    return f'<div class="card {alarm.level}" role="{role}" tabindex="0"><h2>{_TITLES[alarm.level]}</h2>{lines}</div>'
 
 
 def make_note(text: str) -> str:
