@@ -192,6 +192,8 @@ def test_thumbs_store_what_was_shown_without_private_data(browser: Any, echoing:
         assert "Smith" not in stored.question + stored.answer
         seen.page.click("#chat button[aria-label=Dislike]")
         wait_for(lambda: [mark.key for mark in marks.list_marks() if not mark.is_good] == [stored.key])
+        seen.page.click("#chat button[aria-label*=isliked]")  # once more: withdrawn
+        wait_for(lambda: not marks.list_marks())
 
 
 def wait_for(find: Any) -> Any:

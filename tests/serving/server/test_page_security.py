@@ -90,10 +90,12 @@ def test_a_server_on_this_machine_has_its_own_names_only(client: TestClient) -> 
         assert client.get("/v1/models", headers={"host": host}).status_code == 421, host
 
 
-def make_plain_app(hosts: list[str] | None) -> FastAPI:
+def make_plain_app(hosts: list[str] | None, login: tuple[str, str] | None = None) -> FastAPI:
     app = FastAPI()
     for path in ("/", "/health", "/metrics", "/v1/models"):
         app.get(path)(lambda: "reached")
+    if login:
+        require_login(app, *login)
     add_security(app, hosts)
     return app
 
@@ -106,14 +108,13 @@ def test_a_public_server_has_any_name_and_brackets_are_understood() -> None:
 
 
 def test_the_page_asks_for_a_login_and_the_api_for_its_key_only() -> None:
-    app = make_plain_app(None)
-    require_login(app, "ward", "pass:wörd")
-    client = TestClient(app)
+    client = TestClient(make_plain_app(None, ("ward", "pass:wörd")))
     for path in ("/health", "/metrics", "/v1/models"):
         assert client.get(path).status_code == 200
     refused = client.get("/")
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Basic ")
+    assert "content-security-policy" in refused.headers
     right = base64.b64encode("ward:pass:wörd".encode()).decode()
     for given in ("", "Basic", "Basic ", f"Bearer {right}", "Basic %%%", "Basic d2FyZDp4", f"Basic {right}x", right):
         assert client.get("/", headers={"authorization": given}).status_code == 401, given
