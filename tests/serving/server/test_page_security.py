@@ -36,6 +36,7 @@ def test_scripts_run_with_a_nonce_of_one_use_only(client: TestClient) -> None:
         scripts = re.findall(r"<script[^>]*>", answer.text)
         assert scripts
         assert all(f'nonce="{nonce}"' in script for script in scripts)
+        assert "<i>" not in answer.text  # of the model's name
         assert answer.headers["cache-control"] == "no-store"
         nonces.add(nonce)
     assert len(nonces) == 2

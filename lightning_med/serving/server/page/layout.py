@@ -45,20 +45,20 @@ class Layout:
             self.talk, self.alarm, self.chat, self.starters, self.note, self.box, self.send, self.stop
         ]  # fmt: skip
 
-    def update(self, view: View, before: Talk) -> Any:
+    def update(self, view: View, before: Talk | None) -> Any:
         """Returns the changes of a view for Gradio.
 
         Args:
             view: What changes.
-            before: The conversation as it is shown. The alarm is sent again only if it changed: it would be read out
-                at each word otherwise.
+            before: The conversation as it is shown, if that is certain. The alarm is sent again only if it changed:
+                it would be read out at each word otherwise.
         """
         changes: dict[Any, Any] = {}
         if view.talk is not None:
             changes[self.talk] = view.talk
             changes[self.chat] = texts.show_messages(view.talk, view.status)
             changes[self.starters] = _show_if(not view.talk.turns)
-            if view.talk.alarm != before.alarm:
+            if before is None or view.talk.alarm != before.alarm:
                 changes[self.alarm] = texts.make_card(view.talk.alarm)
         if view.note is not None:
             changes[self.note] = texts.make_note(view.note)

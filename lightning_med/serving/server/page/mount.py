@@ -60,9 +60,10 @@ def _build_page(settings: PageSettings) -> gr.Blocks:
 def _connect_questions(layout: Layout, answerer: Answerer) -> None:
     async def ask(text: str, talk: Talk, request: gr.Request) -> AsyncGenerator[Any, None]:
         async with aclosing(answerer.answer(_get_tab(request), str(text or ""), talk)) as views:
+            shown = talk if talk.turns else None  # a page that is older than the server may still show an alarm
             async for view in views:
-                yield layout.update(view, talk)
-                talk = view.talk or talk
+                yield layout.update(view, shown)
+                shown = view.talk or shown
 
     async def ask_again(talk: Talk, request: gr.Request) -> AsyncGenerator[Any, None]:
         if talk.turns:
@@ -83,12 +84,12 @@ def _connect_end(layout: Layout, answerer: Answerer) -> None:
     async def stop(request: gr.Request) -> None:
         answerer.stop(_get_tab(request))
 
-    async def clear(request: gr.Request, talk: Talk) -> Any:
+    async def clear(request: gr.Request) -> Any:
         answerer.stop(_get_tab(request), is_dropped=True)
-        return layout.update(View(Talk(), note="", box="", is_writing=False), talk)
+        return layout.update(View(Talk(), note="", box="", is_writing=False), None)
 
     layout.stop.click(stop, None, None, **_SILENT)
-    gr.on([layout.clear.click, layout.chat.clear], clear, layout.talk, layout.outputs, **_SILENT)
+    gr.on([layout.clear.click, layout.chat.clear], clear, None, layout.outputs, **_SILENT)
 
 
 def _make_marker(marks: Marks, model: str) -> Callable[..., Any]:
@@ -98,6 +99,8 @@ def _make_marker(marks: Marks, model: str) -> Callable[..., Any]:
         if not isinstance(data.index, int) or not 0 <= data.index < 2 * len(talk.turns):
             return
         turn = talk.turns[data.index // 2]
+        if turn.remembered is None:  # a failure, which says nothing of the model
+            return
         if data.liked == "":
             await asyncio.to_thread(marks.withdraw, turn.key)
         else:
