@@ -247,6 +247,23 @@ def test_a_closed_page_stops_the_model(browser: Any, served: tuple[StepWriter, s
     wait_for(lambda: writer.streams[0].is_cancelled)
 
 
+def test_many_people_ask_at_once_and_one_can_stop(
+    browser: Any, served: tuple[StepWriter, str], writer: StepWriter
+) -> None:
+    writer.gate.clear()
+    with open_page(browser, served[1]) as seen:
+        for number in range(50):  # Gradio runs 40 events at once unless it is told otherwise
+            question = {"fn_index": 0, "session_hash": f"person{number}", "data": [QUESTION, None]}
+            answer = seen.page.request.post(f"{served[1]}gradio_api/queue/join", data=question)
+            assert answer.ok
+        wait_for(lambda: len(writer.asked) == 50)
+        seen.ask(QUESTION)
+        wait_for(lambda: len(writer.asked) == 51)
+        seen.page.click("#stop")
+        expect(seen.bubble("bot")).to_have_text("[stopped]")
+        writer.gate.set()
+
+
 def test_the_keyboard_suffices(seen: Seen, writer: StepWriter) -> None:
     seen.page.focus("#question textarea")
     seen.page.keyboard.type("My tongue")

@@ -20,6 +20,8 @@ from lightning_med.serving.server.page.talk import Talk
 
 _SILENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
+_MAX_EVENTS = 1024  # at once; answers are limited by `max_waiting`
+
 
 def mount_page(app: FastAPI, settings: PageSettings) -> FastAPI:
     """Mounts the page at `/`; routes that are added to the app later are never reached.
@@ -53,7 +55,8 @@ def _build_page(settings: PageSettings) -> gr.Blocks:
             answerer.stop(_get_tab(request), is_dropped=True)
 
         blocks.unload(leave)
-    blocks.queue(api_open=False, max_size=256)
+    blocks.max_threads = _MAX_EVENTS  # of Gradio's queue: beyond it, even "Stop" would wait for an answer's end
+    blocks.queue(api_open=False, max_size=_MAX_EVENTS)
     return blocks
 
 
