@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
 from lightning_med.inference.engines.answer_stream import AnswerStream
@@ -79,6 +79,11 @@ class Reply:
             self._stream.listen(listener)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is text of the answer, shown or held back; before that it may wait for other answers."""
+        return self._stream is None or bool(self._stream.text) or self._stream.is_done
+
+    @property
     def is_done(self) -> bool:
         """Whether `text` is whole."""
         return self._is_read
@@ -135,7 +140,7 @@ class Reply:
             if not self.is_done:
                 self.cancel()
 
-    async def stream(self, tick: float = 0.5) -> AsyncIterator[str]:
+    async def stream(self, tick: float = 0.5) -> AsyncGenerator[str, None]:
         """Yields what is new, and an empty text at least once a tick, until the answer is whole.
 
         Args:
@@ -163,12 +168,16 @@ class Reply:
                 self.cancel()
 
 
-def strip_fixed_text(reply: Reply) -> str:
-    """Returns the text of an answer without our disclaimer and notice, as the model is to see it later."""
-    text = reply.text.removesuffix(DISCLAIMER).strip()
+def strip_fixed_text(reply: Reply, shown: str | None = None) -> str:
+    """Returns the text of an answer without our disclaimer and notices, as the model is to see it later.
+
+    Args:
+        reply: The answer.
+        shown: What was shown of it; default: all.
+    """
+    text = (reply.text if shown is None else shown).strip()
+    text = text.removesuffix(DISCLAIMER).strip().removesuffix(get_notice("off")).strip()
     verdict = reply.verdict
-    if verdict is None:
-        text = text.removesuffix(get_notice("off"))
-    elif verdict.answerable and verdict.advice:
+    if verdict is not None and verdict.answerable and verdict.advice:
         text = text.removeprefix(verdict.advice)
     return text.strip()

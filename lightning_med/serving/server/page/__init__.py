@@ -1,0 +1,1 @@
+"""The page of the server: a chat with the model, for people."""

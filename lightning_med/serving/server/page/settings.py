@@ -1,0 +1,32 @@
+"""What the page needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lightning_med.serving.chat_service import ChatService
+from lightning_med.serving.server.marks import Marks
+from lightning_med.serving.server.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """What the page needs to know.
+
+    Attributes:
+        service: Answers.
+        metrics: Counts.
+        model: The model's name.
+        facts: Labels and values of the panel: the model, its data, figures of its model card.
+        examples: Questions that are offered while the conversation is empty.
+        marks: Where thumbs up and down are stored; `None`: there are no thumbs.
+        max_waiting: Answers that may wait; more questions are refused.
+    """
+
+    service: ChatService
+    metrics: Metrics
+    model: str
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
+    marks: Marks | None = None
+    max_waiting: int = 64
