@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.server.api import ServerState, add_api
+from lightning_med.serving.server.limits import Capacity
 from lightning_med.serving.server.metrics import Metrics
 from tests.serving.test_upstream import QUESTION, connect
 from tests.serving.upstream_server import TEXT, Script, Upstream, chunk, event, say
@@ -21,7 +22,7 @@ def serve(script: Script | None = None) -> Iterator[tuple[TestClient, Upstream]]
     """A client of our server before a stand-in."""
     with connect(script) as (writer, upstream):
         service, app = ChatService(writer, region="GB"), FastAPI()
-        add_api(app, ServerState(service, "lightning_med", Metrics(lambda: service.load), max_waiting=5))
+        add_api(app, ServerState(service, "lightning_med", Metrics(lambda: service.load), Capacity(5)))
         with TestClient(app, raise_server_exceptions=False) as client:
             yield client, upstream
 

@@ -15,22 +15,29 @@ from lightning_med.safety.answers.guard import DISCLAIMER
 if TYPE_CHECKING:
     from lightning_med.serving.chat_service import ChatService
     from lightning_med.serving.server.app import ServerSettings
+    from lightning_med.serving.server.marks import Marks
 
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
     given = make_server_parser().parse_args(argv[1:])
     check_server_options(given)
-    from lightning_med.serving.server.app import bind, make_app, run
+    from lightning_med.serving.server.listening import bind, run
+    from lightning_med.serving.server.marks import Marks
 
     with bind(given.host, given.port) as listening:
+        marks = Marks(given.marks) if given.marks else None
         service = _open_upstream(given) if given.upstream else open_service(given, given.slots)
         try:
-            app = make_app(service, _choose_settings(given, service))
+            from lightning_med.serving.server.app import make_app  # takes seconds, like the model
+
+            app = make_app(service, _choose_settings(given, service, marks))
             _say_where(given.host, listening)
             run(app, listening)
         finally:
             service.close()
+            if marks is not None:
+                marks.close()
     return 0
 
 
@@ -56,13 +63,23 @@ def _open_upstream(given: argparse.Namespace) -> ChatService:
     return ChatService(writer, given.region, given.safety == "on")
 
 
-def _choose_settings(given: argparse.Namespace, service: ChatService) -> ServerSettings:
+def _choose_settings(given: argparse.Namespace, service: ChatService, marks: Marks | None) -> ServerSettings:
     from lightning_med.serving.model_facts import read_model_facts
-    from lightning_med.serving.server.app import ServerSettings
+    from lightning_med.serving.server.app import LOCAL_HOSTS, ServerSettings
 
     facts = [] if given.upstream and not given.model else read_model_facts(find_model(given))
     name = getattr(service.writer, "model", None) or dict(facts)["Model"]
-    return ServerSettings(name, facts or [("Model", name)], given.slots + given.queue, given.rate, given.api_key)
+    login = tuple(given.auth.split(":", 1)) if given.auth else None
+    return ServerSettings(
+        name,
+        facts or [("Model", name)],
+        given.slots + given.queue,
+        given.rate,
+        given.api_key,
+        login,
+        given.host in LOCAL_HOSTS,
+        marks,
+    )
 
 
 def _say_where(host: str, listening: socket.socket) -> None:

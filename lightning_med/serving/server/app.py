@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
+from dataclasses import dataclass, field
 
-import uvicorn
 from fastapi import FastAPI
 
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.server.api import ServerState, add_api
 from lightning_med.serving.server.limits import Capacity, LimitRate, LimitSize
+from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.metrics import Metrics
-from lightning_med.utils.errors import InputError
-from lightning_med.utils.signals import Interrupted, restore_handlers, set_handlers
+from lightning_med.serving.server.page.mount import mount_page
+from lightning_med.serving.server.page.settings import PageSettings
+from lightning_med.serving.server.page_security import add_security, require_login
 
-_BACKLOG = 2048  # connections that the system accepts before we do
+LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
+EXAMPLES = (
+    "My throat has been sore for three days. What can I do at home?",
+    "How much sleep does a ten-year-old need?",
+    "What helps against hay fever?",
+)
 
 
 @dataclass(frozen=True)
@@ -29,86 +31,32 @@ class ServerSettings:
         model: Its name in the protocol and on the page.
         facts: Labels and values that the page shows of it.
         limit: Questions that may be answered or wait.
-        rate: Questions of one client a minute.
+        rate: Questions of one client's address a minute.
         api_key: That programs must send, if any.
+        login: Name and password that the page asks for, if any.
+        is_local: Whether only this machine can reach the server.
+        marks: Where thumbs up and down are kept, if anywhere.
     """
 
     model: str
-    facts: list[tuple[str, str]]
+    facts: list[tuple[str, str]] = field(default_factory=list)
     limit: int = 256
     rate: int = 300
     api_key: str | None = None
+    login: tuple[str, str] | None = None
+    is_local: bool = True
+    marks: Marks | None = None
 
 
 def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
     """Returns the app."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # its pages of docs load scripts from elsewhere
-    metrics = Metrics(lambda: service.load)
-    capacity = Capacity(settings.limit)
+    metrics, capacity = Metrics(lambda: service.load), Capacity(settings.limit)
     add_api(app, ServerState(service, settings.model, metrics, capacity, settings.api_key))
+    if settings.login is not None:
+        require_login(app, *settings.login)
+    add_security(app, LOCAL_HOSTS if settings.is_local else None)
     app.add_middleware(LimitRate, per_minute=settings.rate)
-    app.add_middleware(LimitSize)
-    return app
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Takes the port, before the model is loaded.
-
-    Raises:
-        InputError: It is in use, or the address is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind((host, port))
-        taken.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
-        taken.close()
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"--host {host} --port {port}: {reason}.", "Name another one: --port N; 0 takes any."
-        ) from error
-    return taken
-
-
-def run(app: FastAPI, listening: socket.socket) -> None:
-    """Serves until a signal ends it; answers that are being written have some seconds more.
-
-    Raises:
-        Interrupted: A signal came, as always in the end.
-    """
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=5,
-        proxy_headers=False,  # a client must not choose the address that its pace is counted by
-        server_header=False,
-    )
-    server = _Server(config)
-    server.run(sockets=[listening])
-    if server.received:
-        raise Interrupted(server.received[0])
-
-
-class _Server(uvicorn.Server):
-    """Ends at the package's signals. uvicorn's own class raises them again within its event loop."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.received: list[int] = []
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        handlers = set_handlers(self._end)
-        try:
-            yield
-        finally:
-            restore_handlers(handlers)
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        self.received.append(number)
-        self.handle_exit(number, frame)  # the second time it waits for no answer
+    app.add_middleware(LimitSize)  # the last one is the first to see a request
+    page = PageSettings(service, metrics, settings.model, capacity, settings.facts, list(EXAMPLES), settings.marks)
+    return mount_page(app, page)

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from lightning_med.serving.server.app import bind
+from lightning_med.serving.server.listening import bind
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from lightning_med.inference.engines.answer_stream import AnswerStream
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.server.api import ServerState, add_api
+from lightning_med.serving.server.limits import Capacity
 from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.metrics import Metrics
 from lightning_med.serving.server.page.mount import mount_page
@@ -28,6 +29,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 FACTS = [("Base", "A small model <b>"), ("Data", "Consultations"), ("Perplexity, test", "9.41")]
 EXAMPLES = ["Which foods are rich in iron?", "How much sleep does a ten-year-old need?"]
 MODEL = "tiny <i>model</i>"
+PLACES = 60  # questions that may be answered or wait
 WAIT = 20.0  # seconds; nothing here takes one, but machines of tests are busy
 
 
@@ -57,11 +59,13 @@ class StepWriter(ScriptedWriter):
     Attributes:
         waiting: Answers that wait.
         begins: Closed, nothing is written.
+        capacity: Of the server.
         error: Raised in the middle of an answer.
     """
 
     def __init__(self, answer: str | Callable[[Conversation], str] = ANSWER) -> None:
         super().__init__(answer)
+        self.capacity = Capacity(PLACES)
         self.reset()
 
     def reset(self) -> None:
@@ -84,14 +88,15 @@ class StepWriter(ScriptedWriter):
         return super().load[0], self.waiting
 
 
-def make_app(writer: ScriptedWriter, marks: Marks | None = None, safety: bool = True) -> FastAPI:
+def make_app(writer: StepWriter, marks: Marks | None = None, safety: bool = True) -> FastAPI:
     """An app as the server makes it."""
     service = ChatService(writer, "GB", safety)
     metrics = Metrics(lambda: service.load)
+    capacity = writer.capacity = Capacity(PLACES)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_api(app, ServerState(service, "tiny", metrics, 4))
+    add_api(app, ServerState(service, "tiny", metrics, capacity))
     add_security(app, ["127.0.0.1", "localhost"])
-    return mount_page(app, PageSettings(service, metrics, MODEL, FACTS, EXAMPLES, marks, max_waiting=4))
+    return mount_page(app, PageSettings(service, metrics, MODEL, capacity, FACTS, EXAMPLES, marks))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from lightning_med.serving.conversation import MAX_LENGTH, Conversation  # noqa:
 from lightning_med.serving.server.marks import Marks  # noqa: E402
 from tests.serving.scripted_model import ANSWER  # noqa: E402
 from tests.serving.server import page_fixtures as fixtures  # noqa: E402
-from tests.serving.server.page_fixtures import EXAMPLES, WAIT, Seen, StepWriter, open_page  # noqa: E402
+from tests.serving.server.page_fixtures import EXAMPLES, PLACES, WAIT, Seen, StepWriter, open_page  # noqa: E402
 
 pytestmark = pytest.mark.skipif(fixtures.BROWSER is None, reason="no Chromium")
 QUESTION = "My tongue is sore since two days."
@@ -209,10 +209,13 @@ def test_questions_that_cannot_be_asked_stay_in_the_field(seen: Seen, writer: St
     seen.ask("a" * (MAX_LENGTH + 1))
     expect(note).to_contain_text(f"{MAX_LENGTH + 1:,} characters")
     expect(box).to_have_value("a" * (MAX_LENGTH + 1))
-    writer.waiting = 4
+    while writer.capacity.enter():
+        pass
     seen.ask(QUESTION)
     expect(note).to_contain_text("Many people are waiting")
     expect(box).to_have_value(QUESTION)
+    for _ in range(PLACES):
+        writer.capacity.leave()
     writer.waiting = 2
     writer.begins.clear()
     seen.page.click("#send")

@@ -63,7 +63,7 @@ class Answerer:
 
     def __init__(self, settings: PageSettings) -> None:
         self._service, self._metrics = settings.service, settings.metrics
-        self._max_waiting = settings.max_waiting
+        self._capacity = settings.capacity
         self._runs: dict[str, _Run] = {}
 
     def stop(self, tab: str, is_dropped: bool = False) -> None:
@@ -100,11 +100,12 @@ class Answerer:
         finally:
             if run.reply is not None:
                 run.reply.cancel()  # does nothing to a whole answer
+            self._capacity.leave()
             if self._runs.get(tab) is run:
                 del self._runs[tab]
 
     def _find_problem(self, tab: str, question: str, talk: Talk) -> str:
-        """Why a question is not asked."""
+        """Why a question is not asked; one that is takes a place of the capacity."""
         if tab in self._runs:
             return texts.STILL_WRITING
         if not question:
@@ -113,7 +114,7 @@ class Answerer:
             return texts.tell_length(len(question))
         if len(talk.turns) >= _MAX_TURNS:
             return texts.TOO_MANY_TURNS
-        if self._service.load[1] >= self._max_waiting:
+        if not self._capacity.enter():
             self._count_error(503)
             return texts.TOO_MANY_PEOPLE
         return ""

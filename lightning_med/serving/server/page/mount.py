@@ -20,7 +20,7 @@ from lightning_med.serving.server.page.talk import Talk
 
 _SILENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
-_MAX_EVENTS = 1024  # at once; answers are limited by `max_waiting`
+_MAX_EVENTS = 1024  # at once; answers are limited by the capacity
 
 
 def mount_page(app: FastAPI, settings: PageSettings) -> FastAPI:

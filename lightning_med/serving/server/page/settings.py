@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lightning_med.serving.chat_service import ChatService
+from lightning_med.serving.server.limits import Capacity
 from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.metrics import Metrics
 
@@ -20,13 +21,13 @@ class PageSettings:
         facts: Labels and values of the panel: the model, its data, figures of its model card.
         examples: Questions that are offered while the conversation is empty.
         marks: Where thumbs up and down are stored; `None`: there are no thumbs.
-        max_waiting: Answers that may wait; more questions are refused.
+        capacity: How many questions may be answered or wait, here and in the protocol together.
     """
 
     service: ChatService
     metrics: Metrics
     model: str
+    capacity: Capacity
     facts: list[tuple[str, str]] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
     marks: Marks | None = None
-    max_waiting: int = 64
