@@ -12,6 +12,8 @@ from lightning_med.inference.model_folder import ModelFolder
 from lightning_med.utils.console import Progress
 from lightning_med.utils.files import write_atomically
 
+_KEPT = 4  # files, those that were used last
+
 
 def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
     """Returns the GGUF file of a model, with 8-bit weights; makes it where the cache lacks it.
@@ -23,6 +25,7 @@ def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
     """
     path = cache / f"{digest_weights(model.folder)}.q8_0.gguf"
     if path.is_file():
+        path.touch()  # among the last ones that were used
         return path
     network: Any = model.load_network()
     trained = TrainedModel(
@@ -38,6 +41,9 @@ def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as part:
         write_gguf(trained, part, "q8_0", progress)
+    by_age = sorted(cache.glob("*.q8_0.gguf"), key=lambda file: file.stat().st_mtime)
+    for old in by_age[:-_KEPT]:
+        old.unlink(missing_ok=True)
     return path
 
 

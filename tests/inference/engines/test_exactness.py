@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -151,3 +152,13 @@ def test_the_gguf_file_is_made_once(tmp_path: Path, tmp_path_factory: pytest.Tem
     assert make_gguf(model, tmp_path, lambda *_: None) == path
     assert path.stat().st_mtime_ns == stamp
     assert [file.name for file in tmp_path.iterdir()] == [path.name]  # and nothing else is left
+
+
+def test_old_gguf_files_are_removed(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = open_export(tiny.finished_export(tmp_path_factory.getbasetemp() / "tiny"))
+    for age in range(6):
+        old = tmp_path / f"{age}.q8_0.gguf"
+        old.write_text("old")
+        os.utime(old, (1000 - age, 1000 - age))
+    path = make_gguf(model, tmp_path, lambda *_: None)
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, "0.q8_0.gguf", "1.q8_0.gguf", "2.q8_0.gguf"}
