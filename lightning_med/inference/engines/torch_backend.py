@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from lightning_med.inference.engines.slot_attention import SLOT_ATTENTION
 from lightning_med.model.execution import get_context_length, use_native_attention
+from lightning_med.model.packed_layers import pack_linear_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,13 +89,17 @@ class TorchBackend:
     whether its prompt was read at once.
 
     Args:
-        network: In evaluation mode, of a base whose layers all look at the whole text.
+        network: In evaluation mode, of a base whose layers all look at the whole text. It is changed for generation,
+            and of no use for anything else.
         slots: Answers that are written side by side.
         length: Longest prompt with its answer, in tokens; at most the network's context.
     """
 
     def __init__(self, network: PreTrainedModel, slots: int, length: int) -> None:
         self.network, self.slots = network, slots
+        if network.config._attn_implementation == "sdpa":
+            network.set_attn_implementation(SLOT_ATTENTION)
+        pack_linear_layers(network)
         self.length = min(length, get_context_length(network))
         self.name = f"transformers, {str(network.dtype).removeprefix('torch.')}"
         self._step = _Step()
