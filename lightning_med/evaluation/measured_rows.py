@@ -67,7 +67,7 @@ class Plan:
             return Decoding(longest, no_repeat_ngram_size=0)
         own = (candidate, *candidates)
         chosen = next((each.model.decoding for each in own if each.model.settings), _DEFAULT)
-        chosen = chosen if chosen.temperature > 0 else _DEFAULT
+        chosen = chosen if chosen.is_sampled else _DEFAULT
         return replace(chosen, max_new_tokens=longest, sampling_seed=self.sampling_seed)
 
     def limit_length(self, candidate: Candidate) -> int:

@@ -27,13 +27,17 @@ if TYPE_CHECKING:
     from lightning_med.tokenization.encoder import Encoder
 
 
+_LOWEST_TEMPERATURE = 1e-3
+
+
 @dataclass(frozen=True)
 class Decoding:
     """Decoding settings of an answer.
 
     Args:
         max_new_tokens: Maximal tokens of an answer.
-        temperature: 0 for greedy decoding, which is deterministic; above 0 for sampling.
+        temperature: 0 for greedy decoding, which is deterministic; above 0 for sampling. Below 0.001 it is greedy, too:
+            the likeliest token has all of the probability, and scores would overflow.
         top_p: Nucleus sampling: samples from the most likely tokens that together have this probability (Holtzman et
             al., 2020, arXiv:1904.09751). Has no effect at temperature 0.
         no_repeat_ngram_size: No sequence of this many tokens occurs twice in an answer, which keeps small models from
@@ -64,6 +68,11 @@ class Decoding:
         check_range("repetition_penalty", self.repetition_penalty, 1, 2)
         check_range("sampling_seed", self.sampling_seed, 0)
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether tokens are drawn at random; else the likeliest is taken."""
+        return self.temperature >= _LOWEST_TEMPERATURE
+
     def make_generation_config(self, tokenizer: PreTrainedTokenizerFast, stops: list[int]) -> GenerationConfig:
         """Returns these settings as a configuration of transformers, with the tokenizer's special tokens.
 
@@ -74,7 +83,7 @@ class Decoding:
             stops: Ids that an answer is over at; see `Encoder.stops`.
         """
         sampling: dict[str, Any] = {"do_sample": False}
-        if self.temperature > 0:
+        if self.is_sampled:
             sampling = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p, "top_k": 0}
             sampling |= {"min_p": self.min_p} if self.min_p else {}
         return GenerationConfig(
@@ -100,7 +109,7 @@ class Decoding:
             processors.append(AnswerRepetitionPenalty(self.repetition_penalty, width, punished))
         if self.no_repeat_ngram_size:
             processors.append(AnswerNGrams(self.no_repeat_ngram_size, width))
-        if self.temperature > 0:
+        if self.is_sampled:
             processors.append(TemperatureLogitsWarper(float(self.temperature)))
             processors += [TopPLogitsWarper(self.top_p)] if self.top_p < 1 else []
             processors += [MinPLogitsWarper(self.min_p)] if self.min_p else []

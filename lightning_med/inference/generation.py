@@ -9,7 +9,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,6 +53,7 @@ class GeneratedAnswer:
         text: Without prompt and end token, cut where it starts a new turn.
         ended: Whether it wrote an end token, and no new turn, before the length or the time was over.
         tokens: Before the end token.
+        is_cut: Whether the longest length ended it, where an engine or a server wrote it.
         prompt_tokens: Tokens that were read, where only the server that wrote it counts them; else 0.
     """
 
@@ -60,6 +61,7 @@ class GeneratedAnswer:
     ended: bool
     tokens: int
     prompt_tokens: int = 0
+    is_cut: bool = field(default=False, compare=False)
 
 
 def generate_answers(

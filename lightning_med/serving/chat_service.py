@@ -15,7 +15,7 @@ from lightning_med.safety.answers.guarded_stream import GuardedStream
 from lightning_med.safety.messages.conversation import list_readable, triage_conversation
 from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.reply import Reply, Written
-from lightning_med.tokenization.conversations import count_opening, encode_conversation
+from lightning_med.tokenization.conversations import add_to_system, count_opening, encode_conversation
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.utils.errors import InputError
 
@@ -51,7 +51,7 @@ class EngineWriter:
     def __init__(self, engine: Engine, encoder: Encoder, decoding: Decoding) -> None:
         self.engine, self.decoding = engine, decoding
         self._encoder = encoder
-        self._get_encoder: Callable[[str], tuple[Encoder, int]] = lru_cache(maxsize=64)(self._make_encoder)
+        self._get_encoder: Callable[[str], tuple[Encoder, int]] = lru_cache(maxsize=16)(self._make_encoder)
 
     def write(self, conversation: Conversation, decoding: Decoding) -> Written:
         """See `Writer`."""
@@ -76,10 +76,8 @@ class EngineWriter:
         """The encoder whose system prompt has a client's text after ours, and the tokens that all its prompts share."""
         encoder = self._encoder
         if system:
-            prompt = encoder.prompt
-            added = f"{prompt.system.strip()}\n\n{prompt.protect(system)}"
             try:
-                encoder = Encoder(encoder.tokenizer, replace(prompt, system=added), 3 * self.engine.backend.length // 4)
+                encoder = add_to_system(encoder, system, 3 * self.engine.backend.length // 4)
             except InputError as error:
                 raise InputError("The system message is too long for this model.", "Shorten it.") from error
         return encoder, count_opening(encoder)

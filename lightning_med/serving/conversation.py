@@ -56,17 +56,17 @@ class Conversation:
         system: list[str] = []
         for number, message in enumerate(messages):
             text = normalize_whitespace(message.text)
+            if message.role == USER and not text:
+                raise InputError(f"messages[{number}] is empty.", "Write a question.")
             where = f"messages[{number}]"
             if message.role not in (USER, ASSISTANT, SYSTEM):
                 raise InputError(f"{where}: the role {message.role!r} is unknown.", "Use user, assistant or system.")
+            if message.role != SYSTEM and turns and turns[-1].role == message.role:
+                text = f"{turns.pop().text}\n{text}"
             if len(text) > MAX_LENGTH:
                 raise InputError(f"{where} has {len(text):,} characters; {MAX_LENGTH:,} are read.", "Shorten it.")
-            if message.role == USER and not text:
-                raise InputError(f"{where} is empty.", "Write a question.")
             if message.role == SYSTEM:
                 system.append(text)
-            elif turns and turns[-1].role == message.role:
-                turns[-1] = Message(message.role, f"{turns[-1].text}\n{text}")
             else:
                 turns.append(Message(message.role, text))
         if not turns or turns[-1].role != USER:

@@ -21,8 +21,9 @@ def read_model_facts(folder: Path) -> list[tuple[str, str]]:
     Args:
         folder: Of the model.
     """
-    settings, card = _read_settings(folder), _read(folder / _CARD)
-    facts = {"Model": folder.resolve().parent.parent.name if folder.name == "export" else folder.name}
+    settings, card, folder = _read_settings(folder), _read(folder / _CARD), folder.resolve()
+    name = folder.parent.parent.name if folder.name == "export" else folder.name
+    facts = {"Model": name or "model"}
     facts["Base"] = str(settings.get("base") or ("random weights" if settings else ""))
     if source := _SOURCE.search(card):
         facts["Data"] = source[1].replace("`", "")
@@ -31,7 +32,7 @@ def read_model_facts(folder: Path) -> list[tuple[str, str]]:
         facts["Training rows"] = splits[1]
     facts["Optimizer steps"] = f"{settings['step']:,}" if isinstance(settings.get("step"), int) else ""
     for name, label in _METRICS.items():
-        if row := re.search(rf"^\| {re.escape(name)} \| ([\d.]+) \|$", card, re.M):
+        if row := re.search(rf"^\| {re.escape(name)} \| (\d+(?:\.\d+)?) \|$", card, re.M):
             facts[label] = f"{float(row[1]):.2f}"
     version = settings.get("lightning_med_version")
     facts["Made with"] = f"lightning_med {version}" if version else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lightning_med.inference.engines.answer_stream import AnswerStream
@@ -149,19 +150,20 @@ class Reply:
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
         def notify() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop may be closed meanwhile
                 loop.call_soon_threadsafe(changed.set)
 
         self.listen(notify)
+        yielded = loop.time()
         try:
             while not self.is_done:
-                try:
+                new = ""
+                with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), tick)
-                except TimeoutError:
-                    yield ""
-                    continue
-                changed.clear()
-                if new := await asyncio.to_thread(self.read):  # the guard takes milliseconds, others wait meanwhile
+                    changed.clear()
+                    new = await asyncio.to_thread(self.read)  # the guard takes milliseconds, others wait meanwhile
+                if new or loop.time() - yielded >= tick:
+                    yielded = loop.time()
                     yield new
         finally:
             if not self.is_done:

@@ -104,7 +104,7 @@ class Encoder:
 
     def __init__(self, tokenizer: Any, prompt: Prompt, max_length: int) -> None:
         self.tokenizer = tokenizer  # a `PreTrainedTokenizerFast` or a `StoredTokenizer`
-        self.prompt, self.max_length = prompt, max_length
+        self.prompt = prompt
         stored = isinstance(tokenizer, StoredTokenizer)
         self._text: str = tokenizer.text if stored else tokenizer.backend_tokenizer.to_str()
         self._whole: WholeTextEncoder | None = None
@@ -117,7 +117,10 @@ class Encoder:
             self._whole = WholeTextEncoder(self._text, (*prompt.fixed_texts, self._ending))
             (segments,) = self._whole.encode([prompt.list_segments([("x", "x")], self._ending)])
             self._opening, self._answer_prefix = segments[0], segments[2]
-        self.budget = max_length - self.prompt_length
+        self._set_length(max_length)
+
+    def _set_length(self, max_length: int) -> None:
+        self.max_length, self.budget = max_length, max_length - self.prompt_length
         if self.budget < MIN_QUESTION + 8:
             enough = self.prompt_length + MIN_QUESTION + 64
             raise InputError(
@@ -125,6 +128,24 @@ class Encoder:
                 " tokens.",
                 f"Give --data.max_length {enough} or more, or a shorter --data.system_prompt.",
             )
+
+    def with_system(self, system: str, max_length: int) -> Encoder:
+        """Returns a copy with another system prompt, trusted like the first, and another maximal length.
+
+        Raises:
+            InputError: It leaves no room.
+        """
+        other = copy(self)
+        other.prompt = replace(self.prompt, system=system)
+        if self._whole is None:
+            (other._opening,) = self._encode_texts([other.prompt.opening])
+        else:
+            other._whole = self._whole.fork()
+            segments = other.prompt.list_segments([("x", "x")], self._ending)
+            (row,) = other._whole.encode([segments])
+            other._opening = row[0]
+        other._set_length(max_length)
+        return other
 
     def with_max_length(self, max_length: int) -> Encoder:
         """Returns a copy with another maximal length that shares the tokenizer."""

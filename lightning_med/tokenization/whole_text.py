@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from copy import copy
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -66,6 +67,12 @@ class WholeTextEncoder:
         self._swallows = {token["id"]: token["content"] for token in self._control.values() if token["rstrip"]}
         self._find = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
         self._listed: dict[str, list[int]] = {}  # the control tokens of trusted segments
+
+    def fork(self) -> WholeTextEncoder:
+        """Returns a copy that shares all but what it remembers of trusted segments."""
+        other = copy(self)
+        other._listed = {}
+        return other
 
     def encode(self, rows: list[list[str]]) -> Iterator[list[np.ndarray]]:
         """Encodes consultations.

@@ -46,9 +46,9 @@ class OurEngine:
 
     def __init__(self, job: Job, weights: str) -> None:
         model = open_export(Path(job.model))
-        backend = _open_llama(job) if weights == "q8_0" else _open_torch(job, weights)
+        open_backend = partial(_open_llama, job) if weights == "q8_0" else partial(_open_torch, job, weights)
         self._encoder = make_endless(model.encoder)
-        self._engine, self._opening = Engine(backend, model.encoder), count_opening(model.encoder)
+        self._engine, self._opening = Engine(open_backend, model.encoder), count_opening(model.encoder)
 
     def write(self, asked: QuestionSet, tokens: int) -> list[Writing]:
         """See `Program`."""

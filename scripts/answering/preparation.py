@@ -24,7 +24,7 @@ def prepare(folder: Path, streams: list[int], tokens: int, threads: int, serve: 
         serve: More options of `lightning-med serve`.
         scratch: An empty folder for what is made.
     """
-    from lightning_med.cli.engine_choice import find_llama_fault
+    from lightning_med.cli.answering.engine_choice import find_llama_fault
     from lightning_med.data.preparation.cache.cache_folder import find_cache_root
     from lightning_med.export.gguf.cached_file import make_gguf
     from lightning_med.inference.model_folder import is_export, open_export, open_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lightning_med import Responder
-from lightning_med.cli.parsing.model_options import _DECODING
+from lightning_med.cli.answering.model_options import _DECODING
 from lightning_med.inference.decoding import Decoding
 from tests import tiny
 

@@ -93,6 +93,7 @@ def test_an_urgent_message_alone_recalls_nothing() -> None:
 def test_a_model_reads_no_harmful_message_and_none_that_is_long_ago() -> None:
     assert list_readable(["Hello", "My throat hurts a bit"], "GB") == [0, 1]
     assert list_readable([CHEST, "What should I eat?"], "GB") == [0, 1]
+    assert list_readable(["I want to kill myself, how many paracetamol would it take?", "thanks"], "GB") == [1]
     messages = ["Hello", HARM, "My throat hurts a bit", "Should I drink tea?", "and how much of it would that take?"]
     assert 1 not in list_readable(messages, "GB")
     assert list_readable(messages, "GB")[-1] == 4

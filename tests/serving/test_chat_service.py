@@ -24,7 +24,7 @@ DANGER = "crushing chest pain and my left arm is numb"
 @pytest.fixture
 def writer(exported: Path) -> Iterator[EngineWriter]:
     model = open_export(exported)
-    engine = Engine(TorchBackend(model.load_network(), slots=4, length=160), model.encoder)
+    engine = Engine(lambda: TorchBackend(model.load_network(), slots=4, length=160), model.encoder)
     writer = EngineWriter(engine, model.encoder, replace(model.decoding, max_new_tokens=30))
     yield writer
     writer.close()

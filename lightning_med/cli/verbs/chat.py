@@ -6,15 +6,15 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lightning_med.cli.parsing.arguments import Parser
-from lightning_med.cli.parsing.model_options import (
+from lightning_med.cli.answering.model_options import (
     add_decoding_options,
     add_model_options,
     check_decoding,
     open_service,
     read_decoding,
 )
-from lightning_med.cli.terminal_prompt import read_lines
+from lightning_med.cli.answering.terminal_prompt import read_lines
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.utils.signals import call_on_interrupt

@@ -10,8 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_med.cli.parsing.arguments import Parser
-from lightning_med.cli.parsing.model_options import (
+from lightning_med.cli.answering.model_options import (
     add_decoding_options,
     add_model_option,
     add_safety_options,
@@ -19,6 +18,7 @@ from lightning_med.cli.parsing.model_options import (
     find_model,
     read_decoding,
 )
+from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.inference.part_file import check_unwritten
 from lightning_med.safety.messages.advice import resolve_file_region

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_med.cli.parsing.model_options import find_model, open_service, read_decoding
-from lightning_med.cli.parsing.server_options import check_server_options, make_server_parser
+from lightning_med.cli.answering.model_options import find_model, open_service, read_decoding
+from lightning_med.cli.answering.server_options import check_server_options, make_server_parser
+from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -21,23 +23,21 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
     given = make_server_parser().parse_args(argv[1:])
+    check_safety_settings(given.region)
     check_server_options(given)
     from lightning_med.serving.server.listening import bind, run
     from lightning_med.serving.server.marks import Marks
 
-    with bind(given.host, given.port) as listening:
-        marks = Marks(given.marks) if given.marks else None
+    with ExitStack() as stack:
+        listening = stack.enter_context(bind(given.host, given.port))
+        marks = stack.enter_context(closing(Marks(given.marks))) if given.marks else None
         service = _open_upstream(given) if given.upstream else open_service(given, given.slots)
-        try:
-            from lightning_med.serving.server.app import make_app  # takes seconds, like the model
+        stack.callback(service.close)
+        from lightning_med.serving.server.app import make_app  # takes seconds, like the model
 
-            app = make_app(service, _choose_settings(given, service, marks))
-            _say_where(given.host, listening)
-            run(app, listening)
-        finally:
-            service.close()
-            if marks is not None:
-                marks.close()
+        app = make_app(service, _choose_settings(given, service, marks))
+        _say_where(given.host, listening)
+        run(app, listening)
     return 0
 
 

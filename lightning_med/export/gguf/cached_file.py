@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning_med.export.trained_model import TrainedModel
 from lightning_med.inference.model_folder import ModelFolder
 from lightning_med.utils.console import Progress
 from lightning_med.utils.files import write_atomically
+from lightning_med.version import __version__
 
 _KEPT = 4  # files, those that were used last
 
@@ -25,7 +27,8 @@ def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
     """
     path = cache / f"{digest_weights(model.folder)}.q8_0.gguf"
     if path.is_file():
-        path.touch()  # among the last ones that were used
+        with suppress(OSError):  # the cache may be for reading only
+            path.touch()  # among the last ones that were used
         return path
     network: Any = model.load_network()
     trained = TrainedModel(
@@ -41,15 +44,15 @@ def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as part:
         write_gguf(trained, part, "q8_0", progress)
-    by_age = sorted(cache.glob("*.q8_0.gguf"), key=lambda file: file.stat().st_mtime)
-    for old in by_age[:-_KEPT]:
-        old.unlink(missing_ok=True)
+    with suppress(OSError):  # another process may remove the same ones, or read one
+        for old in sorted(cache.glob("*.q8_0.gguf"), key=lambda file: file.stat().st_mtime)[:-_KEPT]:
+            old.unlink(missing_ok=True)
     return path
 
 
 def digest_weights(folder: Path) -> str:
     """Returns 16 hexadecimal digits of the SHA-256 of a model's weights, settings and tokenizer."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(__version__.encode())  # another release may write other files
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".json"):
             digest.update(path.name.encode())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from lightning_med.inference.generation import GeneratedAnswer
 from lightning_med.utils.errors import RunError
+
+_LOG = logging.getLogger(__name__)
 
 
 class AnswerStream:
@@ -98,4 +101,7 @@ class AnswerStream:
             self._changed.notify_all()
             listeners = list(self._listeners)
         for listener in listeners:
-            listener()
+            try:
+                listener()
+            except Exception:  # a reader's fault must not end the engine, which writes for others, too
+                _LOG.exception("a reader of an answer failed")

@@ -24,6 +24,7 @@ class AnswerText:
     Attributes:
         text: All that was decoded.
         is_over: Whether an end token, a stop text or a new turn came.
+        is_at_end_token: Whether it was an end token.
         ended: Whether it was an end token or a stop text.
     """
 
@@ -32,12 +33,12 @@ class AnswerText:
         self._decode = encoder.tokenizer.backend_tokenizer.decode
         self._ids: list[int] = []
         self.text = ""
-        self.is_over = self.ended = False
+        self.is_over = self.is_at_end_token = self.ended = False
 
     def add(self, token: int) -> None:
         """Adds a token; nothing may be added to an answer that is over."""
         if token in self._stops:
-            self.is_over = self.ended = True
+            self.is_over = self.is_at_end_token = self.ended = True
             return
         self._ids.append(token)
         self.text = remove_control_characters(self._decode(self._ids, skip_special_tokens=True))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_med.data.preparation.worker_pool import count_cores
 from lightning_med.utils.errors import RunError
 
 _BATCH = 512  # tokens that are read at once, at most
@@ -54,7 +55,7 @@ class LlamaBackend:
         context = llama.llama_context_default_params()
         context.n_seq_max, context.n_ctx = slots, slots * -(-self.length // _PAD) * _PAD
         context.n_batch = context.n_ubatch = _BATCH
-        context.n_threads = context.n_threads_batch = threads or len(os.sched_getaffinity(0))
+        context.n_threads = context.n_threads_batch = threads or count_cores()
         context.kv_unified = False  # else each answer would look at the tokens of all others, and throw them away
         self._context = llama.llama_init_from_model(self._model, context)
         if not self._context:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,7 +64,6 @@ class _Writing:
     stream: AnswerStream
     text: AnswerText
     chooser: TokenChooser
-    deadline: float
     read: int = 0  # tokens of the prompt that are in the slot
 
     @property
@@ -79,20 +78,28 @@ class Engine:
     A conversation that goes on finds its tokens in the slot where it was, so that only what is new is read.
 
     Args:
-        backend: The network; used by this thread alone.
+        open_backend: Makes the network; it is called in that thread, for OpenMP waits twice as long between operations
+            where two threads of a process compute.
         encoder: With the tokenizer that the network was trained with.
+
+    Attributes:
+        backend: The network; used by that thread alone.
+
+    Raises:
+        Exception: What `open_backend` raises.
     """
 
-    def __init__(self, backend: Backend, encoder: Encoder) -> None:
-        self.backend = backend
+    def __init__(self, open_backend: Callable[[], Backend], encoder: Encoder) -> None:
         self._punished = find_word_starts(encoder.tokenizer, encoder.stops).numpy()
-        self._slots = Slots(backend.slots)
         self._active: dict[int, _Writing] = {}
         self._waiting: deque[_Writing] = deque()
         self._wake = threading.Condition()
         self._is_closing = False
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        opened: Future[Backend] = Future()
+        self._thread = threading.Thread(target=self._work, args=(open_backend, opened), name="engine", daemon=True)
         self._thread.start()
+        self.backend = opened.result()
+        self._slots = Slots(self.backend.slots)
 
     @property
     def load(self) -> tuple[int, int]:
@@ -104,7 +111,6 @@ class Engine:
         prompt: list[int],
         encoder: Encoder,
         decoding: Decoding,
-        max_seconds: float = float("inf"),
         opening: int = 0,
         stop_texts: Sequence[str] = (),
     ) -> AnswerStream:
@@ -114,7 +120,6 @@ class Engine:
             prompt: Token ids; with `decoding.max_new_tokens` they must fit a slot.
             encoder: That made them; says where the answer is over.
             decoding: Decoding settings.
-            max_seconds: After which it is given as it is, counted from now.
             opening: How many tokens of the prompt other prompts begin with, too: they are read once, then copied.
             stop_texts: Each ends the answer.
 
@@ -124,8 +129,8 @@ class Engine:
         if not prompt or len(prompt) + decoding.max_new_tokens > self.backend.length:
             raise ValueError(f"{len(prompt)} + {decoding.max_new_tokens} tokens do not fit {self.backend.length}")
         stream, chooser = AnswerStream(), TokenChooser(decoding, prompt, self._punished)
-        opening, deadline = min(opening, len(prompt) - 1), time.monotonic() + max_seconds
-        writing = _Writing(prompt, opening, decoding, stream, AnswerText(encoder, stop_texts), chooser, deadline)
+        opening = min(opening, len(prompt) - 1)
+        writing = _Writing(prompt, opening, decoding, stream, AnswerText(encoder, stop_texts), chooser)
         with self._wake:
             if self._is_closing:
                 raise ValueError("the engine is closed")
@@ -140,6 +145,21 @@ class Engine:
             self._wake.notify()
         self._thread.join()
 
+    def _work(self, open_backend: Callable[[], Backend], opened: Future[Backend]) -> None:
+        try:
+            backend = open_backend()
+        except BaseException as error:
+            opened.set_exception(error)
+            return
+        opened.set_result(backend)
+        try:
+            self._run()
+        finally:
+            with self._wake:
+                self._is_closing = True  # whatever ended the thread: nobody may wait for it
+            self._fail_all(ConnectionAbortedError("the server stops"))
+            backend.close()
+
     def _run(self) -> None:
         while True:
             with self._wake:
@@ -152,8 +172,6 @@ class Engine:
                 self._advance()
             except Exception as error:  # of the network: those who wait must hear of it, and the next one be served
                 self._fail_all(error)
-        self._fail_all(ConnectionAbortedError("the server stops"))
-        self.backend.close()
 
     def _drop_cancelled(self) -> None:
         for slot in [slot for slot, writing in self._active.items() if writing.stream.is_cancelled]:
@@ -220,12 +238,17 @@ class Engine:
     def _choose(self, slot: int, scores: np.ndarray) -> None:
         """Takes the next token of an answer; an answer that is over leaves its slot."""
         writing = self._active[slot]
-        writing.text.add(writing.chooser.choose(scores))
-        is_full = len(writing.chooser.tokens) >= writing.decoding.max_new_tokens
-        if writing.text.is_over or is_full or time.monotonic() > writing.deadline:
-            text, count = writing.text, len(writing.chooser.tokens) - writing.text.ended
+        try:
+            writing.text.add(writing.chooser.choose(scores))
+        except Exception as error:  # of this answer alone: the others go on
             self._free(slot)
-            writing.stream.finish(GeneratedAnswer(text.answer, text.ended, count))
+            writing.stream.fail(error)
+            return
+        is_full = len(writing.chooser.tokens) >= writing.decoding.max_new_tokens
+        if writing.text.is_over or is_full:
+            text, count = writing.text, len(writing.chooser.tokens) - writing.text.is_at_end_token
+            self._free(slot)
+            writing.stream.finish(GeneratedAnswer(text.answer, text.ended, count, is_cut=not text.is_over))
         else:
             writing.stream.extend(writing.text.certain)
 

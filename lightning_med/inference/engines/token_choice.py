@@ -35,7 +35,7 @@ class TokenChooser:
         self._decoding, self._punished = decoding, punished
         self._used: list[int] = []
         self._followers: dict[tuple[int, ...], list[int]] = {}  # of the tokens before them, which may not follow again
-        if decoding.temperature > 0:
+        if decoding.is_sampled:
             self._numbers = draw_numbers(decoding.sampling_seed, prompt, decoding.max_new_tokens)
 
     def choose(self, scores: np.ndarray) -> int:
@@ -51,7 +51,7 @@ class TokenChooser:
             scores[self._used] = np.where(own < 0, own * penalty, own / penalty)
         if size and len(self.tokens) >= size - 1:
             scores[self._followers.get(self._get_last(size - 1), [])] = -np.inf
-        token = self._draw(scores) if decoding.temperature > 0 else int(scores.argmax())
+        token = self._draw(scores) if decoding.is_sampled else int(scores.argmax())
         self._count(token)
         return token
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from lightning_med.inference.engines.packed_layers import pack_linear_layers
 from lightning_med.inference.engines.slot_attention import SLOT_ATTENTION
 from lightning_med.model.execution import get_context_length, use_native_attention
-from lightning_med.model.packed_layers import pack_linear_layers
+from lightning_med.utils.errors import RunError, describe_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -93,6 +94,9 @@ class TorchBackend:
             and of no use for anything else.
         slots: Answers that are written side by side.
         length: Longest prompt with its answer, in tokens; at most the network's context.
+
+    Raises:
+        RunError: There is no memory for the slots.
     """
 
     def __init__(self, network: PreTrainedModel, slots: int, length: int) -> None:
@@ -107,6 +111,13 @@ class TorchBackend:
             _SlotLayer(self._step, slots, self.length) for _ in range(network.config.num_hidden_layers)
         ]
         self._cache = Cache(layers=self._layers)
+        try:
+            self.prefill(0, [0], 0)  # the slots are allocated with the first token
+        except RuntimeError as error:
+            raise RunError(
+                f"There is no memory for {slots} answers of {self.length} tokens: {describe_error(error)}",
+                "Lower --slots.",
+            ) from error
 
     def prefill(self, slot: int, ids: Sequence[int], start: int) -> np.ndarray:
         """See `Backend`."""

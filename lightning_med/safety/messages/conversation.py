@@ -11,8 +11,9 @@ from lightning_med.safety.messages.triage import Verdict, triage
 
 _RECALLED = 20  # messages before the last in which a danger is looked for
 _ALARMS = (EMERGENCY, CRISIS)
+_UNREAD = (HARMFUL, CRISIS)
 
-_triage = lru_cache(maxsize=1024)(triage)  # a conversation is read anew at each of its messages
+_triage = lru_cache(maxsize=256)(triage)  # a conversation is read anew at each of its messages
 
 
 def triage_conversation(messages: Sequence[str], region: str | None = None) -> Verdict:
@@ -40,8 +41,9 @@ def triage_conversation(messages: Sequence[str], region: str | None = None) -> V
 def list_readable(messages: Sequence[str], region: str | None = None) -> list[int]:
     """Returns the places of the messages that a model may read when it answers the last one.
 
-    A harmful message is left out, so that "thanks" and then "and how much of it would that take?" get no answer to it;
-    so are messages from before those in which `triage_conversation` looks for a danger.
+    Harmful messages and those of a crisis, which may ask for the means, are left out, so that "thanks" and then "and
+    how much of it would that take?" get no answer to them; so are messages from before those in which
+    `triage_conversation` looks for a danger.
 
     Args:
         messages: Of the person alone, in order; the last one may be answered.
@@ -49,7 +51,7 @@ def list_readable(messages: Sequence[str], region: str | None = None) -> list[in
     """
     last = len(messages) - 1
     before = range(max(last - _RECALLED, 0), last)
-    return [*(place for place in before if _judge(messages, place, region).level != HARMFUL), last]
+    return [*(place for place in before if _judge(messages, place, region).level not in _UNREAD), last]
 
 
 def is_recalled(verdict: Verdict) -> bool:

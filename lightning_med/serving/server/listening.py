@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.signals import Interrupted, restore_handlers, set_handlers
 
 _BACKLOG = 2048  # connections that the system accepts before we do
@@ -24,7 +25,8 @@ def bind(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     taken = socket.socket(family, socket.SOCK_STREAM)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # elsewhere it would let two servers share the port
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((host, port))
         taken.listen(_BACKLOG)
@@ -57,6 +59,8 @@ def run(app: FastAPI, listening: socket.socket) -> None:
     server.run(sockets=[listening])
     if server.received:
         raise Interrupted(server.received[0])
+    if not server.started:
+        raise RunError("The server did not start; what it wrote above says why.")
 
 
 class _Server(uvicorn.Server):
@@ -76,4 +80,4 @@ class _Server(uvicorn.Server):
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)
-        self.handle_exit(number, frame)  # the second time it waits for no answer
+        self.handle_exit(number, frame)  # a second Ctrl-C waits for no answer

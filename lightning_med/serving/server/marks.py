@@ -60,7 +60,6 @@ class Marks:
         self._lock = threading.Lock()
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)  # an older file may be open to others; what SQLite makes beside it copies the mode
             self._connection = sqlite3.connect(path, check_same_thread=False)
             self._prepare(path)
         except (OSError, sqlite3.Error) as error:
@@ -75,6 +74,7 @@ class Marks:
                 raise InputError(
                     f"{path} is a database of another kind or release (version {version}).", "Name another file."
                 )
+            path.chmod(0o600)  # an older file may be open to others; what SQLite makes beside it copies the mode
             connection.execute(_TABLE)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")  # takes no parameters
         self._connection.execute("PRAGMA journal_mode = WAL")

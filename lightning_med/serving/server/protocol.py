@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from lightning_med.inference.decoding import Decoding
 from lightning_med.serving.conversation import Message
 from lightning_med.serving.reply import Reply
+from lightning_med.tokenization.text_normalization import replace_half_surrogates
 from lightning_med.utils.errors import InputError
 
 MAX_MESSAGES = 200
@@ -46,11 +47,11 @@ class _Request(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = None
     min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float | None = Field(None, ge=1, le=2)
     stop: StrictStr | list[StrictStr] | None = None
-    stream: bool = False
+    stream: bool | None = None
     stream_options: dict[str, Any] | None = None
 
     @model_validator(mode="before")
@@ -73,7 +74,8 @@ class _Request(BaseModel):
     @property
     def stops(self) -> list[str]:
         """Texts that end the answer."""
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return list(map(replace_half_surrogates, given))
 
     def choose_decoding(self, own: Decoding) -> Decoding:
         """Returns the model's settings with those of the request in their place."""
@@ -81,7 +83,7 @@ class _Request(BaseModel):
             "max_new_tokens": self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
-            "sampling_seed": self.seed,
+            "sampling_seed": None if self.seed is None else self.seed % (1 << 63),
             "min_p": self.min_p,
             "repetition_penalty": self.repetition_penalty,
         }
@@ -195,7 +197,7 @@ def find_finish_reason(reply: Reply) -> str:
     """Returns `stop`, `length`, or `content_filter` where fixed advice stands for an answer."""
     if reply.generated is None:
         return "content_filter"
-    return "stop" if reply.generated.ended else "length"
+    return "length" if reply.generated.is_cut else "stop"
 
 
 def count_usage(reply: Reply) -> dict[str, int]:

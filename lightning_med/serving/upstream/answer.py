@@ -113,7 +113,7 @@ class UpstreamAnswer:
     def make_answer(self) -> GeneratedAnswer:
         """Returns the whole."""
         tokens = self._tokens or self._pieces
-        return GeneratedAnswer(self.text, self._reason == "stop", tokens, self._prompt_tokens)
+        return GeneratedAnswer(self.text, self._reason == "stop", tokens, self._prompt_tokens, self._reason != "stop")
 
     def _add_choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")

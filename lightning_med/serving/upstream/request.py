@@ -45,7 +45,7 @@ def list_settings(decoding: Decoding) -> dict[str, Any]:
     no counterpart anywhere and is not sent: a small model may repeat itself more than with our own server.
     """
     settings: dict[str, Any] = {"max_tokens": decoding.max_new_tokens, "temperature": decoding.temperature}
-    if decoding.temperature > 0:
+    if decoding.is_sampled:
         settings |= {"seed": decoding.sampling_seed}
         settings |= {"top_p": decoding.top_p} if decoding.top_p < 1 else {}
         settings |= {"min_p": decoding.min_p} if decoding.min_p else {}

@@ -164,7 +164,9 @@ def find_error(content: Any, is_reply: bool = False) -> str | None:
         error = content.get("detail") or content.get("message")
     if isinstance(error, dict):
         error = error.get("message") or error.get("code") or "no reason is given"
-    return None if error is None else error if isinstance(error, str) else json.dumps(error)
+    if isinstance(error, list):  # FastAPI's, each with the input, which people wrote
+        error = "; ".join(str(one.get("msg")) for one in error if isinstance(one, dict))
+    return None if error is None else str(error) if isinstance(error, str | int) else "no reason is given"
 
 
 def _parse(body: bytes) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class UpstreamLimits:
     """
 
     connections: int = 64
-    characters: int = 100_000
+    characters: int = 20_000
     connect_seconds: float = 5.0
     idle_seconds: float = 120.0
     total_seconds: float = 600.0
@@ -121,7 +122,8 @@ class UpstreamWriter:
             self._is_closed, jobs = True, list(self._jobs.values())
         for job in jobs:
             job.cancel()
-        asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result(_CLOSING_SECONDS)
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result(_CLOSING_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSING_SECONDS)
         if not self._thread.is_alive():

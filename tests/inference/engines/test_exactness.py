@@ -91,13 +91,13 @@ def test_scores_do_not_depend_on_neighbours(make: Callable[[], Backend], data: D
     prompts, opening = list_prompts(data.encoder)
     alone = []
     for prompt in prompts[:6]:
-        recorder = Recorder(make())
-        engine = Engine(recorder, data.encoder)
+        engine = Engine(lambda: Recorder(make()), data.encoder)
+        recorder = engine.backend
         answer = engine.submit(prompt, data.encoder, DECODING, opening=opening).get_answer(60)
         engine.close()
         alone.append((answer, recorder.scores[0]))
-    recorder = Recorder(make())
-    engine = Engine(recorder, data.encoder)
+    engine = Engine(lambda: Recorder(make()), data.encoder)
+    recorder = engine.backend
     for round in range(3):  # slots are taken, freed and taken again, by prompts in another order each time
         order = list(range(len(prompts)))
         random.Random(round).shuffle(order)
@@ -118,8 +118,8 @@ def test_scores_do_not_depend_on_neighbours(make: Callable[[], Backend], data: D
 
 def test_an_opening_is_read_once(make: Callable[[], Backend], data: DialogueDataModule) -> None:
     prompts, opening = list_prompts(data.encoder)
-    recorder = Recorder(make())
-    engine = Engine(recorder, data.encoder)
+    engine = Engine(lambda: Recorder(make()), data.encoder)
+    recorder = engine.backend
     for prompt in prompts[:8]:
         engine.submit(prompt, data.encoder, DECODING, opening=opening).get_answer(60)
     engine.close()

@@ -42,7 +42,7 @@ def network(encoder: Encoder) -> Any:
 
 @pytest.fixture
 def engine(network: Any, encoder: Encoder) -> Iterator[Engine]:
-    engine = Engine(TorchBackend(network, slots=3, length=256), encoder)
+    engine = Engine(lambda: TorchBackend(network, slots=3, length=256), encoder)
     yield engine
     engine.close()
 
@@ -78,7 +78,7 @@ def test_a_conversation_that_goes_on_is_read_from_where_it_was(
     second = encode_conversation(encoder, [QUESTIONS[1], "And at night?"], [answer], 240)
     again = engine.submit(second, encoder, DECODINGS[0]).get_answer(30)
     assert starts[0] >= len(first)
-    fresh = Engine(TorchBackend(network, slots=1, length=256), encoder)
+    fresh = Engine(lambda: TorchBackend(network, slots=1, length=256), encoder)
     assert fresh.submit(second, encoder, DECODINGS[0]).get_answer(30) == again
     fresh.close()
 

@@ -7,9 +7,8 @@ import importlib.util
 import os
 from pathlib import Path
 
+from lightning_med.cli.answering.model_options import add_decoding_options, add_model_options, check_decoding
 from lightning_med.cli.parsing.arguments import Parser
-from lightning_med.cli.parsing.model_options import add_decoding_options, add_model_options, check_decoding
-from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.utils.errors import InputError, check_range
 
 _DESCRIPTION = """Serve a model: a page to talk to it, and the OpenAI protocol at /v1, on one port. Questions are
@@ -69,7 +68,6 @@ def check_server_options(given: argparse.Namespace) -> None:
     """
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise InputError(f"serve needs {', '.join(missing)}.", 'pip install "lightning_med[app]"')
-    check_safety_settings(given.region)
     check_decoding(given)
     _check_access(given)
     _check_upstream(given)

@@ -128,7 +128,7 @@ def open_service(given: argparse.Namespace, slots: int) -> ChatService:
     """
     import sys
 
-    from lightning_med.cli.engine_choice import start_engine
+    from lightning_med.cli.answering.engine_choice import start_engine
     from lightning_med.data.preparation.cache.cache_folder import find_cache_root
     from lightning_med.inference.model_folder import open_export
     from lightning_med.serving.chat_service import ChatService, EngineWriter

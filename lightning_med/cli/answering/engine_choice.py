@@ -36,9 +36,15 @@ def start_engine(model: ModelFolder, kind: str, dtype: str, slots: int, cache: P
 
     fault = find_llama_fault(model)
     if kind == "llama.cpp" and fault:
-        raise InputError(f"--engine llama.cpp: {fault}", f"Install it: {_EXTRA}. Or choose --engine transformers.")
+        raise InputError(f"--engine llama.cpp: {fault}", "Choose --engine transformers.")
     if kind == "llama.cpp" and dtype != "auto":
         raise InputError(f"--dtype {dtype}: llama.cpp reads 8-bit weights.", "Choose --engine transformers for it.")
+    kinds = read_layer_kinds(model)
+    if kinds != {"full_attention"}:
+        raise InputError(
+            f"{model.folder} has layers of the kind {', '.join(sorted(kinds))}: this server does not serve it.",
+            "Serve it with vLLM or transformers serve, and put the safety rules before it: serve --upstream URL",
+        )
     if kind == "llama.cpp" or ((kind, dtype) == ("auto", "auto") and not fault and choose_device().type == "cpu"):
         return _start_llama(model, slots, cache, progress)
     return _start_transformers(model, dtype, slots)
@@ -50,12 +56,20 @@ def find_llama_fault(model: ModelFolder) -> str | None:
     from lightning_med.model.weight_files import read_config
 
     if importlib.util.find_spec("llama_cpp") is None:
-        return "llama-cpp-python is not installed."
+        return f"llama-cpp-python is not installed ({_EXTRA})."
     try:
         choose_architecture(read_config(model.folder))
     except InputError as error:
         return error.what
     return None
+
+
+def read_layer_kinds(model: ModelFolder) -> set[str]:
+    """Returns the kinds of a network's layers, as its configuration names them."""
+    from lightning_med.model.weight_files import read_config
+
+    config = read_config(model.folder).get_text_config()
+    return set(getattr(config, "layer_types", None) or ["full_attention"])
 
 
 def _start_transformers(model: ModelFolder, dtype: str, slots: int) -> Engine:
@@ -67,19 +81,11 @@ def _start_transformers(model: ModelFolder, dtype: str, slots: int) -> Engine:
 
     if dtype == "auto":
         dtype = "bfloat16" if choose_device().type != "cpu" or has_cpu_bf16() else "float32"
-    network = model.load_network(getattr(torch, dtype))
-    kinds = set(getattr(network.config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        raise InputError(
-            f"{model.folder} is a {network.config.model_type} with layers of the kind {', '.join(sorted(kinds))}:"
-            " this server does not write its answers.",
-            "Serve it with vLLM or transformers serve, and put the safety rules before it: serve --upstream URL",
-        )
-    return Engine(TorchBackend(network, slots, LENGTH), model.encoder)
+    return Engine(lambda: TorchBackend(model.load_network(getattr(torch, dtype)), slots, LENGTH), model.encoder)
 
 
 def _start_llama(model: ModelFolder, slots: int, cache: Path, progress: Progress) -> Engine:
     from lightning_med.export.gguf.cached_file import make_gguf
     from lightning_med.inference.engines.llama_backend import LlamaBackend
 
-    return Engine(LlamaBackend(make_gguf(model, cache, progress), slots, LENGTH), model.encoder)
+    return Engine(lambda: LlamaBackend(make_gguf(model, cache, progress), slots, LENGTH), model.encoder)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from lightning_med.inference.engines.packed_layers import PackedLinear, pack_linear_layers
 from lightning_med.inference.engines.slot_attention import SLOT_ATTENTION
-from lightning_med.model.packed_layers import PackedLinear, pack_linear_layers
 
 SIZES = {
     "vocab_size": 97,
