@@ -49,6 +49,9 @@ def _add_address(parser: Parser) -> None:
     parser.add_argument("--host", default=_LOCAL[0], help="address to listen at; any but this machine's needs --auth")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (8000)")
     parser.add_argument(
+        "--public_name", metavar="HOST", help="host name by which a proxy before this server is called; needs --auth"
+    )
+    parser.add_argument(
         "--auth",
         metavar="NAME:PASSWORD",
         help="that the page asks for (default: $LIGHTNING_MED_AUTH, which other users of the machine cannot see)",
@@ -82,9 +85,10 @@ def _check_access(given: argparse.Namespace) -> None:
     name, _, password = (given.auth or "").partition(":")
     if given.auth and not (name and password):
         raise InputError("--auth takes NAME:PASSWORD.", "For instance: --auth clinic:a-long-password")
-    if given.host not in _LOCAL and not given.auth:
+    opened = f"--host {given.host}" if given.host not in _LOCAL else given.public_name and "--public_name"
+    if opened and not given.auth:
         raise InputError(
-            f"--host {given.host} lets other machines in, and needs --auth NAME:PASSWORD.",
+            f"{opened} lets other machines in, and needs --auth NAME:PASSWORD.",
             "Set $LIGHTNING_MED_AUTH, and put a proxy with TLS before it: without, passwords can be read on the way.",
         )
     given.api_key = given.api_key or password or None

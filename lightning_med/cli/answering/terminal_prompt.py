@@ -29,7 +29,8 @@ def read_lines(commands: Iterable[str]) -> Iterator[str]:
     )
     while True:
         try:
-            yield session.prompt("> ")
+            # Its own handler of SIGINT would leave moments in which Ctrl-C ends the program; the key arrives without.
+            yield session.prompt("> ", handle_sigint=False)
         except EOFError:
             return
         except KeyboardInterrupt:

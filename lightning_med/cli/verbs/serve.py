@@ -78,6 +78,7 @@ def _choose_settings(given: argparse.Namespace, service: ChatService, marks: Mar
         given.api_key,
         login,
         given.host in LOCAL_HOSTS,
+        given.public_name,
         marks,
     )
 

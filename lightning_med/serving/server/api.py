@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -46,14 +45,12 @@ class ServerState:
         model: Its name in the protocol.
         metrics: Counts.
         capacity: How many questions may be answered or wait.
-        api_key: That clients must send, if any.
     """
 
     service: ChatService
     model: str
     metrics: Metrics
     capacity: Capacity
-    api_key: str | None = None
 
 
 class Refusal(Exception):
@@ -70,25 +67,22 @@ class Refusal(Exception):
 
 def add_api(app: FastAPI, state: ServerState) -> None:
     """Adds the routes and the shape of errors to an app."""
-    _add_errors(app, state)
+    _add_errors(app)
 
     @app.get("/health")
     async def tell_health() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/metrics")
-    async def tell_metrics(request: Request) -> Response:
-        _check_key(request, state)
+    async def tell_metrics() -> Response:
         return Response(state.metrics.format(), media_type=CONTENT_TYPE)
 
     @app.get("/v1/models")
-    async def list_models(request: Request) -> dict[str, object]:
-        _check_key(request, state)
+    async def list_models() -> dict[str, object]:
         return {"object": "list", "data": [_describe_model(state)]}
 
     @app.get("/v1/models/{name:path}")
-    async def tell_model(name: str, request: Request) -> dict[str, object]:
-        _check_key(request, state)
+    async def tell_model(name: str) -> dict[str, object]:
         _check_model(name, state)
         return _describe_model(state)
 
@@ -107,53 +101,39 @@ def add_api(app: FastAPI, state: ServerState) -> None:
         raise Refusal(404, f"There is no /v1/{path}.")
 
 
-def _add_errors(app: FastAPI, state: ServerState) -> None:
-    def answer(status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> JSONResponse:
-        state.metrics.errors.labels(str(status)).inc()  # type: ignore[attr-defined]
-        return JSONResponse(body, status, headers)
-
+def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refuse(request: Request, error: Refusal) -> Response:
-        return answer(error.status, error.body, error.headers)
+        return JSONResponse(error.body, error.status, error.headers)
 
     @app.exception_handler(InputError)
     async def refuse_input(request: Request, error: InputError) -> Response:
-        return answer(400, make_error(str(error)))
+        return JSONResponse(make_error(str(error)), 400)
 
     @app.exception_handler(RequestValidationError)
     async def refuse_body(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]  # its `input` is what a person wrote: it is neither sent back nor logged
         if first["type"] == "json_invalid":
-            return answer(400, make_error(f"The body is no JSON: {first['ctx']['error']}"))
+            return JSONResponse(make_error(f"The body is no JSON: {first['ctx']['error']}"), 400)
         param = first.get("ctx", {}).get("param") or ".".join(map(str, first["loc"][1:])) or None
         code = first["type"] if first["type"] == "unsupported_value" else None
-        return answer(400, make_error(f"{param or 'body'}: {first['msg']}", param=param, code=code))
+        return JSONResponse(make_error(f"{param or 'body'}: {first['msg']}", param=param, code=code), 400)
 
     @app.exception_handler(HTTPException)
     async def refuse_http(request: Request, error: HTTPException) -> Response:
-        return answer(error.status_code, make_error(str(error.detail)))
+        return JSONResponse(make_error(str(error.detail)), error.status_code)
 
     @app.exception_handler(RunError)
     async def tell_failure(request: Request, error: RunError) -> Response:
-        return answer(502, make_error(str(error), "server_error"))
+        return JSONResponse(make_error(str(error), "server_error"), 502)
 
     @app.exception_handler(Exception)
     async def tell_error(request: Request, error: Exception) -> Response:
-        return answer(500, make_error("The server failed; its log says how.", "server_error"))
+        return JSONResponse(make_error("The server failed; its log says how.", "server_error"), 500)
 
 
 def _describe_model(state: ServerState) -> dict[str, object]:
     return {"id": state.model, "object": "model", "created": 0, "owned_by": "lightning_med"}
-
-
-def _check_key(request: Request, state: ServerState) -> None:
-    if state.api_key is None:
-        return
-    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    if not hmac.compare_digest(given.encode("latin-1"), state.api_key.encode()):
-        raise Refusal(
-            401, "The API key is wrong or missing.", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"}
-        )
 
 
 def _check_model(name: str | None, state: ServerState) -> None:
@@ -167,7 +147,6 @@ async def _answer(
     kind: Literal["chat", "text"], body: ChatRequest | CompletionRequest, request: Request, state: ServerState
 ) -> Response:
     """Answers a request, in one piece or as a stream; a reader that goes away stops the model."""
-    _check_key(request, state)
     _check_model(body.model, state)
     if body.stream_options is not None and not body.stream:
         raise Refusal(400, "stream_options needs stream: true.", param="stream_options")

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.server.api import ServerState, add_api
-from lightning_med.serving.server.limits import Capacity, LimitRate, LimitSize
+from lightning_med.serving.server.limits import Capacity, CountErrors, LimitRate, LimitSize, RequireKey
 from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.metrics import Metrics
 from lightning_med.serving.server.page.mount import mount_page
@@ -35,6 +35,7 @@ class ServerSettings:
         api_key: That programs must send, if any.
         login: Name and password that the page asks for, if any.
         is_local: Whether only this machine can reach the server.
+        public_name: Host name by which a proxy on this machine is called, if there is one.
         marks: Where thumbs up and down are kept, if anywhere.
     """
 
@@ -45,6 +46,7 @@ class ServerSettings:
     api_key: str | None = None
     login: tuple[str, str] | None = None
     is_local: bool = True
+    public_name: str | None = None
     marks: Marks | None = None
 
 
@@ -52,11 +54,14 @@ def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
     """Returns the app."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # its pages of docs load scripts from elsewhere
     metrics, capacity = Metrics(lambda: service.load), Capacity(settings.limit)
-    add_api(app, ServerState(service, settings.model, metrics, capacity, settings.api_key))
+    add_api(app, ServerState(service, settings.model, metrics, capacity))
     if settings.login is not None:
         require_login(app, *settings.login)
-    add_security(app, LOCAL_HOSTS if settings.is_local else None)
+    if settings.api_key is not None:
+        app.add_middleware(RequireKey, key=settings.api_key)
+    add_security(app, LOCAL_HOSTS if settings.is_local else None, settings.public_name)
     app.add_middleware(LimitRate, per_minute=settings.rate)
-    app.add_middleware(LimitSize)  # the last one is the first to see a request
+    app.add_middleware(LimitSize)
+    app.add_middleware(CountErrors, count=metrics.count_error)  # the last one is the first to see a request
     page = PageSettings(service, metrics, settings.model, capacity, settings.facts, list(EXAMPLES), settings.marks)
     return mount_page(app, page)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +15,7 @@ from lightning_med.serving.server.protocol import make_error
 
 MAX_BODY = 1_000_000  # bytes
 _MAX_CLIENTS = 10_000  # whose pace is remembered
+_KEYED = ("/v1/", "/metrics")  # paths of programs; /health is open
 POSTS = ("/v1/", "/gradio_api/queue/join")  # paths that ask for answers
 
 
@@ -130,3 +133,47 @@ async def send_error(
     ]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *(headers or [])]})
     await send({"type": "http.response.body", "body": body})
+
+
+class RequireKey:
+    """Asks programs for the API's key, before anything else of a request is read.
+
+    Args:
+        app: The rest.
+        key: That they must send as `Authorization: Bearer KEY`.
+    """
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app, self._key = app, key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on."""
+        if scope["type"] == "http" and scope["path"].startswith(_KEYED):
+            kind, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+            if kind.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._key):
+                headers = [(b"www-authenticate", b"Bearer")]
+                await send_error(send, 401, "The API key is wrong or missing.", code="invalid_api_key", headers=headers)
+                return
+        await self._app(scope, receive, send)
+
+
+class CountErrors:
+    """Counts the requests that were refused or failed, by status.
+
+    Args:
+        app: The rest.
+        count: Is told each status.
+    """
+
+    def __init__(self, app: ASGIApp, count: Callable[[int], None]) -> None:
+        self._app, self._count = app, count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on."""
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self._count(message["status"])
+            await send(message)
+
+        await self._app(scope, receive, send_counted)

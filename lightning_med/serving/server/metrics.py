@@ -34,10 +34,14 @@ class Metrics:
             Histogram, "answer_seconds", "Seconds from a question to the whole answer", buckets=_SECONDS
         )
         self._first = make(Histogram, "first_text_seconds", "Seconds to the first text", buckets=_SECONDS)
-        self.errors = make(Counter, "errors", "Requests that were refused or failed, by status", ("status",))
+        self._errors = make(Counter, "errors", "Requests that were refused or failed, by status", ("status",))
         for name, place in (("writing", 0), ("waiting", 1)):
             gauge = make(Gauge, name, f"Answers that are {name}")
             gauge.set_function(lambda place=place: get_load()[place])  # type: ignore[attr-defined]
+
+    def count_error(self, status: int) -> None:
+        """Counts a request that was refused or failed."""
+        self._errors.labels(str(status)).inc()  # type: ignore[attr-defined]
 
     def count(self, interface: str, reply: Reply, seconds: float, first: float | None) -> None:
         """Counts an answer that is whole or was broken off.

@@ -39,11 +39,13 @@ class PageSecurity:
         app: The rest.
         hosts: Names that the server may be called by; `None` for any. A page of another site that makes its own name
             point to this machine is refused by it.
+        public_name: Another one, of a proxy before the server; its pages may ask, whatever `Host` the proxy sends.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None = None) -> None:
-        self._app = app
-        self._hosts = None if hosts is None else {host.lower().strip("[]") for host in hosts}
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None = None, public_name: str | None = None) -> None:
+        self._app, self._public_name = app, (public_name or "").lower()
+        names = [*(hosts or ()), *([public_name] if public_name else [])]
+        self._hosts = None if hosts is None else {name.lower().strip("[]") for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -69,7 +71,8 @@ class PageSecurity:
             return PlainTextResponse("This server has another name.", 421)
         if not _is_known(scope["method"], scope["path"]):
             return PlainTextResponse("Not found.", 404)
-        if scope["method"] == "POST" and not _is_api(scope["path"]) and _is_foreign(headers, host):
+        own = (host.lower(), self._public_name or host.lower())
+        if scope["method"] == "POST" and not _is_api(scope["path"]) and _is_foreign(headers, own):
             return PlainTextResponse("Requests of other sites are refused.", 403)
         return None
 
@@ -132,15 +135,16 @@ class _PageSender:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def add_security(app: FastAPI, hosts: Sequence[str] | None = None) -> None:
+def add_security(app: FastAPI, hosts: Sequence[str] | None = None, public_name: str | None = None) -> None:
     """Protects an app and the page that is mounted in it.
 
     Args:
         app: Not yet running.
         hosts: Names, without a port, that the server may be called by. `None` allows any: for a server that is not
             bound to this machine alone.
+        public_name: See `PageSecurity`.
     """
-    app.add_middleware(PageSecurity, hosts=hosts)
+    app.add_middleware(PageSecurity, hosts=hosts, public_name=public_name)
 
 
 def require_login(app: FastAPI, name: str, password: str) -> None:
@@ -168,12 +172,12 @@ def _is_known(method: str, path: str) -> bool:
     return method == "POST" and path in _WRITTEN
 
 
-def _is_foreign(headers: Headers, host: str) -> bool:
+def _is_foreign(headers: Headers, own: tuple[str, ...]) -> bool:
     """Whether a page of another site sent the request; programs send neither header."""
     if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         return True
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    return origin is not None and urlsplit(origin).netloc.lower() not in own
 
 
 def _get_name(host: str) -> str:

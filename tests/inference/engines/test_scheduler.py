@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.scheduler import Engine
 from lightning_med.inference.engines.slots import count_shared
+from lightning_med.inference.engines.token_choice import TokenChooser
 from lightning_med.inference.engines.torch_backend import TorchBackend
 from lightning_med.inference.generation import encode_prompts, generate_with_ends
 from lightning_med.model.causal_lm import build_from_scratch
@@ -104,6 +106,65 @@ def test_a_failure_is_told_and_the_next_one_is_answered(
         with pytest.raises(RunError, match="no room"):
             engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30)
     assert engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30).tokens >= 1
+
+
+def test_a_fault_of_one_answer_ends_that_one_alone(
+    encoder: Encoder, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = encoder.encode_question("Why?", 10)
+    wanted = engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30)
+    choose = TokenChooser.choose
+
+    def fail_late(chooser: TokenChooser, scores: Any) -> int:
+        if chooser._decoding.max_new_tokens == 23 and len(chooser.tokens) == 3:
+            raise ZeroDivisionError("by chance")
+        return choose(chooser, scores)
+
+    monkeypatch.setattr(TokenChooser, "choose", fail_late)
+    streams = [engine.submit(prompt, encoder, replace(DECODINGS[0], max_new_tokens=count)) for count in (24, 23, 24)]
+    with pytest.raises(RunError, match="by chance"):
+        streams[1].get_answer(30)
+    assert [streams[number].get_answer(30) for number in (0, 2)] == [wanted, wanted]
+
+
+def test_a_reader_that_fails_harms_no_other(encoder: Encoder, engine: Engine) -> None:
+    prompt = encoder.encode_question("Why?", 10)
+
+    def fail() -> None:
+        if threading.current_thread().name == "engine":
+            raise RuntimeError("the loop is closed")
+
+    broken, other = (engine.submit(prompt, encoder, DECODINGS[0]) for _ in range(2))
+    broken.listen(fail)
+    assert other.get_answer(30) == broken.get_answer(30)
+    assert engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30).tokens >= 1
+
+
+def test_a_backend_that_does_not_open_is_told(encoder: Encoder) -> None:
+    def fail() -> Any:
+        raise RunError("no memory")
+
+    with pytest.raises(RunError, match="no memory"):
+        Engine(fail, encoder)
+
+
+def test_no_answer_is_begun_after_the_end(network: Any, encoder: Encoder) -> None:
+    engine = Engine(lambda: TorchBackend(network, slots=1, length=256), encoder)
+    prompt = encoder.encode_question("Why?", 10)
+    streams = [engine.submit(prompt, encoder, replace(DECODINGS[0], max_new_tokens=100)) for _ in range(3)]
+    engine.close()
+    for stream in streams:
+        assert stream.is_done
+    with pytest.raises(ValueError, match="closed"):
+        engine.submit(prompt, encoder, DECODINGS[0])
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-5])
+def test_a_temperature_next_to_nothing_is_greedy(temperature: float, encoder: Encoder, engine: Engine) -> None:
+    prompt = encoder.encode_question(QUESTIONS[1], 40)
+    wanted = engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30)
+    decoding = replace(DECODINGS[0], temperature=temperature, min_p=0.5)
+    assert engine.submit(prompt, encoder, decoding).get_answer(30) == wanted
 
 
 def test_what_does_not_fit_is_refused(encoder: Encoder, engine: Engine) -> None:

@@ -157,7 +157,7 @@ def test_settings_reach_the_model(url: str, writer: ScriptedWriter) -> None:
     assert (decoding.temperature, decoding.top_p, decoding.sampling_seed) == (0.7, 0.5, 9)
     assert (decoding.max_new_tokens, decoding.min_p) == (17, 0.1)
     assert writer.asked[0].stops == ("\n\n", "END")
-    ask(connect(url), max_completion_tokens=5)
+    ask(connect(url), max_completion_tokens=5, seed=-1, extra_body={"stream": None})
     assert writer.decodings[1].max_new_tokens == 5
 
 
@@ -336,6 +336,11 @@ def test_a_key_is_asked_for(start: Callable[..., str], writer: ScriptedWriter) -
     assert httpx2.get(f"{url}/health").status_code == 200
     headers = {"authorization": "Bearer säcret-key".encode()}
     assert httpx2.get(f"{url}/v1/models", headers=headers).status_code == 200  # type: ignore[arg-type]
+    reply = httpx2.post(f"{url}/v1/chat/completions", content=b"{", headers=JSON)
+    assert reply.status_code == 401  # before anything of the body is read
+    assert reply.json()["error"]["code"] == "invalid_api_key"
+    lower = {**headers, "authorization": b"bearer " + "säcret-key".encode()}
+    assert httpx2.get(f"{url}/v1/models", headers=lower).status_code == 200  # type: ignore[arg-type]
     assert writer.asked == []
 
 
@@ -406,7 +411,10 @@ def test_counts_hold_numbers_and_no_text(url: str, writer: ScriptedWriter) -> No
     assert 'lightning_med_answers_total{interface="api",level="emergency"} 1.0' in text
     assert f'lightning_med_tokens_total{{kind="written"}} {2.0 * len(UNSAFE.split())}' in text
     assert 'lightning_med_guard_actions_total{action="dose"} 2.0' in text
+    httpx2.post(f"{url}/v1/chat/completions", content=b"x" * 1_000_001)
+    text = httpx2.get(f"{url}/metrics").text
     assert 'lightning_med_errors_total{status="400"} 1.0' in text
+    assert 'lightning_med_errors_total{status="413"} 1.0' in text
     assert "lightning_med_first_text_seconds_count 1.0" in text
     assert "lightning_med_writing 0.0" in text
     assert "tongue" not in text

@@ -13,6 +13,8 @@ pytest.importorskip("gradio")
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from lightning_med.serving.chat_service import ChatService
+from lightning_med.serving.server import app as serve_app
 from lightning_med.serving.server.page_security import add_security, require_login
 from tests.serving.scripted_model import ScriptedWriter
 from tests.serving.server.page_fixtures import make_app
@@ -121,3 +123,15 @@ def test_the_page_asks_for_a_login_and_the_api_for_its_key_only() -> None:
         assert client.get("/", headers={"authorization": given}).status_code == 401, given
     assert client.get("/", headers={"authorization": f"Basic {right}"}).text == '"reached"'
     assert client.get("/assets/app.js").status_code == 401
+
+
+def test_a_proxy_on_this_machine_is_called_by_its_own_name() -> None:
+    service = ChatService(ScriptedWriter(), "GB")
+    app = serve_app.make_app(service, serve_app.ServerSettings("tiny", public_name="doctor.example"))
+    origin = {"origin": "https://doctor.example"}
+    with TestClient(app, base_url=HOST) as client:
+        for name in ("doctor.example", "127.0.0.1:8000"):  # as the browser calls it, or as the proxy does
+            assert client.get("/health", headers={"host": name}).status_code == 200
+            assert client.post(JOIN, json={}, headers={"host": name, **origin}).status_code != 403
+        assert client.get("/health", headers={"host": "evil.example"}).status_code == 421
+        assert client.post(JOIN, json={}, headers={"origin": "https://evil.example"}).status_code == 403

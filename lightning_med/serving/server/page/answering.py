@@ -115,7 +115,7 @@ class Answerer:
         if len(talk.turns) >= _MAX_TURNS:
             return texts.TOO_MANY_TURNS
         if not self._capacity.enter():
-            self._count_error(503)
+            self._metrics.count_error(503)
             return texts.TOO_MANY_PEOPLE
         return ""
 
@@ -133,11 +133,11 @@ class Answerer:
         except InputError as error:
             yield View(asked, note=str(error), box=question, is_writing=False)
         except RunError as error:
-            self._count_error(502)
+            self._metrics.count_error(502)
             yield self._tell_failure(run, talk, str(error))
         except Exception:
             _LOG.exception("An answer on the page failed.")
-            self._count_error(500)
+            self._metrics.count_error(500)
             yield self._tell_failure(run, talk, texts.UNKNOWN_FAILURE)
 
     async def _stream(
@@ -177,6 +177,3 @@ class Answerer:
         failure = texts.FAILED.format(reason=" ".join(reason.split()))
         verdict = run.reply.verdict if run.reply is not None else None
         return View(talk.warn(verdict).finish(f"{shown}\n\n{failure}".strip()), is_writing=False)
-
-    def _count_error(self, status: int) -> None:
-        self._metrics.errors.labels(str(status)).inc()  # type: ignore[attr-defined]
