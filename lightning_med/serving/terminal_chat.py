@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lightning_med.inference.decoding import Decoding
@@ -45,19 +46,28 @@ class TerminalChat:
         self._last: Reply | None = None
         self._is_stopped = False
 
-    def run(self, lines: Iterable[str]) -> None:
-        """Answers lines until they end or one is `/quit`; what is wrong is said in a line, and the chat goes on."""
+    def run(self, lines: Iterable[str]) -> int:
+        """Answers lines until they end or one is `/quit`; what is wrong is said in a line, and the chat goes on.
+
+        Returns:
+            How many messages got no whole answer.
+        """
+        failed = 0
         for line in lines:
             text = line.strip()
             if text.split(maxsplit=1)[:1] == ["/quit"]:
                 break
+            is_command = text.startswith("/")
             try:
-                if text.startswith("/"):
+                if is_command:
                     self._screen.say(self._obey(text))
                 elif text:
                     self.answer(text)
             except UserError as error:
-                self._screen.say(f"{error.what} {error.hint}".strip())
+                failed += not is_command
+                tell = self._screen.say if is_command else partial(self._screen.fail, text)
+                tell(f"{error.what} {error.hint}".strip())
+        return failed
 
     def stop(self) -> None:
         """Stops the answer that is being written, if any; takes no lock, so that a signal's handler may call it."""

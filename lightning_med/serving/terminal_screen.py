@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, URGENT
@@ -39,7 +39,11 @@ class Screen(Protocol):
         ...
 
     def say(self, text: str) -> None:
-        """Something that is not an answer: of a command, or what went wrong."""
+        """Something that is not an answer: of a command, or what was wrong with one."""
+        ...
+
+    def fail(self, question: str, text: str) -> None:
+        """A message got no whole answer."""
         ...
 
 
@@ -61,9 +65,13 @@ class PlainScreen:
         """See `Screen`."""
         print(make_printable(text), file=sys.stderr, flush=True)
 
+    def fail(self, question: str, text: str) -> None:
+        """See `Screen`."""
+        self.say(text)
+
 
 class JsonScreen(PlainScreen):
-    """A line of JSON for each answer, as `respond --json` writes it."""
+    """A line of JSON for each message: the answer as `respond --json` writes it, or what went wrong as `error`."""
 
     def add(self, text: str) -> None:
         """See `Screen`."""
@@ -71,8 +79,17 @@ class JsonScreen(PlainScreen):
     def end(self, reply: Reply, is_stopped: bool) -> None:
         """See `Screen`; an answer that was broken off has no checks to tell of, and gets no line."""
         if not is_stopped:
-            is_utf8 = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-            print(json.dumps(asdict(_make_answer(reply)), ensure_ascii=not is_utf8), flush=True)
+            _print_json(asdict(_make_answer(reply)))
+
+    def fail(self, question: str, text: str) -> None:
+        """See `Screen`."""
+        self.say(text)
+        _print_json({"question": question, "error": text})
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    print(json.dumps(content, ensure_ascii=not is_utf8), flush=True)
 
 
 class TerminalScreen:
@@ -120,6 +137,10 @@ class TerminalScreen:
         """See `Screen`."""
         wrap = WordWrap(lambda: self._console.width)
         self._write(f"{wrap.feed(make_printable(text))}{wrap.flush()}\n")
+
+    def fail(self, question: str, text: str) -> None:
+        """See `Screen`."""
+        self.say(text)
 
     def _show_frame(self, verdict: Verdict) -> None:
         from rich.panel import Panel

@@ -118,6 +118,16 @@ def test_wrong_options_are_two_lines(options: list[str], lines: list[str], tmp_p
     assert len(err.strip().splitlines()) <= 2
 
 
+def test_a_message_without_an_answer_has_a_line_and_a_status(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = f"{'x' * 20_001}\n/nonsense\n{QUESTION}\n".encode()
+    status, out, err = chat(model, monkeypatch, typed, "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert (first["question"], status) == ("x" * 20_001, 1)
+    assert "20,001 characters" in first["error"]
+    assert second["question"] == QUESTION
+    assert "/nonsense is no command." in err
+
+
 # ------------------------------------------------------------------ in a terminal
 
 # Each token takes its time, as those of a large network do, so that an answer can be stopped.

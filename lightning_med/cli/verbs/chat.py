@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_med.serving.chat_service import ChatService
 
 _DESCRIPTION = """Talk to an exported model in the terminal. Answers appear sentence by sentence, checked; /help shows
-the commands, Ctrl-C stops an answer, Ctrl-D ends. From a pipe, each line is a message."""
+the commands, Ctrl-C stops an answer, Ctrl-D ends. From a pipe, each line is a message or a command."""
 
 
 def main(argv: list[str]) -> int:
@@ -47,7 +47,8 @@ def main(argv: list[str]) -> int:
         if sys.stdin.isatty() and sys.stdout.isatty() and not given.json:
             _talk(service, decoding)
         else:
-            TerminalChat(service, JsonScreen() if given.json else PlainScreen(), decoding).run(_read_piped())
+            chat = TerminalChat(service, JsonScreen() if given.json else PlainScreen(), decoding)
+            return min(chat.run(_read_piped()), 1)  # who reads the output must hear of a message without an answer
     finally:
         service.close()
     return 0
