@@ -85,13 +85,21 @@ class LlamaBackend:
         return scores
 
     def _fill_gaps(self, slots: list[int]) -> dict[int, int]:
-        """Returns slots in short gaps between others, each with the position behind its tokens.
+        """Returns slots to read beside others, although nobody needs them, each with the position behind its tokens.
 
-        llama.cpp reads all weights once for each group of successive slots: a token that nobody needs costs less.
+        llama.cpp reads all weights once for each group of successive slots: a token that nobody needs costs less, where
+        a gap is short. And it sums the attention of a group of one in another order than that of larger ones, so that
+        the last bits of an answer would depend on who else asks: no slot is read alone.
         """
-        gaps = [range(first + 1, last) for first, last in pairwise(slots) if last - first - 1 <= _GAP]
-        ends = {slot: self._llama.llama_memory_seq_pos_max(self._memory, slot) + 1 for gap in gaps for slot in gap}
-        return {slot: end for slot, end in ends.items() if end < self.length}
+        wanted = set(slots)
+        for first, last in pairwise(slots):
+            if last - first - 1 <= _GAP:
+                wanted.update(range(first, last))
+        for slot in slots:
+            if not wanted & {slot - 1, slot + 1} and self.slots > 1:
+                wanted.add(slot + 1 if slot + 1 < self.slots else slot - 1)
+        # A slot has room behind its tokens: the last one that is chosen for it is never read.
+        return {slot: self._llama.llama_memory_seq_pos_max(self._memory, slot) + 1 for slot in wanted - set(slots)}
 
     def _decode(self, entries: list[tuple[int, int, int, bool]]) -> dict[int, np.ndarray]:
         """Reads tokens, each with its position, its slot and whether its scores are wanted; returns these by slot."""

@@ -144,6 +144,21 @@ def test_scattered_slots_are_read_as_others(make: Callable[[], Backend], data: D
     backend.close()
 
 
+@needs_llama
+@pytest.mark.parametrize("slots", [[0], [5], [SLOTS - 1], [0, 2], [0, 9], [1, 4, 11], [2, 3, 8], list(range(SLOTS))])
+def test_llama_reads_no_slot_alone(slots: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One stream is summed in another order by its kernels, from 512 positions on: more than this network has."""
+    backend: Any = make_llama(tmp_path_factory)
+    for slot in slots:
+        backend.prefill(slot, [1, 2, 3], 0)
+    decode, read = backend._decode, []
+    backend._decode = lambda entries: [read.extend(entry[2] for entry in entries), decode(entries)][1]
+    assert sorted(backend.step(dict.fromkeys(slots, 4), dict.fromkeys(slots, 3))) == slots
+    assert read == sorted(read)
+    assert all({slot - 1, slot + 1} & set(read) for slot in read)
+    backend.close()
+
+
 def test_the_gguf_file_is_made_once(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     model = open_export(tiny.finished_export(tmp_path_factory.getbasetemp() / "tiny"))
     path = make_gguf(model, tmp_path, lambda *_: None)
