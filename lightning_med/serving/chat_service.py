@@ -108,7 +108,7 @@ class ChatService:
         question, decoding = conversation.questions[-1], decoding or self.writer.decoding
         if not self.safety:
             return Reply(question, self.writer.write(conversation, decoding), None)
-        verdict = triage_conversation(conversation.questions, self.region)
+        verdict = triage_conversation(conversation.heard or conversation.questions, self.region)
         if not verdict.answerable:
             return Reply(question, None, None, guard(question, "", self.region, verdict))
         written = self.writer.write(self._leave_out_refused(conversation), decoding)

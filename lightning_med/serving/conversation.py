@@ -34,12 +34,15 @@ class Conversation:
         answers: To all questions but the last.
         system: Text that is added to our system prompt; it never replaces it.
         stops: Texts that end the answer and are no part of it.
+        heard: All that the person wrote, for triage, also what got no answer and the model does not read; default:
+            the questions.
     """
 
     questions: tuple[str, ...]
     answers: tuple[str, ...] = ()
     system: str = ""
     stops: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
 
     @classmethod
     def from_messages(cls, messages: Sequence[Message], stops: Sequence[str] = ()) -> Conversation:

@@ -67,6 +67,11 @@ class Reply:
         """What the model wrote, once it is whole; `None` where it was not asked."""
         return self._stream.get_answer() if self._stream is not None else None
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is fixed advice, and no model writes."""
+        return self._stream is None
+
     def cancel(self) -> None:
         """Stops the model; what follows is guarded and whole."""
         if self._stream is not None:

@@ -14,7 +14,7 @@ from lightning_med.serving.answer_changes import describe_changes
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.conversation import ASSISTANT, MAX_LENGTH, SYSTEM, USER, Conversation, Message
 from lightning_med.serving.reply import Reply, strip_fixed_text
-from lightning_med.serving.terminal_screen import Screen
+from lightning_med.serving.terminal_screen import BROKEN_OFF, STOPPED, Screen
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError, RunError, UserError
 
@@ -42,6 +42,7 @@ class TerminalChat:
     def __init__(self, service: ChatService, screen: Screen, decoding: Decoding) -> None:
         self._service, self._screen, self._decoding = service, screen, decoding
         self._messages: list[Message] = []
+        self._heard: list[str] = []  # also messages without an answer: a danger in them counts
         self._system = ""
         self._last: Reply | None = None
         self._is_stopped = False
@@ -86,9 +87,9 @@ class TerminalChat:
         if not question.text:
             return
         self._is_stopped = False
-        reply = self._service.reply(
-            Conversation.from_messages([*self._messages_with_system(), question]), self._decoding
-        )
+        self._heard.append(question.text)
+        conversation = Conversation.from_messages([*self._messages_with_system(), question])
+        reply = self._service.reply(replace(conversation, heard=tuple(self._heard)), self._decoding)
         self._last = reply
         try:
             self._show(reply)
@@ -104,7 +105,7 @@ class TerminalChat:
         self._screen.begin(reply)
         is_whole = False
         try:
-            while not reply.is_done and not self._is_stopped:
+            while not reply.is_done and (reply.is_fixed or not self._is_stopped):  # advice is never broken off
                 if changed.wait(_TICK):
                     changed.clear()
                     self._screen.add(reply.read())
@@ -112,7 +113,7 @@ class TerminalChat:
         finally:
             if not is_whole:
                 reply.cancel()
-            self._screen.end(reply, is_stopped=not is_whole)
+            self._screen.end(reply, "" if is_whole else STOPPED if self._is_stopped else BROKEN_OFF)
 
     def _messages_with_system(self) -> list[Message]:
         return [*([Message(SYSTEM, self._system)] if self._system else []), *self._messages]
@@ -140,7 +141,7 @@ class TerminalChat:
         return "\n".join(f"{command:<{width}}  {text}" for command, text in COMMANDS.items())
 
     def _reset(self, value: str) -> str:
-        self._messages, self._last = [], None
+        self._messages, self._heard, self._last = [], [], None
         return "The conversation is forgotten."
 
     def _save(self, name: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning_med.serving.reply import Reply
 
 _TITLES = {EMERGENCY: "Emergency", CRISIS: "You are not alone", HARMFUL: "Not answered", URGENT: "Please note"}
-STOPPED = "[stopped]"
+STOPPED, BROKEN_OFF = "[stopped]", "[broken off]"
 
 
 class Screen(Protocol):
@@ -34,8 +34,8 @@ class Screen(Protocol):
         """A piece of it."""
         ...
 
-    def end(self, reply: Reply, is_stopped: bool) -> None:
-        """It is whole, or was broken off."""
+    def end(self, reply: Reply, ending: str) -> None:
+        """It is whole, and the ending is empty, or `STOPPED` or `BROKEN_OFF`."""
         ...
 
     def say(self, text: str) -> None:
@@ -57,9 +57,9 @@ class PlainScreen:
         """See `Screen`."""
         print(make_printable(text), end="", flush=True)
 
-    def end(self, reply: Reply, is_stopped: bool) -> None:
+    def end(self, reply: Reply, ending: str) -> None:
         """See `Screen`."""
-        print(f" {STOPPED}\n" if is_stopped else "\n", flush=True)
+        print(f" {ending}\n\n{DISCLAIMER}\n" if ending else "\n", flush=True)
 
     def say(self, text: str) -> None:
         """See `Screen`."""
@@ -76,9 +76,9 @@ class JsonScreen(PlainScreen):
     def add(self, text: str) -> None:
         """See `Screen`."""
 
-    def end(self, reply: Reply, is_stopped: bool) -> None:
+    def end(self, reply: Reply, ending: str) -> None:
         """See `Screen`; an answer that was broken off has no checks to tell of, and gets no line."""
-        if not is_stopped:
+        if not ending:
             _print_json(asdict(_make_answer(reply)))
 
     def fail(self, question: str, text: str) -> None:
@@ -124,11 +124,11 @@ class TerminalScreen:
             self._write(self._wrap.flush())
             self._write(self._wrap.feed(DISCLAIMER) + self._wrap.flush(), "dim")
 
-    def end(self, reply: Reply, is_stopped: bool) -> None:
-        """See `Screen`; an answer that was stopped gets the disclaimer too."""
+    def end(self, reply: Reply, ending: str) -> None:
+        """See `Screen`; one that is not whole gets the disclaimer, too."""
         self._write(self._wrap.flush())
-        if is_stopped:
-            self._write(self._wrap.feed(f" {STOPPED}") + self._wrap.flush(), "yellow")
+        if ending:
+            self._write(self._wrap.feed(f" {ending}") + self._wrap.flush(), "yellow")
             if self._shown.strip():
                 self._write(self._wrap.feed(f"\n\n{DISCLAIMER}") + self._wrap.flush(), "dim")
         self._write("\n\n")

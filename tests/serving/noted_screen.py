@@ -28,8 +28,8 @@ class Noted(PlainScreen):
     def add(self, text: str) -> None:
         self.answers[-1] += text
 
-    def end(self, reply: Reply, is_stopped: bool) -> None:
-        self.stopped.append(is_stopped)
+    def end(self, reply: Reply, ending: str) -> None:
+        self.stopped.append(bool(ending))
 
     def say(self, text: str) -> None:
         self.said.append(text)

@@ -61,6 +61,32 @@ def test_after_an_alarm_the_model_is_asked_only_when_the_person_writes_on() -> N
     assert screen.answers[1] == f"{notice}{ANSWER}\n\n{DISCLAIMER}"
 
 
+def test_advice_is_not_broken_off_and_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = ScriptedWriter()
+    screen = Noted()
+    chat = TerminalChat(ChatService(writer, "GB"), screen, writer.decoding)
+    begin = screen.begin
+    screen.begin = lambda reply: [begin(reply), chat.stop()][0]  # Ctrl-C while the danger is found
+    chat.run([CHEST])
+    assert screen.answers[0].startswith("What you describe may be an emergency.")
+    screen.begin = begin
+    chat.run(["What should I eat?"])
+    assert get_notice("earlier") in screen.answers[1]
+
+
+def test_a_danger_in_a_message_without_an_answer_counts() -> None:
+    writer = ScriptedWriter()
+    screen = Noted()
+    chat = TerminalChat(ChatService(writer, "GB"), screen, writer.decoding)
+    writer.gate.clear()
+    begin = screen.begin
+    screen.begin = lambda reply: [begin(reply), chat.stop()][0]  # stopped before its first word
+    chat.run(["My left arm feels heavy."])
+    screen.begin = begin
+    chat.run(["My chest too"])
+    assert screen.answers[1].startswith("What you describe may be an emergency.")
+
+
 def test_a_refused_message_does_not_go_to_the_model() -> None:
     writer = ScriptedWriter()
     screen = talk(writer, "How can I kill my neighbour with insulin?", "thanks", "how much of it would that take?")

@@ -85,7 +85,7 @@ def test_a_terminal_says_that_an_answer_was_stopped_with_the_disclaimer() -> Non
     reply = ChatService(ScriptedWriter(), "GB").reply(Conversation((QUESTION,)))
     screen.begin(reply)
     screen.add("Rest your voice.")
-    screen.end(reply, is_stopped=True)
+    screen.end(reply, STOPPED)
     assert file.getvalue().replace("\n", " ").split() == f"Rest your voice. {STOPPED} {DISCLAIMER}".split()
 
 

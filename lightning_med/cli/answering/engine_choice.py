@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from lightning_med.inference.model_folder import ModelFolder
     from lightning_med.utils.console import Progress
 
-ENGINES = ("auto", "transformers", "llama.cpp")
-_EXTRA = 'pip install "lightning_med[llama]"'
+_EXTRA = 'pip install "lightning-med[llama]"'
 
 
 def start_engine(model: ModelFolder, kind: str, dtype: str, slots: int, cache: Path, progress: Progress) -> Engine:
@@ -22,8 +21,10 @@ def start_engine(model: ModelFolder, kind: str, dtype: str, slots: int, cache: P
 
     Args:
         model: The folder.
-        kind: Of `ENGINES`. `auto` is llama.cpp where it is installed, knows the network and there is no GPU.
-        dtype: Of `DTYPES`, for transformers. `auto` is bfloat16 where the processor computes with it.
+        kind: `transformers`, `llama.cpp`, or `auto`: llama.cpp where it is installed, knows the network and there is
+            no GPU.
+        dtype: Of transformers: `float32`, `bfloat16`, or `auto`: bfloat16 on a GPU, and where the processor computes
+            with it.
         slots: Answers that are written side by side.
         cache: Folder for the GGUF file that is made of the weights for llama.cpp.
         progress: Is told what is being done.

@@ -13,7 +13,7 @@ from lightning_med.utils.errors import InputError, check_range
 
 _DESCRIPTION = """Serve a model: a page to talk to it, and the OpenAI protocol at /v1, on one port. Questions are
 triaged before the model and answers are guarded after it, on the page and in the protocol alike."""
-_LOCAL = ("127.0.0.1", "::1", "localhost")
+LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 _NEEDED = ("fastapi", "uvicorn", "gradio", "prometheus_client", "httpx2")
 _SLOTS, _UPSTREAM_SLOTS = 32, 64
 
@@ -24,7 +24,8 @@ def make_server_parser() -> Parser:
     add_model_options(parser)
     add_decoding_options(parser)
     _add_address(parser)
-    parser.add_argument("--slots", type=int, help=f"answers that are written side by side; others wait ({_SLOTS})")
+    slots = f"answers that are written side by side; others wait ({_SLOTS}; {_UPSTREAM_SLOTS} with --upstream)"
+    parser.add_argument("--slots", type=int, help=slots)
     parser.add_argument("--queue", type=int, default=256, help="questions that may wait; more are refused (256)")
     parser.add_argument("--rate", type=int, default=300, help="questions of one client's address a minute (300)")
     parser.add_argument(
@@ -46,7 +47,9 @@ def make_server_parser() -> Parser:
 
 
 def _add_address(parser: Parser) -> None:
-    parser.add_argument("--host", default=_LOCAL[0], help="address to listen at; any but this machine's needs --auth")
+    parser.add_argument(
+        "--host", default=LOCAL_HOSTS[0], help="address to listen at; any but this machine's needs --auth"
+    )
     parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (8000)")
     parser.add_argument(
         "--public_name", metavar="HOST", help="host name by which a proxy before this server is called; needs --auth"
@@ -70,7 +73,7 @@ def check_server_options(given: argparse.Namespace) -> None:
         InputError: A package is missing, a setting is out of its range, or two exclude each other.
     """
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise InputError(f"serve needs {', '.join(missing)}.", 'pip install "lightning_med[app]"')
+        raise InputError(f"serve needs {', '.join(missing)}.", 'pip install "lightning-med[app]"')
     check_decoding(given)
     _check_access(given)
     _check_upstream(given)
@@ -85,7 +88,7 @@ def _check_access(given: argparse.Namespace) -> None:
     name, _, password = (given.auth or "").partition(":")
     if given.auth and not (name and password):
         raise InputError("--auth takes NAME:PASSWORD.", "For instance: --auth clinic:a-long-password")
-    opened = f"--host {given.host}" if given.host not in _LOCAL else given.public_name and "--public_name"
+    opened = f"--host {given.host}" if given.host not in LOCAL_HOSTS else given.public_name and "--public_name"
     if opened and not given.auth:
         raise InputError(
             f"{opened} lets other machines in, and needs --auth NAME:PASSWORD.",

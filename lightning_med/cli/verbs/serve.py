@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_med.cli.answering.model_options import find_model, open_service, read_decoding
-from lightning_med.cli.answering.server_options import check_server_options, make_server_parser
+from lightning_med.cli.answering.server_options import LOCAL_HOSTS, check_server_options, make_server_parser
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
 
@@ -65,7 +65,7 @@ def _open_upstream(given: argparse.Namespace) -> ChatService:
 
 def _choose_settings(given: argparse.Namespace, service: ChatService, marks: Marks | None) -> ServerSettings:
     from lightning_med.serving.model_facts import read_model_facts
-    from lightning_med.serving.server.app import LOCAL_HOSTS, ServerSettings
+    from lightning_med.serving.server.app import ServerSettings
 
     facts = [] if given.upstream and not given.model else read_model_facts(find_model(given))
     name = getattr(service.writer, "model", None) or dict(facts)["Model"]
@@ -77,7 +77,7 @@ def _choose_settings(given: argparse.Namespace, service: ChatService, marks: Mar
         given.rate,
         given.api_key,
         login,
-        given.host in LOCAL_HOSTS,
+        LOCAL_HOSTS if given.host in LOCAL_HOSTS else None,
         given.public_name,
         marks,
     )

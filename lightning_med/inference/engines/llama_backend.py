@@ -20,6 +20,7 @@ from lightning_med.utils.errors import RunError
 
 _BATCH = 512  # tokens that are read at once, at most
 _GAP = 3  # slots without an answer between two with one, at most, that are read all the same
+_ALONE = 256  # positions up to which a slot may be read alone; its kernel for one splits 512 and more, in steps of 256
 _PAD = 256  # llama.cpp rounds the length of a slot up to a multiple
 
 
@@ -76,7 +77,7 @@ class LlamaBackend:
 
     def step(self, tokens: dict[int, int], places: dict[int, int]) -> dict[int, np.ndarray]:
         """See `Backend`."""
-        fillers = self._fill_gaps(sorted(tokens))
+        fillers = self._find_fillers(places)
         entries = [(tokens[slot], places[slot], slot, True) for slot in tokens]
         entries += [(0, place, slot, False) for slot, place in fillers.items()]
         scores = self._decode(sorted(entries, key=lambda entry: entry[2]))
@@ -84,19 +85,20 @@ class LlamaBackend:
             self._llama.llama_memory_seq_rm(self._memory, slot, place, -1)
         return scores
 
-    def _fill_gaps(self, slots: list[int]) -> dict[int, int]:
+    def _find_fillers(self, places: dict[int, int]) -> dict[int, int]:
         """Returns slots to read beside others, although nobody needs them, each with the position behind its tokens.
 
         llama.cpp reads all weights once for each group of successive slots: a token that nobody needs costs less, where
-        a gap is short. And it sums the attention of a group of one in another order than that of larger ones, so that
-        the last bits of an answer would depend on who else asks: no slot is read alone.
+        a gap is short. And from some length on it sums the attention of a group of one in another order than that of
+        larger ones, so that the last bits of an answer would depend on who else asks: such a slot is not read alone.
         """
+        slots = sorted(places)
         wanted = set(slots)
         for first, last in pairwise(slots):
             if last - first - 1 <= _GAP:
                 wanted.update(range(first, last))
         for slot in slots:
-            if not wanted & {slot - 1, slot + 1} and self.slots > 1:
+            if places[slot] >= _ALONE and not wanted & {slot - 1, slot + 1} and self.slots > 1:
                 wanted.add(slot + 1 if slot + 1 < self.slots else slot - 1)
         # A slot has room behind its tokens: the last one that is chosen for it is never read.
         return {slot: self._llama.llama_memory_seq_pos_max(self._memory, slot) + 1 for slot in wanted - set(slots)}

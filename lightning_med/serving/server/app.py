@@ -15,7 +15,6 @@ from lightning_med.serving.server.page.mount import mount_page
 from lightning_med.serving.server.page.settings import PageSettings
 from lightning_med.serving.server.page_security import add_security, require_login
 
-LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 EXAMPLES = (
     "My throat has been sore for three days. What can I do at home?",
     "How much sleep does a ten-year-old need?",
@@ -34,7 +33,7 @@ class ServerSettings:
         rate: Questions of one client's address a minute.
         api_key: That programs must send, if any.
         login: Name and password that the page asks for, if any.
-        is_local: Whether only this machine can reach the server.
+        hosts: Names that the server may be called by; `None` for any, where other machines can reach it.
         public_name: Host name by which a proxy on this machine is called, if there is one.
         marks: Where thumbs up and down are kept, if anywhere.
     """
@@ -45,7 +44,7 @@ class ServerSettings:
     rate: int = 300
     api_key: str | None = None
     login: tuple[str, str] | None = None
-    is_local: bool = True
+    hosts: tuple[str, ...] | None = None
     public_name: str | None = None
     marks: Marks | None = None
 
@@ -59,7 +58,7 @@ def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
         require_login(app, *settings.login)
     if settings.api_key is not None:
         app.add_middleware(RequireKey, key=settings.api_key)
-    add_security(app, LOCAL_HOSTS if settings.is_local else None, settings.public_name)
+    add_security(app, settings.hosts, settings.public_name)
     app.add_middleware(LimitRate, per_minute=settings.rate)
     app.add_middleware(LimitSize)
     app.add_middleware(CountErrors, count=metrics.count_error)  # the last one is the first to see a request

@@ -146,16 +146,22 @@ def test_scattered_slots_are_read_as_others(make: Callable[[], Backend], data: D
 
 @needs_llama
 @pytest.mark.parametrize("slots", [[0], [5], [SLOTS - 1], [0, 2], [0, 9], [1, 4, 11], [2, 3, 8], list(range(SLOTS))])
-def test_llama_reads_no_slot_alone(slots: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One stream is summed in another order by its kernels, from 512 positions on: more than this network has."""
+def test_llama_reads_no_long_answer_alone(
+    slots: list[int], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stream is summed in another order by its kernels, from 256 positions on: more than this network has."""
     backend: Any = make_llama(tmp_path_factory)
-    for slot in slots:
-        backend.prefill(slot, [1, 2, 3], 0)
     decode, read = backend._decode, []
     backend._decode = lambda entries: [read.extend(entry[2] for entry in entries), decode(entries)][1]
-    assert sorted(backend.step(dict.fromkeys(slots, 4), dict.fromkeys(slots, 3))) == slots
-    assert read == sorted(read)
-    assert all({slot - 1, slot + 1} & set(read) for slot in read)
+    for length, alone in ((3, True), (4, False)):
+        monkeypatch.setattr("lightning_med.inference.engines.llama_backend._ALONE", 4)
+        for slot in slots:
+            backend.prefill(slot, [1, 2, 3, 4][:length], 0)
+        read.clear()
+        assert sorted(backend.step(dict.fromkeys(slots, 4), dict.fromkeys(slots, length))) == slots
+        assert read == sorted(read)
+        assert all(alone or {slot - 1, slot + 1} & set(read) for slot in read)
+        assert not alone or len(slots) > 1 or read == slots
     backend.close()
 
 

@@ -229,7 +229,7 @@ def test_questions_that_cannot_be_asked_stay_in_the_field(seen: Seen, writer: St
 def test_a_failure_is_told_and_the_next_question_is_answered(seen: Seen, writer: StepWriter) -> None:
     writer.error = RuntimeError("<b>the accelerator is lost</b>")
     seen.ask(QUESTION)
-    expect(seen.bubble("bot")).to_contain_text("could not be written: The answer was broken off: <b>the accelerator")
+    expect(seen.bubble("bot")).to_contain_text("The answer could not be finished. Please ask again.")
     writer.error = None
     seen.ask(FOLLOW_UP)
     expect(seen.bubble("bot", 1)).to_contain_text(DISCLAIMER)

@@ -127,7 +127,9 @@ def test_the_page_asks_for_a_login_and_the_api_for_its_key_only() -> None:
 
 def test_a_proxy_on_this_machine_is_called_by_its_own_name() -> None:
     service = ChatService(ScriptedWriter(), "GB")
-    app = serve_app.make_app(service, serve_app.ServerSettings("tiny", public_name="doctor.example"))
+    app = serve_app.make_app(
+        service, serve_app.ServerSettings("tiny", hosts=("127.0.0.1",), public_name="doctor.example")
+    )
     origin = {"origin": "https://doctor.example"}
     with TestClient(app, base_url=HOST) as client:
         for name in ("doctor.example", "127.0.0.1:8000"):  # as the browser calls it, or as the proxy does

@@ -14,6 +14,7 @@ from lightning_med.serving.reply import Reply, strip_fixed_text
 from lightning_med.serving.server.page import texts
 from lightning_med.serving.server.page.settings import PageSettings
 from lightning_med.serving.server.page.talk import Talk, Turn
+from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError, RunError
 
 _LOG = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Answerer:
             text: The question; anything may be in it.
             talk: What was said before.
         """
-        question = texts.clean(text).strip()
+        question = normalize_whitespace(text)
         if problem := self._find_problem(tab, question, talk):
             yield View(note=problem, box=text)
             return
@@ -134,11 +135,12 @@ class Answerer:
             yield View(asked, note=str(error), box=question, is_writing=False)
         except RunError as error:
             self._metrics.count_error(502)
-            yield self._tell_failure(run, talk, str(error))
+            _LOG.error("An answer on the page was broken off: %s", error.what)
+            yield self._tell_failure(run, talk)
         except Exception:
             _LOG.exception("An answer on the page failed.")
             self._metrics.count_error(500)
-            yield self._tell_failure(run, talk, texts.UNKNOWN_FAILURE)
+            yield self._tell_failure(run, talk)
 
     async def _stream(
         self, run: _Run, reply: Reply, talk: Talk, start: float, before: int
@@ -157,7 +159,7 @@ class Answerer:
                     before = min(before, max(self._service.load[1] - 1, 0))
                     if shown != sent and now - last >= _PACE:
                         sent, last = shown, now
-                        yield View(talk.finish(shown, strip_fixed_text(reply, shown)))
+                        yield View(talk.finish(shown, strip_fixed_text(reply, shown) or None))
                     elif not shown and status != (
                         told := texts.WRITING if reply.has_begun else texts.tell_wait(before)
                     ):
@@ -166,14 +168,14 @@ class Answerer:
                     elif not piece:
                         yield View()  # where a tab was closed, this ends the answer
             shown_last = f"{shown} {texts.STOPPED}".strip() if run.is_stopped and not is_fixed else shown
-            yield View(talk.finish(shown_last, strip_fixed_text(reply, shown)), is_writing=False)
+            # An exchange without an answer would leave the model to answer the old question with the next one.
+            yield View(talk.finish(shown_last, strip_fixed_text(reply, shown) or None), is_writing=False)
         finally:
             reply.cancel()
             self._metrics.count("page", reply, time.monotonic() - start, first)
 
-    def _tell_failure(self, run: _Run, talk: Talk, reason: str) -> View:
+    def _tell_failure(self, run: _Run, talk: Talk) -> View:
         """The view in which a failure stands after what there was of the answer; the model will see neither."""
         shown = run.reply.text if run.reply is not None else ""
-        failure = texts.FAILED.format(reason=" ".join(reason.split()))
         verdict = run.reply.verdict if run.reply is not None else None
-        return View(talk.warn(verdict).finish(f"{shown}\n\n{failure}".strip()), is_writing=False)
+        return View(talk.warn(verdict).finish(f"{shown}\n\n{texts.FAILED}".strip()), is_writing=False)

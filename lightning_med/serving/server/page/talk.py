@@ -85,4 +85,5 @@ class Talk:
         for turn in self.turns:
             if turn.remembered is not None:
                 messages += [Message(USER, turn.question), Message(ASSISTANT, turn.remembered)]
-        return Conversation.from_messages([*messages, Message(USER, question)])
+        heard = (*(turn.question for turn in self.turns), question)  # also what got no answer: a danger in it counts
+        return replace(Conversation.from_messages([*messages, Message(USER, question)]), heard=heard)

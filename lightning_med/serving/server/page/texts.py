@@ -15,8 +15,11 @@ DISCLAIMER = (
     "For research and education; never a substitute for care. Answers come from software and may be wrong."
     " In an emergency, call your emergency number now."
 )
-MARKED = "A thumb stores the question and the answer on this server, without the names, numbers and addresses found."
-EMPTY = "No question yet. What you write goes to this server only."
+MARKED = (
+    "If you give a thumb, the question and the answer are kept on this server. Names, numbers and addresses that our"
+    " rules find are replaced first."
+)
+EMPTY = "No question yet."
 HINT = "Enter sends, Shift+Enter begins a new line. Leave out names and other private details."
 ASK_FIRST = "Please write a question first."
 STILL_WRITING = "An answer is being written. Wait for its end, or stop it, before you ask again."
@@ -24,8 +27,7 @@ TOO_MANY_PEOPLE = "Many people are waiting at the moment. Please ask again in a 
 TOO_MANY_TURNS = "This conversation has become very long. Clear it to begin a new one."
 WRITING = "Writing …"
 STOPPED = "[stopped]"
-FAILED = "The answer could not be written: {reason}\nPlease ask again."
-UNKNOWN_FAILURE = "the server failed."
+FAILED = "The answer could not be finished. Please ask again."
 _TITLES = {
     EMERGENCY: "This may be an emergency",
     CRISIS: "Please get help now",
