@@ -34,11 +34,16 @@ find_real_spec = importlib.util.find_spec
 UPSTREAM = "http://127.0.0.1:1"
 
 
+def fail(*_: object) -> None:
+    raise AssertionError("it went on")
+
+
 @pytest.fixture(autouse=True)
 def no_settings(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment names no model and no passwords."""
+    """The environment names no model and no passwords, and nothing is served, which would not end."""
     for name in ("AUTH", "API_KEY", "UPSTREAM_KEY", "MODEL", "REGION"):
         monkeypatch.delenv(f"LIGHTNING_MED_{name}", raising=False)
+    monkeypatch.setattr("lightning_med.serving.server.listening.run", fail)
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +65,9 @@ def hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing may be loaded, connected or served."""
-
-    def fail(*_: object) -> None:
-        raise AssertionError("it went on")
-
+    """Nothing may be loaded or connected."""
     for name in ("open_service", "_open_upstream"):
         monkeypatch.setattr(f"lightning_med.cli.verbs.serve.{name}", fail)
-    monkeypatch.setattr("lightning_med.serving.server.listening.run", fail)
 
 
 def check_refused(what: str, how: str, *options: object, cwd: Path) -> None:
