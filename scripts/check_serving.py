@@ -3,8 +3,8 @@
     python scripts/check_serving.py --model lightning_logs/quickstart/version_0/export --people 32 --minutes 5
 
 It starts `lightning-med serve`, asks every question alone, then lets the people ask at random, half of them as streams.
-Reported are errors, answers that differ, answers a minute, seconds to the first text, and the server's memory over
-time. The exit status is 1 if an answer failed or differs. Needs the extra `app` and `openai`.
+Reported are errors, answers that differ, how many there were, seconds to the first text, and the server's memory over
+time. The exit status is 1 if an answer failed or differs, or if there is none. Needs the extra `app` and `openai`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from typing import Any
 
 from answering.jobs import Job, QuestionSet
 from answering.questions import make_questions
-from answering.servers import Server, serve_ours
+from answering.servers import serve_ours
+
+from lightning_med.utils.errors import RunError, UserError, check_range, describe_error
 
 _SECONDS = 10  # between two looks at the memory
+_PAUSE = 0.5  # seconds of a person after an error
 _QUESTIONS = 32
+_SHOWN = 3  # errors and differences
 
 
 @dataclass
@@ -54,16 +58,21 @@ async def ask(client: Any, model: str, question: str, is_stream: bool, crowd: Cr
 
 
 async def run(url: str, pid: int, people: int, minutes: float) -> Crowd:
-    """Asks each question alone, then lets the people ask."""
-    from openai import AsyncOpenAI
+    """Asks each question alone, then lets the people ask.
+
+    Raises:
+        RunError: A question that was asked alone has no answer.
+    """
+    from openai import AsyncOpenAI, OpenAIError
 
     questions, crowd = make_questions(0, _QUESTIONS), Crowd()
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=600) as client:
-        model = (await client.models.list()).data[0].id
-        alone = {}
-        for number, question in enumerate(questions):
-            alone[question] = await ask(client, model, question, is_stream=number % 2 == 0)
-            print(f"alone: {number + 1} of {len(questions)}", file=sys.stderr, end="\r")
+        try:
+            model = (await client.models.list()).data[0].id
+            alone = await _ask_alone(client, model, questions)
+        except OpenAIError as error:
+            what = f"asked alone, before anybody else, the server fails: {describe_error(error)}"
+            raise RunError(what) from error
         end = time.monotonic() + 60 * minutes
 
         async def be_person(seed: int) -> None:
@@ -74,6 +83,7 @@ async def run(url: str, pid: int, people: int, minutes: float) -> Crowd:
                     text = await ask(client, model, question, chance.random() < 0.5, crowd)
                 except Exception as error:  # of any kind: it is reported
                     crowd.errors.append(f"{type(error).__name__}: {error}")
+                    await asyncio.sleep(_PAUSE)
                     continue
                 crowd.answers += 1
                 if text != alone[question]:
@@ -81,51 +91,85 @@ async def run(url: str, pid: int, people: int, minutes: float) -> Crowd:
 
         async def watch() -> None:
             while time.monotonic() < end:
-                crowd.memory.append(read_memory(pid))
+                if (memory := read_memory(pid)) is not None:
+                    crowd.memory.append(memory)
                 left = max(end - time.monotonic(), 0)
-                print(
-                    f"{crowd.answers} answers, {crowd.memory[-1]:,} MiB, {left:.0f} s left", file=sys.stderr, end="\r"
-                )
+                print(f"{crowd.answers} answers, {memory} MiB, {left:.0f} s left", file=sys.stderr, end="\r")
                 await asyncio.sleep(min(_SECONDS, left))
 
         await asyncio.gather(watch(), *map(be_person, range(people)))
     return crowd
 
 
-def read_memory(pid: int) -> int:
-    """Returns the resident memory of a process, in MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
+async def _ask_alone(client: Any, model: str, questions: list[str]) -> dict[str, str]:
+    """Returns the answer to each question when nobody else asks."""
+    alone = {}
+    for number, question in enumerate(questions):
+        alone[question] = await ask(client, model, question, is_stream=number % 2 == 0)
+        print(f"alone: {number + 1} of {len(questions)}", file=sys.stderr, end="\r")
+    return alone
 
 
-def main() -> int:
+def read_memory(pid: int) -> int | None:
+    """Returns the resident memory of a process in MiB; `None` where it has ended, or the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:")), None)
+
+
+def make_report(crowd: Crowd, people: int, minutes: float) -> str:
+    """Returns what the people saw; what went wrong comes first."""
+    lines = [f"error: {error}" for error in crowd.errors[:_SHOWN]]
+    for wanted, text in crowd.different[:_SHOWN]:
+        lines += [f"- {wanted!r}", f"+ {text!r}"]
+    lines += [
+        f"errors: {len(crowd.errors)}; answers that differ from those to the question alone: {len(crowd.different)}",
+        f"{crowd.answers:,} answers in {minutes:g} minutes to {people} people",
+    ]
+    if waits := sorted(crowd.waits):
+        late = waits[int(0.95 * len(waits))]
+        lines.append(f"seconds to the first text: median {statistics.median(waits):.1f}, 95 % within {late:.1f}")
+    if memory := crowd.memory:
+        quarter = memory[len(memory) // 4]
+        lines.append(f"memory in MiB: after a quarter {quarter:,}, at the end {memory[-1]:,}; {memory}")
+    return "\n".join(lines)
+
+
+def check(given: argparse.Namespace) -> Crowd:
+    """Starts the server, lets the people ask, and ends it.
+
+    Raises:
+        UserError: An option is out of its range, the server does not start, or it fails when it is asked alone.
+    """
+    check_range("--people", given.people, 1)
+    check_range("--minutes", given.minutes, 0.01, 24 * 60)
+    none = QuestionSet([], [])
+    job = Job(given.model, None, 0, 2, ["--rate", "100000", "--region", "GB"], none, [])
+    server = serve_ours(job, given.engine)
+    try:
+        return asyncio.run(run(server.url, server.pid, given.people, given.minutes))
+    finally:
+        server.close()
+
+
+def main(argv: list[str]) -> int:
     """Runs the check; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder of an export")
     parser.add_argument("--engine", default="auto", help="as of `serve`")
     parser.add_argument("--people", type=int, default=32)
     parser.add_argument("--minutes", type=float, default=5)
-    given = parser.parse_args()
-    none = QuestionSet([], [])
-    job = Job(given.model, None, 0, 2, ["--rate", "100000", "--region", "GB"], none, [])
-    server: Server = serve_ours(job, given.engine)
+    given = parser.parse_args(argv)
     try:
-        crowd = asyncio.run(run(server.url, server.pid, given.people, given.minutes))
-    finally:
-        server.close()
-    waits = sorted(crowd.waits)
-    print(f"\n{crowd.answers:,} answers in {given.minutes:g} minutes to {given.people} people")
-    print(f"errors: {len(crowd.errors)}; answers that differ from those to the question alone: {len(crowd.different)}")
-    late = waits[int(0.95 * len(waits))]
-    print(f"seconds to the first text: median {statistics.median(waits):.1f}, 95 % within {late:.1f}")
-    quarter = len(crowd.memory) // 4
-    print(f"memory in MiB: after a quarter {crowd.memory[quarter]:,}, at the end {crowd.memory[-1]:,}; {crowd.memory}")
-    for error in crowd.errors[:3]:
-        print(error)
-    for wanted, text in crowd.different[:3]:
-        print(f"- {wanted!r}\n+ {text!r}")
-    return 1 if crowd.errors or crowd.different else 0
+        crowd = check(given)
+    except UserError as error:  # `Skipped`, too
+        print(f"check_serving: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(make_report(crowd, given.people, given.minutes))
+    return 1 if crowd.errors or crowd.different or not crowd.answers else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -73,7 +73,7 @@ def test_what_is_wrong_goes_to_standard_error_and_the_chat_goes_on(
         + b"\n\xff\xfe tongue\n/system -\nMy tongue\n/quit\nNo"
     )
     status, out, err = chat(model, monkeypatch, typed)
-    assert status == 0
+    assert status == 1  # two messages got no answer
     assert out.count(DISCLAIMER) == 1
     lines = err.splitlines()[1:]
     assert lines[:2] == [
@@ -130,13 +130,17 @@ def test_a_message_without_an_answer_has_a_line_and_a_status(model: Path, monkey
 
 # ------------------------------------------------------------------ in a terminal
 
-# Each token takes its time, as those of a large network do, so that an answer can be stopped.
-SLOW = """
+# Each token takes its time, as those of a large network do, so that an answer can be stopped. Each is the same word and
+# none the end, whatever the untrained network chooses.
+WORD = "sage"
+SLOW = f"""
 import sys, time
 from lightning_med.cli import main
+from lightning_med.inference.engines.answer_text import AnswerText
 from lightning_med.inference.engines.torch_backend import TorchBackend
 step = TorchBackend.step
 TorchBackend.step = lambda *arguments: time.sleep(0.3) or step(*arguments)
+AnswerText.add = lambda answer, token: setattr(answer, "text", answer.text + "{WORD} ")
 sys.exit(main(sys.argv[1:]))
 """
 READY = "\x1b[?2004h"  # the prompt has taken over the keys
@@ -220,7 +224,7 @@ def test_a_person_talks_stops_an_answer_and_goes_on(terminal: Terminal, tmp_path
     assert "forget the conversation" in terminal.read_until(READY)
     terminal.type(f"{QUESTION}\r")
     terminal.read_until("\x1b[?2004l")  # the keys are the program's again
-    terminal.read_until("ddd")  # the model's first word
+    terminal.read_until(WORD)
     terminal.type("\x03\x03")
     terminal.read_until("[stopped]")
     terminal.read_until(READY)
@@ -245,7 +249,7 @@ def test_sigterm_ends_the_chat_and_restores_the_terminal(terminal: Terminal, is_
     if is_writing:
         terminal.type(f"{QUESTION}\r")
         terminal.read_until("\x1b[?2004l")
-        terminal.read_until("ddd")
+        terminal.read_until(WORD)
     os.kill(terminal.child, signal.SIGTERM)
     assert terminal.wait() == 143
     assert terminal.echoes

@@ -18,7 +18,7 @@ import pytest
 
 from lightning_med import Responder
 from lightning_med.safety import guard
-from tests.serving.server.test_api import wait_for
+from tests.serving.server.live_server import wait_for
 
 pytestmark = pytest.mark.slow  # each server is a process that imports torch
 
@@ -61,7 +61,7 @@ def start(command: list[str], log: Path) -> Process:
         except httpx2.TransportError:
             return False
 
-    assert wait_for(is_ready, 120), log.read_text()
+    wait_for(is_ready, 120, log.read_text)
     return process
 
 

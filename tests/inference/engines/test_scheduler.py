@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from queue import Queue
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lightning_med.data.module import DialogueDataModule
@@ -85,12 +87,64 @@ def test_a_conversation_that_goes_on_is_read_from_where_it_was(
     fresh.close()
 
 
-def test_a_cancelled_answer_makes_room(encoder: Encoder, engine: Engine) -> None:
-    prompt = encoder.encode_question("Why?", 10)
-    long = replace(DECODINGS[0], max_new_tokens=100)
-    for stream in [engine.submit(prompt, encoder, long) for _ in range(9)]:
-        stream.cancel()
-    assert engine.submit(prompt, encoder, DECODINGS[0]).get_answer(30).tokens >= 1
+class HeldBackend:
+    """Writes the same token for ever; each step waits until it is let.
+
+    Attributes:
+        begun: How many answers each step writes.
+        gate: Lets steps.
+    """
+
+    name, slots, length = "held", 2, 256
+
+    def __init__(self, scores: np.ndarray) -> None:
+        self._scores = scores
+        self.begun: Queue[int] = Queue()
+        self.gate = threading.Semaphore(0)
+
+    def prefill(self, slot: int, ids: Sequence[int], start: int) -> np.ndarray:
+        return self._scores.copy()
+
+    def copy(self, source: int, slot: int, count: int) -> None:
+        pass
+
+    def step(self, tokens: dict[int, int], places: dict[int, int]) -> dict[int, np.ndarray]:
+        self.begun.put(len(tokens))
+        assert self.gate.acquire(timeout=30)
+        return {slot: self._scores.copy() for slot in tokens}
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_cancelled_answer_makes_room(encoder: Encoder) -> None:
+    scores = np.zeros(len(encoder.tokenizer), np.float32)
+    scores[encoder.tokenizer.encode(" tea", add_special_tokens=False)[-1]] = 1
+    backend, prompt = HeldBackend(scores), encoder.encode_question("Why?", 10)
+    long = Decoding(100, no_repeat_ngram_size=0, repetition_penalty=1.0)
+    engine = Engine(lambda: backend, encoder)
+    try:
+        first = engine.submit(prompt, encoder, long)
+        assert backend.begun.get(timeout=30) == 1
+        second, third, fourth = (engine.submit(prompt, encoder, long) for _ in range(3))
+        backend.gate.release()
+        assert backend.begun.get(timeout=30) == 2
+        assert engine.load == (2, 2)  # two are written, and two wait
+        first.cancel()
+        third.cancel()
+        backend.gate.release()
+        assert backend.begun.get(timeout=30) == 2
+        assert engine.load == (2, 0)  # the fourth has the slot of the first
+        second.cancel()
+        fourth.cancel()
+        last = engine.submit(prompt, encoder, replace(long, max_new_tokens=1))
+        backend.gate.release()
+        assert last.get_answer(30).tokens == 1
+        assert engine.load == (0, 0)
+        assert backend.begun.empty()
+    finally:
+        backend.gate.release(1000)
+        engine.close()
 
 
 def test_a_failure_is_told_and_the_next_one_is_answered(

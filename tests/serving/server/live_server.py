@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 
 from lightning_med.serving.server.listening import bind
+
+
+def wait_for(find: Callable[[], Any], seconds: float = 20, explain: Callable[[], str] = str) -> Any:
+    """Waits until something is true, for instance what a server does after a click, and returns it.
+
+    Args:
+        find: Looks.
+        seconds: How long at most.
+        explain: What else to say if it does not become true.
+    """
+    end = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < end, explain()
+        time.sleep(0.02)
+    return found
 
 
 @contextmanager

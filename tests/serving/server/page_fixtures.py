@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 
 from lightning_med.inference.engines.answer_stream import AnswerStream
@@ -99,20 +97,6 @@ def make_app(writer: StepWriter, marks: Marks | None = None, safety: bool = True
     return mount_page(app, PageSettings(service, metrics, MODEL, capacity, FACTS, EXAMPLES, marks))
 
 
-@contextmanager
-def serve(app: FastAPI) -> Iterator[str]:
-    """Serves an app on a free port; yields its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        server.should_exit = True
-        thread.join(WAIT)
-
-
 @dataclass
 class Seen:
     """A page in a browser.
@@ -135,7 +119,7 @@ class Seen:
         return self.page.locator(f'#chat [data-testid="{role}"]').nth(number)
 
     def check_quiet(self, address: str) -> None:
-        away = [one for one in self.requests if not one.startswith((address, "data:", "blob:"))]
+        away = [one for one in self.requests if not one.startswith((f"{address}/", "data:", "blob:"))]
         assert not away
         assert not self.faults
 
@@ -145,15 +129,17 @@ def open_page(browser: Any, address: str, width: int = 1280, scheme: str = "ligh
     """Opens a page in a browser of its own; afterwards nothing may have been loaded from elsewhere or have failed."""
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     context.set_default_timeout(WAIT * 1000)
-    seen = Seen(context.new_page())
-    seen.page.on("request", lambda request: seen.requests.append(request.url))
-    seen.page.on("console", lambda message: _note_fault(seen, message))
-    seen.page.on("dialog", lambda dialog: seen.faults.append(f"dialog {dialog.message}"))
-    seen.page.on("pageerror", lambda error: seen.faults.append(str(error)))
-    seen.page.goto(address)
-    seen.page.wait_for_selector("#question textarea")
-    yield seen
-    context.close()
+    try:
+        seen = Seen(context.new_page())
+        seen.page.on("request", lambda request: seen.requests.append(request.url))
+        seen.page.on("console", lambda message: _note_fault(seen, message))
+        seen.page.on("dialog", lambda dialog: seen.faults.append(f"dialog {dialog.message}"))
+        seen.page.on("pageerror", lambda error: seen.faults.append(str(error)))
+        seen.page.goto(address)
+        seen.page.wait_for_selector("#question textarea")
+        yield seen
+    finally:
+        context.close()
     seen.check_quiet(address)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,7 +20,7 @@ from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.server.app import ServerSettings, make_app
 from lightning_med.utils.errors import RunError
 from tests.serving.scripted_model import ANSWER, ScriptedWriter
-from tests.serving.server.live_server import serve_app
+from tests.serving.server.live_server import serve_app, wait_for
 
 QUESTION = "My tongue is sore, what can I do?"
 JSON = {"content-type": "application/json"}
@@ -202,7 +201,7 @@ def test_a_reader_that_goes_away_stops_the_model(url: str, writer: ScriptedWrite
     next(iter(stream))
     stream.close()
     (written,) = writer.streams
-    assert wait_for(lambda: written.is_cancelled)
+    wait_for(lambda: written.is_cancelled)
     assert "Rest" in ask_open(url, writer)
 
 
@@ -212,18 +211,9 @@ def test_a_reader_of_a_whole_answer_that_goes_away_stops_the_model(url: str, wri
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
         client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
-        assert wait_for(lambda: bool(writer.streams))
-    assert wait_for(lambda: writer.streams[0].is_cancelled)
+        wait_for(lambda: bool(writer.streams))
+    wait_for(lambda: writer.streams[0].is_cancelled)
     assert "Rest" in ask_open(url, writer)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    ended = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return True
-        ended.wait(0.02)
-    return False
 
 
 def ask_open(url: str, writer: ScriptedWriter) -> str:
@@ -369,7 +359,7 @@ def test_more_than_may_wait_are_refused_and_those_who_wait_are_answered(
 
     with ThreadPoolExecutor(200) as pool:
         outcomes = [pool.submit(outcome, number) for number in range(200)]
-        assert wait_for(lambda: sum(future.done() for future in outcomes) == 195, 60)
+        wait_for(lambda: sum(future.done() for future in outcomes) == 195, 60)
         writer.gate.set()
         results = [future.result() for future in outcomes]
     refusals = [result for result in results if isinstance(result, openai.InternalServerError)]
@@ -388,7 +378,7 @@ def test_a_failing_model_is_an_error_and_the_next_question_is_answered(url: str,
         list(stream)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(ask, client)
-        assert wait_for(lambda: len(writer.streams) == 2)
+        wait_for(lambda: len(writer.streams) == 2)
         writer.streams[1].fail(RunError("no room"))
         with pytest.raises(openai.InternalServerError, match="no room"):
             future.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from lightning_med.serving.conversation import MAX_LENGTH, Conversation  # noqa:
 from lightning_med.serving.server.marks import Marks  # noqa: E402
 from tests.serving.scripted_model import ANSWER  # noqa: E402
 from tests.serving.server import page_fixtures as fixtures  # noqa: E402
+from tests.serving.server.live_server import serve_app, wait_for  # noqa: E402
 from tests.serving.server.page_fixtures import EXAMPLES, PLACES, WAIT, Seen, StepWriter, open_page  # noqa: E402
 
 pytestmark = pytest.mark.skipif(fixtures.BROWSER is None, reason="no Chromium")
@@ -41,7 +41,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[StepWriter, str]]:
     writer = StepWriter()
-    with fixtures.serve(fixtures.make_app(writer)) as address:
+    with serve_app(fixtures.make_app(writer)) as address:
         yield writer, address
 
 
@@ -67,7 +67,7 @@ def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Marks, s
     def repeat(conversation: Conversation) -> str:
         return f"You wrote: {EVIL if 'img' in conversation.questions[-1] else conversation.questions[-1]}"
 
-    with fixtures.serve(fixtures.make_app(StepWriter(repeat), marks, safety=False)) as address:
+    with serve_app(fixtures.make_app(StepWriter(repeat), marks, safety=False)) as address:
         yield marks, address
     marks.close()
 
@@ -193,15 +193,6 @@ def test_thumbs_store_what_was_shown_without_private_data(browser: Any, echoing:
         wait_for(lambda: not marks.list_marks())
 
 
-def wait_for(find: Any) -> Any:
-    """Waits for what the server does after a click, which the page does not show."""
-    deadline = time.monotonic() + WAIT
-    while not (found := find()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
 def test_questions_that_cannot_be_asked_stay_in_the_field(seen: Seen, writer: StepWriter) -> None:
     note, box = seen.page.locator("#note [role=alert]"), seen.page.locator("#question textarea")
     seen.page.click("#send")
@@ -257,7 +248,7 @@ def test_many_people_ask_at_once_and_one_can_stop(
     with open_page(browser, served[1]) as seen:
         for number in range(50):  # Gradio runs 40 events at once unless it is told otherwise
             question = {"fn_index": 0, "session_hash": f"person{number}", "data": [QUESTION, None]}
-            answer = seen.page.request.post(f"{served[1]}gradio_api/queue/join", data=question)
+            answer = seen.page.request.post(f"{served[1]}/gradio_api/queue/join", data=question)
             assert answer.ok
         wait_for(lambda: len(writer.asked) == 50)
         seen.ask(QUESTION)
