@@ -20,7 +20,8 @@ from lightning_med.data.module import DialogueDataModule
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
 from lightning_med.model.causal_lm import build_from_scratch, compute_nll
 from lightning_med.serving.responder import Responder
-from lightning_med.tokenization.encoder import ANSWER, Encoder
+from lightning_med.tokenization.consultation import ANSWER
+from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT
 from lightning_med.tokenization.tokenizer import StoredTokenizer, load_tokenizer, store_tokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_med.tokenization.encoder import Encoder
+from lightning_med.tokenization.encoder import Encoder, replace_system
 from lightning_med.tokenization.turn_markers import break_markers
 
 _LONGEST = 16  # characters of a token, on average over a text
@@ -54,7 +54,7 @@ def add_to_system(encoder: Encoder, text: str, max_length: int) -> Encoder:
     names = [token.content for token in tokens]
     control = tuple(name for name in names if len(name) > 1 and not (name.isspace() or name.isalnum()))
     broken = prompt.protect("\n" + break_markers(text, control)).lstrip("\n")
-    return encoder.with_system(f"{prompt.system.strip()}\n\n{broken}", max_length)
+    return replace_system(encoder, f"{prompt.system.strip()}\n\n{broken}", max_length)
 
 
 def count_opening(encoder: Encoder) -> int:

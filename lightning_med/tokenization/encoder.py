@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -13,74 +13,15 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lightning_med.tokenization.backend_text import split_backend
+from lightning_med.tokenization.consultation import EncodedConsultation, Exchange, join_exchanges
 from lightning_med.tokenization.prompt_choice import is_encoded_by_segments
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import StoredTokenizer, make_splitting_tokenizer
 from lightning_med.tokenization.whole_text import SEGMENTS, WholeTextEncoder
 from lightning_med.utils.errors import InputError
 
-PROMPT, QUESTION, ANSWER = 0, 1, 2  # parts: never in the loss; in the loss by `question_weight`; always in the loss
-CYCLE = np.array([PROMPT, QUESTION, PROMPT, ANSWER], dtype=np.uint8)  # parts of one exchange, repeated for each
 MIN_QUESTION = 32  # tokens of a question that are kept before its answer is cut
-
-
-@dataclass
-class EncodedConsultation:
-    """Token ids of one consultation.
-
-    Attributes:
-        input_ids: `[length]`, integer.
-        runs: Token counts of the segments in order; their parts repeat `CYCLE`.
-        answer_bytes: UTF-8 bytes of the learned answers in `input_ids`, the denominator of bits per byte.
-        cut: Whether tokens were removed to fit `max_length`.
-        uncut_counts: Tokens of the questions, of the learned answers and of everything, before cutting.
-    """
-
-    input_ids: np.ndarray
-    runs: list[int]
-    answer_bytes: int
-    cut: bool
-    uncut_counts: tuple[int, int, int]
-
-    @property
-    def parts(self) -> np.ndarray:
-        """`[length]`, uint8: `PROMPT`, also an answer that is not learned; `QUESTION`; `ANSWER`, also its end token."""
-        return expand_runs(np.array(self.runs))
-
-
-def expand_runs(runs: np.ndarray) -> np.ndarray:
-    """Returns the part of each token, `[tokens]`, uint8, given the token counts of the segments, `[segments]`."""
-    return np.repeat(np.resize(CYCLE, len(runs)), runs)
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """Ids of the text before a question, the question, the text between, the answer and its end; text of the answer."""
-
-    before: np.ndarray
-    question: np.ndarray
-    prefix: np.ndarray
-    answer: np.ndarray
-    end: np.ndarray
-    text: str
-    learned: bool = True
-
-    @property
-    def pieces(self) -> list[np.ndarray]:
-        return [self.before, self.question, self.prefix, self.answer, self.end]
-
-    @property
-    def runs(self) -> list[int]:
-        answer = len(self.answer) + len(self.end)
-        last = [len(self.prefix), answer] if self.learned else [len(self.prefix) + answer, 0]
-        return [len(self.before), len(self.question), *last]
-
-    @property
-    def answer_bytes(self) -> int:
-        return len(self.text.encode("utf-8", "surrogatepass")) if self.learned else 0
-
-
-_Conversations = Iterator[list[_Exchange]]
+_Conversations = Iterator[list[Exchange]]
 
 
 class Encoder:
@@ -128,24 +69,6 @@ class Encoder:
                 " tokens.",
                 f"Give --data.max_length {enough} or more, or a shorter --data.system_prompt.",
             )
-
-    def with_system(self, system: str, max_length: int) -> Encoder:
-        """Returns a copy with another system prompt, trusted like the first, and another maximal length.
-
-        Raises:
-            InputError: It leaves no room.
-        """
-        other = copy(self)
-        other.prompt = replace(self.prompt, system=system)
-        if self._whole is None:
-            (other._opening,) = self._encode_texts([other.prompt.opening])
-        else:
-            other._whole = self._whole.fork()
-            segments = other.prompt.list_segments([("x", "x")], self._ending)
-            (row,) = other._whole.encode([segments])
-            other._opening = row[0]
-        other._set_length(max_length)
-        return other
 
     def with_max_length(self, max_length: int) -> Encoder:
         """Returns a copy with another maximal length that shares the tokenizer."""
@@ -197,7 +120,7 @@ class Encoder:
             own = list(islice(texts, len(exchanges)))
             for exchange, mark in zip(exchanges, marks, strict=False):
                 exchange.learned = mark
-            row = _join(exchanges, self.max_length, self._cut)
+            row = join_exchanges(exchanges, self.max_length, self._cut)
             rows.append(row if exchanges[0].learned or any(row.runs[3::4]) else self._encode_later(own, exchanges, row))
         return rows
 
@@ -249,8 +172,7 @@ class Encoder:
         before, prefix, end = self._question_prefix, self._answer_prefix, self._end
         for count in turns:
             exchanges = [
-                _Exchange(before, question, prefix, answer, end, text)
-                for question, answer, text in islice(parts, count)
+                Exchange(before, question, prefix, answer, end, text) for question, answer, text in islice(parts, count)
             ]
             exchanges[0].before = self._opening
             yield exchanges
@@ -264,13 +186,13 @@ class Encoder:
             for place in range(0, len(row), SEGMENTS):
                 before, question, prefix, answer, end = ids[place : place + SEGMENTS]
                 text = row[place + 3].removeprefix(self.prompt.answer_lead)
-                exchanges.append(_Exchange(before, question, prefix, answer, end, text))
+                exchanges.append(Exchange(before, question, prefix, answer, end, text))
             yield exchanges
 
     # ------------------------------------------------------------------ cutting to length
 
     def _encode_later(
-        self, texts: list[tuple[str, str]], exchanges: list[_Exchange], row: EncodedConsultation
+        self, texts: list[tuple[str, str]], exchanges: list[Exchange], row: EncodedConsultation
     ) -> EncodedConsultation:
         """Encodes a conversation from a later exchange on, because its first learned answer does not fit otherwise."""
         learned = [exchange.learned for exchange in exchanges]
@@ -282,7 +204,7 @@ class Encoder:
         (later,) = self.encode(questions, answers, [len(questions)], learned[start:])
         return replace(later, cut=True, uncut_counts=row.uncut_counts)
 
-    def _cut(self, exchange: _Exchange, excess: int) -> _Exchange:
+    def _cut(self, exchange: Exchange, excess: int) -> Exchange:
         """Cuts an exchange that has too many tokens."""
         kept, answer = copy(exchange), len(exchange.answer) + len(exchange.end)
         room = self.max_length - len(exchange.before) - len(self._answer_prefix)
@@ -298,21 +220,19 @@ class Encoder:
         return kept
 
 
-def _join(
-    exchanges: list[_Exchange], max_length: int, cut_one: Callable[[_Exchange, int], _Exchange]
-) -> EncodedConsultation:
-    pieces: list[np.ndarray] = []
-    runs: list[int] = []
-    answer_bytes, counts, cut = 0, [0, 0, 0], False
-    for exchange in exchanges:
-        lengths = exchange.runs
-        counts = [counts[0] + lengths[1], counts[1] + lengths[3], counts[2] + sum(lengths)]
-        cut = cut or counts[2] > max_length
-        if cut and runs:
-            continue
-        if cut:
-            exchange = cut_one(exchange, counts[2] - max_length)
-        pieces += exchange.pieces
-        runs += exchange.runs
-        answer_bytes += exchange.answer_bytes
-    return EncodedConsultation(np.concatenate(pieces), runs, answer_bytes, cut, (counts[0], counts[1], counts[2]))
+def replace_system(encoder: Encoder, system: str, max_length: int) -> Encoder:
+    """Returns a copy of an encoder with another system prompt, trusted like the first, and another maximal length.
+
+    Raises:
+        InputError: It leaves no room.
+    """
+    other = copy(encoder)
+    other.prompt = replace(encoder.prompt, system=system)
+    if encoder._whole is None:
+        (other._opening,) = encoder._encode_texts([other.prompt.opening])
+    else:
+        other._whole = encoder._whole.fork()
+        (row,) = other._whole.encode([other.prompt.list_segments([("x", "x")], encoder._ending)])
+        other._opening = row[0]
+    other._set_length(max_length)
+    return other

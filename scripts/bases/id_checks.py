@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 from bases.tokenizers import load_base
 from lightning_med.data.sample import PATH as SAMPLE
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
-from lightning_med.tokenization.encoder import ANSWER, Encoder
+from lightning_med.tokenization.consultation import ANSWER
+from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import SYSTEM_PROMPT
 from lightning_med.tokenization.text_normalization import normalize_whitespace

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lightning_med.data.preparation.token_store import TokenStore
-from lightning_med.tokenization.encoder import ANSWER, PROMPT
+from lightning_med.tokenization.consultation import ANSWER, PROMPT
 
 IGNORED = -100  # the label of a token that is not learned
 

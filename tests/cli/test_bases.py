@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_scratch
-from lightning_med.tokenization.encoder import ANSWER
+from lightning_med.tokenization.consultation import ANSWER
 from lightning_med.tokenization.tokenizer import train_tokenizer
 from tests import tiny
 from tests.cli.helpers import read_json, run_refused, write_small_config

@@ -25,7 +25,7 @@ from lightning_med.data.batching.collate import collate_flat, collate_padded
 from lightning_med.data.batching.loaders import LoaderFactory
 from lightning_med.data.preparation.token_shard import Coding, Shard, encode_batch
 from lightning_med.data.preparation.token_store import TEXTS, TokenStore, TokenWriter
-from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, PROMPT, QUESTION
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import store_tokenizer
 from tests.conftest import consultation

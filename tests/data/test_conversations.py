@@ -21,7 +21,7 @@ from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source
 from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.tokenization.encoder import ANSWER, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, QUESTION
 from lightning_med.tokenization.tokenizer import END
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation

@@ -18,7 +18,7 @@ from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source
 from lightning_med.data.sources.source_reader import SourceReader, read_frames
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, PROMPT, QUESTION
 from lightning_med.tokenization.tokenizer import END
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation

@@ -17,7 +17,7 @@ import yaml
 
 from lightning_med import DialogueDataModule
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.tokenization.encoder import ANSWER, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, QUESTION
 from lightning_med.utils.errors import InputError
 from tests import tiny
 from tests.conftest import consultation

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 from lightning_med.data.batching import collate
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import compute_nll, load_base
-from lightning_med.tokenization import encoder
+from lightning_med.tokenization import consultation
 from tests import tiny
 
 
@@ -119,7 +119,7 @@ def test_consultations_of_one_batch_do_not_see_each_other(base: Path, data: Dial
         )
         with torch.no_grad():
             each = compute_nll(model, batch)[1]
-        counts = np.cumsum([0, *(store.targets[encoder.ANSWER][row] for row in rows)])
+        counts = np.cumsum([0, *(store.targets[consultation.ANSWER][row] for row in rows)])
         spans = [each[start:end] for start, end in pairwise(counts)]
         return spans[rows.index(second)]
 

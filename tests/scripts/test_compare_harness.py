@@ -16,7 +16,8 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from lightning_med.tokenization.encoder import ANSWER, Encoder
+from lightning_med.tokenization.consultation import ANSWER
+from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.utils.errors import InputError
 from scripts.lm_eval_task import utils

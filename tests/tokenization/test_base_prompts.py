@@ -15,7 +15,8 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lightning_med.export.exported_tokenizer import make_exported_tokenizer
-from lightning_med.tokenization.encoder import ANSWER, MIN_QUESTION, PROMPT, QUESTION, EncodedConsultation, Encoder
+from lightning_med.tokenization.consultation import ANSWER, PROMPT, QUESTION, EncodedConsultation
+from lightning_med.tokenization.encoder import MIN_QUESTION, Encoder
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt, read_prompt
 from lightning_med.tokenization.text_normalization import normalize_whitespace

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from lightning_med.tokenization.encoder import PROMPT, Encoder
+from lightning_med.tokenization.consultation import PROMPT
+from lightning_med.tokenization.encoder import Encoder
 from lightning_med.tokenization.prompts import DOCTOR, PATIENT, Prompt, quote_roles
 from lightning_med.tokenization.tokenizer import END
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from lightning_med.tokenization.encoder import ANSWER, MIN_QUESTION, PROMPT, QUESTION, EncodedConsultation, Encoder
+from lightning_med.tokenization.consultation import ANSWER, PROMPT, QUESTION, EncodedConsultation
+from lightning_med.tokenization.encoder import MIN_QUESTION, Encoder
 from lightning_med.tokenization.prompts import Prompt
 from lightning_med.tokenization.tokenizer import (
     END,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.tokenization.encoder import ANSWER, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, QUESTION
 from lightning_med.training.module import DialogueLM
 from tests import tiny
 

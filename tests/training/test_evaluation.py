@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.model.causal_lm import build_from_scratch, compute_nll
-from lightning_med.tokenization.encoder import ANSWER
+from lightning_med.tokenization.consultation import ANSWER
 from lightning_med.training import module
 from lightning_med.training.module import DialogueLM
 from lightning_med.utils.errors import InputError, UnavailableError

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sequential
 
 from lightning_med.data.batching.collate import Batch, collate_flat, collate_padded, make_idle
 from lightning_med.data.preparation.token_store import TokenStore
-from lightning_med.tokenization.encoder import ANSWER, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, QUESTION
 
 
 class BatchDataset(Dataset[Batch]):

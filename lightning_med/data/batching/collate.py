@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from lightning_med.data.preparation.token_store import TokenStore
-from lightning_med.tokenization.encoder import ANSWER, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, QUESTION
 
 Batch = dict[str, Any]
 

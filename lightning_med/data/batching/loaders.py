@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_med.data.batching.batch_dataset import BatchDataset, ResumableSampler, TimedLoader
 from lightning_med.data.batching.batch_plan import plan_batches
 from lightning_med.data.preparation.token_store import TokenStore
-from lightning_med.tokenization.encoder import QUESTION
+from lightning_med.tokenization.consultation import QUESTION
 
 _QUESTIONS = {"cpu": 32, "cuda": 256}  # answered side by side; a GPU hardly notices more of them
 

@@ -20,7 +20,7 @@ from datasets import Dataset
 
 from lightning_med.data.preparation.token_shard import Shard
 from lightning_med.data.splits.word_hashes import MAX_TEXTS, WordHashes
-from lightning_med.tokenization.encoder import ANSWER, CYCLE, QUESTION, expand_runs
+from lightning_med.tokenization.consultation import ANSWER, CYCLE, QUESTION, expand_runs
 
 TEXTS = pa.schema(
     {

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from lightning_med.data.batching.collate import lay_flat
-from lightning_med.tokenization.encoder import EncodedConsultation, Encoder
+from lightning_med.tokenization.consultation import EncodedConsultation
+from lightning_med.tokenization.encoder import Encoder
 
 BATCH_TOKENS = 2048
 CHUNK = 512  # rows that are encoded and sorted by length at once

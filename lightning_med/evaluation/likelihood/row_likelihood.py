@@ -15,7 +15,8 @@ from lightning_med.evaluation.likelihood.reference_batches import ReferenceBatch
 from lightning_med.evaluation.statistic import Statistic, divide, make_mean, make_ratio
 from lightning_med.model.causal_lm import compute_token_nll
 from lightning_med.model.execution import choose_execution, get_context_length
-from lightning_med.tokenization.encoder import ANSWER, EncodedConsultation, Encoder
+from lightning_med.tokenization.consultation import ANSWER, EncodedConsultation
+from lightning_med.tokenization.encoder import Encoder
 
 FIRST = 10  # tokens of an answer that count as its beginning
 

@@ -20,7 +20,7 @@ from lightning_med.safety import guard
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.answers.unsafe_content import count_unsafe_content, describe_counts
 from lightning_med.safety.messages.advice import resolve_file_region
-from lightning_med.tokenization.encoder import QUESTION
+from lightning_med.tokenization.consultation import QUESTION
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import say, show
 from lightning_med.utils.errors import check_range

@@ -18,7 +18,7 @@ from lightning_med.data.preparation import token_pass
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.report.data_report import print_report, write_report
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.tokenization.encoder import ANSWER, PROMPT, QUESTION
+from lightning_med.tokenization.consultation import ANSWER, PROMPT, QUESTION
 from lightning_med.tokenization.tokenizer import train_tokenizer
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
