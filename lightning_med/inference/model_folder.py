@@ -138,7 +138,9 @@ def open_export(folder: Path) -> ModelFolder:
         InputError: The folder is not an export, or an incomplete one (Git LFS pointers), or an adapter alone.
     """
     if not is_export(folder):
-        raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", _EXPORT)
+        own = folder / "export"
+        hint = f"It is a run: name its export, {own}." if is_export(own) else _EXPORT
+        raise InputError(f"{folder} is not an exported model: it has no {SETTINGS}.", hint)
     if (folder / "adapter_config.json").is_file():
         raise InputError(f"{folder} is an adapter without its base.", "Export the run again without --adapter.")
     for file in sorted(path for path in folder.iterdir() if path.is_file()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
@@ -42,7 +42,7 @@ class Conversation:
     answers: tuple[str, ...] = ()
     system: str = ""
     stops: tuple[str, ...] = ()
-    heard: tuple[str, ...] = ()
+    heard: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_messages(cls, messages: Sequence[Message], stops: Sequence[str] = ()) -> Conversation:

@@ -51,7 +51,7 @@ class TerminalChat:
         """Answers lines until they end or one is `/quit`; what is wrong is said in a line, and the chat goes on.
 
         Returns:
-            How many messages got no whole answer.
+            How many messages got no whole answer, and how many commands failed.
         """
         failed = 0
         for line in lines:
@@ -65,7 +65,7 @@ class TerminalChat:
                 elif text:
                     self.answer(text)
             except UserError as error:
-                failed += not is_command
+                failed += 1
                 tell = self._screen.say if is_command else partial(self._screen.fail, text)
                 tell(f"{error.what} {error.hint}".strip())
         return failed

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from lightning_med.cli.answering import engine_choice
+from lightning_med.cli.answering.server_options import LOCAL_HOSTS
 from lightning_med.inference.model_folder import ModelFolder, open_export
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.serving.chat_service import ChatService
@@ -128,7 +129,7 @@ def test_a_port_in_use_is_refused_before_anything_is_loaded(tmp_path: Path) -> N
 @pytest.mark.parametrize("missing", [("gradio",), ("uvicorn", "httpx2")])
 def test_missing_packages_are_named(missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hide(monkeypatch, *missing)
-    check_refused(f"serve needs {', '.join(missing)}.", 'pip install "lightning_med[app]"', cwd=tmp_path)
+    check_refused(f"serve needs {', '.join(missing)}.", 'pip install "lightning-med[app]"', cwd=tmp_path)
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_without_options_all_is_open_to_this_machine(start: Start) -> None:
     assert started.statuses == {"open /": 200, "open /v1/models": 200, "open /health": 200}
     assert (settings.model, settings.facts[0], started.names) == ("quickstart", ("Model", "quickstart"), ["quickstart"])
     assert (settings.login, settings.api_key, settings.public_name, settings.marks) == (None, None, None, None)
-    assert (settings.is_local, settings.limit, settings.rate) == (True, 32 + 256, 300)
+    assert (settings.hosts, settings.limit, settings.rate) == (LOCAL_HOSTS, 32 + 256, 300)
     assert (started.service.region, started.service.safety) == ("GB", True)
     assert started.out.startswith(DISCLAIMER)
     assert f"http://127.0.0.1:{started.port}\n" in started.out
@@ -275,7 +276,7 @@ def test_other_settings_reach_the_server(start: Start, tmp_path: Path) -> None:
     access = ("--host", "0.0.0.0", "--public_name", "doctor.example", "--auth", "ward:secret")
     started = start(*numbers, *access, "--marks", marks, "--safety", "off", "--max_new_tokens", 5)
     settings = started.settings
-    assert (settings.limit, settings.rate, settings.is_local) == (5, 7, False)
+    assert (settings.limit, settings.rate, settings.hosts) == (5, 7, None)
     assert settings.public_name == "doctor.example"
     assert settings.marks is not None
     assert marks.is_file()
@@ -363,7 +364,7 @@ def test_without_llama_cpp_it_is_transformers(
     assert choose(opened) == "transformers, auto"
     with pytest.raises(InputError, match="llama-cpp-python is not installed") as caught:
         choose(opened, "llama.cpp")
-    assert 'pip install "lightning_med[llama]"' in caught.value.what
+    assert 'pip install "lightning-med[llama]"' in caught.value.what
     assert caught.value.hint == "Choose --engine transformers."
 
 
@@ -407,3 +408,12 @@ def test_serve_refuses_an_engine_that_cannot_write(
     hide(monkeypatch, "llama_cpp")
     options = ("--port", 0, "--model", model, "--engine", "llama.cpp")
     check_refused("llama-cpp-python is not installed", "Choose --engine transformers.", *options, cwd=tmp_path)
+
+
+def test_a_run_is_told_the_name_of_its_export(tmp_path: Path) -> None:
+    export = tmp_path / "version_0" / "export"
+    export.mkdir(parents=True)
+    (export / "lightning_med.json").write_text("{}")
+    with pytest.raises(InputError) as caught:
+        open_export(tmp_path / "version_0")
+    assert str(export) in caught.value.hint

@@ -95,6 +95,5 @@ def test_a_model_reads_no_harmful_message_and_none_that_is_long_ago() -> None:
     assert list_readable([CHEST, "What should I eat?"], "GB") == [0, 1]
     assert list_readable(["I want to kill myself, how many paracetamol would it take?", "thanks"], "GB") == [1]
     messages = ["Hello", HARM, "My throat hurts a bit", "Should I drink tea?", "and how much of it would that take?"]
-    assert 1 not in list_readable(messages, "GB")
-    assert list_readable(messages, "GB")[-1] == 4
+    assert list_readable(messages, "GB") == [3, 4]  # the third is read together with the second, and is harmful, too
     assert list_readable(["ok"] * 30, "GB") == list(range(9, 30))

@@ -51,7 +51,7 @@ class LlamaBackend:
         if not self._model:
             raise RunError(f"llama.cpp cannot read {path}.", "Export it again, or choose --engine transformers.")
         self.slots, self.length = slots, min(length, llama.llama_model_n_ctx_train(self._model))
-        self.name = f"llama.cpp, {path.name}"
+        self.name = "llama.cpp, 8-bit weights"
         self._vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(self._model))
         context = llama.llama_context_default_params()
         context.n_seq_max, context.n_ctx = slots, slots * -(-self.length // _PAD) * _PAD

@@ -41,17 +41,18 @@ def triage_conversation(messages: Sequence[str], region: str | None = None) -> V
 def list_readable(messages: Sequence[str], region: str | None = None) -> list[int]:
     """Returns the places of the messages that a model may read when it answers the last one.
 
-    Harmful messages and those of a crisis, which may ask for the means, are left out, so that "thanks" and then "and
-    how much of it would that take?" get no answer to them; so are messages from before those in which
-    `triage_conversation` looks for a danger.
+    That is what was said after the last harmful message or crisis, which may ask for the means: "thanks" and then "and
+    how much of it would that take?" get no answer to it, and "ok, and what now?" none to an older complaint. Messages
+    from before those in which `triage_conversation` looks for a danger are left out, too.
 
     Args:
         messages: Of the person alone, in order; the last one may be answered.
         region: See `triage`.
     """
     last = len(messages) - 1
-    before = range(max(last - _RECALLED, 0), last)
-    return [*(place for place in before if _judge(messages, place, region).level not in _UNREAD), last]
+    first = max(last - _RECALLED, 0)
+    unread = [place for place in range(first, last) if _judge(messages, place, region).level in _UNREAD]
+    return list(range(max([first, *(place + 1 for place in unread)]), last + 1))
 
 
 def is_recalled(verdict: Verdict) -> bool:

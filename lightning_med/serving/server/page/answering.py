@@ -86,7 +86,7 @@ class Answerer:
             text: The question; anything may be in it.
             talk: What was said before.
         """
-        question = normalize_whitespace(text)
+        question = texts.clean(text).strip()
         if problem := self._find_problem(tab, question, talk):
             yield View(note=problem, box=text)
             return
@@ -109,7 +109,7 @@ class Answerer:
         """Why a question is not asked; one that is takes a place of the capacity."""
         if tab in self._runs:
             return texts.STILL_WRITING
-        if not question:
+        if not normalize_whitespace(question):
             return texts.ASK_FIRST
         if len(question) > MAX_LENGTH:  # the browser's limit would cut a question without a word
             return texts.tell_length(len(question))
