@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 
 from lightning_med.serving.conversation import MAX_LENGTH
 from lightning_med.serving.reply import Reply, strip_fixed_text
@@ -20,6 +20,7 @@ from lightning_med.utils.errors import InputError, RunError
 _LOG = logging.getLogger(__name__)
 _PACE = 0.25  # seconds between updates: a screen reader announces each of them
 _MAX_TURNS = 100
+_DROP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class _Run:
     reply: Reply | None = None
     is_stopped: bool = False
     is_dropped: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self, is_dropped: bool) -> None:
         self.is_stopped, self.is_dropped = True, is_dropped
@@ -78,6 +80,14 @@ class Answerer:
         if run is not None:
             run.stop(is_dropped)
 
+    async def drop(self, tab: str) -> None:
+        """Ends the answer that a tab waits for, and waits until no more of it can reach the page."""
+        run = self._runs.get(tab)
+        self.stop(tab, is_dropped=True)
+        if run is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(run.ended.wait(), _DROP_SECONDS)
+
     async def answer(self, tab: str, text: str, talk: Talk) -> AsyncGenerator[View, None]:
         """Yields what changes on the page, until the answer is whole, was stopped, or failed.
 
@@ -102,6 +112,7 @@ class Answerer:
             if run.reply is not None:
                 run.reply.cancel()  # does nothing to a whole answer
             self._capacity.leave()
+            run.ended.set()
             if self._runs.get(tab) is run:
                 del self._runs[tab]
 

@@ -88,7 +88,7 @@ def _connect_end(layout: Layout, answerer: Answerer) -> None:
         answerer.stop(_get_tab(request))
 
     async def clear(request: gr.Request) -> Any:
-        answerer.stop(_get_tab(request), is_dropped=True)
+        await answerer.drop(_get_tab(request))
         return layout.update(View(Talk(), note="", box="", is_writing=False), None)
 
     layout.stop.click(stop, None, None, **_SILENT)
