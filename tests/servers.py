@@ -89,10 +89,17 @@ def serve(answer: Answer, port: int = 0) -> Iterator[Server]:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     record = Server(f"http://127.0.0.1:{server.server_port}")
+    with run_server(server):
+        yield record
+
+
+@contextmanager
+def run_server(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Answers requests in another thread; the server is closed afterwards."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield record
+        yield
     finally:
         server.shutdown()
         server.server_close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -18,6 +17,7 @@ from lightning_med.serving.answer import Answer
 from lightning_med.serving.question_file import QuestionFile
 from lightning_med.serving.responder import CHUNK, Responder
 from lightning_med.utils.console import show_progress
+from lightning_med.utils.output import format_json
 
 SECONDS = 30.0  # between two lines of progress where there is no terminal
 
@@ -32,12 +32,11 @@ def stream_answers(responder: Responder, questions: QuestionFile, target: TextIO
     """
     waiting: dict[int, dict[str, Any]] = {}
     order = iter(range(questions.count))  # every row is answered
-    is_utf8 = (target.encoding or "utf-8").lower().startswith("utf")
     row = next(order, None)
     for answers in _answer_batches(responder, questions):
         waiting |= answers
         while row is not None and row in waiting:
-            target.write(json.dumps(waiting.pop(row), ensure_ascii=not is_utf8) + "\n")
+            target.write(format_json(waiting.pop(row), target) + "\n")
             row = next(order, None)
         target.flush()
 

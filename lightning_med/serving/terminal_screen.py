@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.levels import CRISIS, EMERGENCY, HARMFUL, URGENT
 from lightning_med.safety.messages.conversation import is_recalled
 from lightning_med.serving.answer import Answer
 from lightning_med.serving.word_wrap import WordWrap, make_printable
+from lightning_med.utils.output import format_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,17 +79,12 @@ class JsonScreen(PlainScreen):
     def end(self, reply: Reply, ending: str) -> None:
         """See `Screen`; an answer that was broken off has no checks to tell of, and gets no line."""
         if not ending:
-            _print_json(asdict(_make_answer(reply)))
+            print(format_json(asdict(_make_answer(reply)), sys.stdout), flush=True)
 
     def fail(self, question: str, text: str) -> None:
         """See `Screen`."""
         self.say(text)
-        _print_json({"question": question, "error": text})
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    is_utf8 = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    print(json.dumps(content, ensure_ascii=not is_utf8), flush=True)
+        print(format_json({"question": question, "error": text}, sys.stdout), flush=True)
 
 
 class TerminalScreen:

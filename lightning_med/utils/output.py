@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,17 @@ def discard(stream: Any) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def format_json(content: Any, stream: Any) -> str:
+    """Returns JSON on one line, with the characters that a stream can write: all in UTF-8, elsewhere those of ASCII.
+
+    Args:
+        content: What `json.dumps` takes.
+        stream: That the line is written to.
+    """
+    is_utf8 = (stream.encoding or "utf-8").lower().startswith("utf")
+    return json.dumps(content, ensure_ascii=not is_utf8)
 
 
 @contextlib.contextmanager

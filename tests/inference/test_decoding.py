@@ -21,7 +21,7 @@ from lightning_med.tokenization.encoder import Encoder
 from lightning_med.utils.errors import InputError
 from scripts.bases.tokenizers import load_base
 from tests import tiny
-from tests.inference.test_generation import QUESTIONS, encoder, network  # noqa: F401 - fixtures by name
+from tests.inference.test_generation import QUESTIONS
 
 SAMPLED: dict[str, Any] = {"max_new_tokens": 16, "temperature": 1.2, "top_p": 0.95}
 
@@ -68,12 +68,12 @@ def test_the_penalty_spares_ends_punctuation_figures_and_the_rest_of_a_word(base
     assert all(mark in decoded for mark in (".", ",", ";", "(", "!", "5", "0", "\n"))
 
 
-def test_an_end_token_that_is_a_word_is_not_punished(encoder: Encoder) -> None:  # noqa: F811
+def test_an_end_token_that_is_a_word_is_not_punished(encoder: Encoder) -> None:
     word = int(find_word_starts(encoder.tokenizer, []).nonzero()[0])
     assert not find_word_starts(encoder.tokenizer, [word])[word]
 
 
-def test_a_gap_in_the_ids_of_a_tokenizer_is_no_word(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_gap_in_the_ids_of_a_tokenizer_is_no_word(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, beyond = encoder.tokenizer, len(encoder.tokenizer) + 5
     whole, convert = find_word_starts(tokenizer, [beyond]), tokenizer.convert_ids_to_tokens
     gap = int(whole.nonzero()[0])
@@ -84,8 +84,8 @@ def test_a_gap_in_the_ids_of_a_tokenizer_is_no_word(encoder: Encoder, monkeypatc
 
 
 def test_a_repetition_penalty_chooses_another_word(
-    network: Any,  # noqa: F811
-    encoder: Encoder,  # noqa: F811
+    network: Any,
+    encoder: Encoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """But not for words that only the question has."""
@@ -108,7 +108,7 @@ def test_a_repetition_penalty_chooses_another_word(
     assert generate_answers(network, encoder, [question], decoding) == ["".join(words).strip()]
 
 
-def test_settings_of_the_network_itself_change_no_answer(network: Any, encoder: Encoder) -> None:  # noqa: F811
+def test_settings_of_the_network_itself_change_no_answer(network: Any, encoder: Encoder) -> None:
     """A base's `generation_config.json` may name a penalty, sampling or a length."""
     decoding = Decoding(max_new_tokens=16, no_repeat_ngram_size=0)
     before = generate_answers(network, encoder, QUESTIONS, decoding)
@@ -122,7 +122,7 @@ def test_settings_of_the_network_itself_change_no_answer(network: Any, encoder: 
 # ------------------------------------------------------------------ sampling
 
 
-def test_sampled_answers_repeat_whatever_stands_beside_them(network: Any, encoder: Encoder) -> None:  # noqa: F811
+def test_sampled_answers_repeat_whatever_stands_beside_them(network: Any, encoder: Encoder) -> None:
     decoding = Decoding(**SAMPLED)
     together = generate_answers(network, encoder, QUESTIONS, decoding)
     torch.manual_seed(99)
@@ -146,7 +146,7 @@ def test_draws_follow_the_probabilities() -> None:
     assert (shares - wanted).abs().max() < 0.03
 
 
-def test_a_high_min_p_leaves_the_likeliest_token_alone(network: Any, encoder: Encoder) -> None:  # noqa: F811
+def test_a_high_min_p_leaves_the_likeliest_token_alone(network: Any, encoder: Encoder) -> None:
     greedy = generate_answers(network, encoder, QUESTIONS, Decoding(max_new_tokens=16))
     sampled = generate_answers(network, encoder, QUESTIONS, Decoding(**SAMPLED, min_p=1.0))
     assert sampled == greedy != generate_answers(network, encoder, QUESTIONS, Decoding(**SAMPLED))

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_med.data.module import DialogueDataModule
 from lightning_med.inference.generation import Decoding, generate_answers, generate_with_ends
 from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.model.execution import get_context_length
@@ -27,18 +26,6 @@ QUESTIONS = [
     "Cough " * 12,
     "é 😀 ?",
 ]
-
-
-@pytest.fixture
-def encoder(data: DialogueDataModule) -> Encoder:
-    return data.encoder
-
-
-@pytest.fixture
-def network(encoder: Encoder) -> Any:
-    """A network with random weights, of a variance at which no two tokens are equally likely."""
-    fields = {**tiny.NETWORK, "initializer_range": 0.3}
-    return build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
 
 
 def force_tokens(network: Any, script: Callable[[int], list[int]]) -> list[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.servers import Request
+from tests.servers import Request, run_server
 
 DONE = b"data: [DONE]\n\n"
 HANG = b""  # as a part: sends nothing more, and waits for the client to go away
@@ -150,11 +150,5 @@ def serve_upstream(
 
     server = Threading(("127.0.0.1", 0), Handler)
     record = Upstream(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with run_server(server):
         yield record
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.serving.responder import Responder, answer_question
 from lightning_med.utils.errors import InputError, RunError
 from lightning_med.utils.files import make_writable_folder
+from lightning_med.utils.output import format_json
 
 if TYPE_CHECKING:
     from lightning_med.serving.question_file import QuestionFile
@@ -117,8 +117,7 @@ def _answer_one(given: argparse.Namespace) -> None:
     content = sys.stdin.buffer.read() if given.question == "-" else os.fsencode(given.question)
     question, safety = content.decode("utf-8", "replace"), given.safety == "on"
     answer = answer_question(question, lambda: _load(given, given.region), given.region, safety)
-    is_utf8 = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    print(json.dumps(asdict(answer), ensure_ascii=not is_utf8) if given.json else answer)
+    print(format_json(asdict(answer), sys.stdout) if given.json else answer)
 
 
 def _answer_file(given: argparse.Namespace) -> None:

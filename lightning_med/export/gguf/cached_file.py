@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lightning_med.checkpoints.digests import compute_digest
 from lightning_med.export.gguf.folder import write_gguf
 from lightning_med.export.trained_model import TrainedModel
 from lightning_med.inference.model_folder import ModelFolder
+from lightning_med.model.weight_files import compute_digest as compute_weights_digest
 from lightning_med.utils.console import Progress
 from lightning_med.utils.files import write_atomically
 from lightning_med.version import __version__
@@ -25,7 +27,7 @@ def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
         cache: Where such files are kept, each under the digest of what it is made of.
         progress: Is told what is being done.
     """
-    path = cache / f"{digest_weights(model.folder)}.q8_0.gguf"
+    path = cache / f"{_identify(model, progress)}.q8_0.gguf"
     if path.is_file():
         with suppress(OSError):  # the cache may be for reading only
             path.touch()  # among the last ones that were used
@@ -50,12 +52,8 @@ def make_gguf(model: ModelFolder, cache: Path, progress: Progress) -> Path:
     return path
 
 
-def digest_weights(folder: Path) -> str:
-    """Returns 16 hexadecimal digits of the SHA-256 of a model's weights, settings and tokenizer."""
-    digest = hashlib.sha256(__version__.encode())  # another release may write other files
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".json"):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+def _identify(model: ModelFolder, progress: Progress) -> str:
+    """Returns 16 hexadecimal digits that stand for a model's weights, settings and tokenizer, and for this release."""
+    parts = [__version__, compute_weights_digest(model.folder, progress)]  # another release may write other files
+    parts += [f"{path.name} {compute_digest(path)}" for path in sorted(model.folder.glob("*.json"))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import random
@@ -19,7 +20,6 @@ from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.scheduler import Backend, Engine
 from lightning_med.inference.engines.torch_backend import TorchBackend
 from lightning_med.inference.model_folder import open_export
-from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.tokenization.encoder import Encoder
 from tests import tiny
 
@@ -28,11 +28,8 @@ DECODING = Decoding(20, no_repeat_ngram_size=0)
 SLOTS, LENGTH = 12, 160
 
 
-def make_torch(dtype: torch.dtype, data: DialogueDataModule) -> Backend:
-    encoder = data.encoder
-    fields = {**tiny.NETWORK, "initializer_range": 0.3}
-    network = build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11)
-    return TorchBackend(network.eval().to(dtype), SLOTS, LENGTH)
+def make_torch(dtype: torch.dtype, network: Any) -> Backend:
+    return TorchBackend(copy.deepcopy(network).to(dtype), SLOTS, LENGTH)  # which changes it
 
 
 def make_llama(tmp_path_factory: pytest.TempPathFactory) -> Backend:
@@ -44,10 +41,10 @@ def make_llama(tmp_path_factory: pytest.TempPathFactory) -> Backend:
 
 
 @pytest.fixture(params=["float32", "bfloat16", pytest.param("llama.cpp", marks=needs_llama)])
-def make(request: pytest.FixtureRequest, data: DialogueDataModule, tmp_path_factory: Any) -> Callable[[], Backend]:
+def make(request: pytest.FixtureRequest, network: Any, tmp_path_factory: Any) -> Callable[[], Backend]:
     if request.param == "llama.cpp":
         return lambda: make_llama(tmp_path_factory)
-    return lambda: make_torch(getattr(torch, request.param), data)
+    return lambda: make_torch(getattr(torch, request.param), network)
 
 
 class Recorder:

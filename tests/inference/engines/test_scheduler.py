@@ -11,18 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_med.data.module import DialogueDataModule
 from lightning_med.inference.decoding import Decoding
 from lightning_med.inference.engines.scheduler import Engine
 from lightning_med.inference.engines.slots import count_shared
 from lightning_med.inference.engines.token_choice import TokenChooser
 from lightning_med.inference.engines.torch_backend import TorchBackend
 from lightning_med.inference.generation import encode_prompts, generate_with_ends
-from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.tokenization.conversations import encode_conversation
 from lightning_med.tokenization.encoder import Encoder
 from lightning_med.utils.errors import RunError
-from tests import tiny
 
 QUESTIONS = ["Why?", "My tongue is sore and red since monday, what can I do?", "Cough " * 12, "é 😀 ?", "Is it a cold?"]
 DECODINGS = [
@@ -31,17 +28,6 @@ DECODINGS = [
     Decoding(24, temperature=0.8, top_p=0.9, min_p=0.02, no_repeat_ngram_size=3),
     Decoding(24, temperature=1.5, top_p=1.0, sampling_seed=7),
 ]
-
-
-@pytest.fixture
-def encoder(data: DialogueDataModule) -> Encoder:
-    return data.encoder
-
-
-@pytest.fixture
-def network(encoder: Encoder) -> Any:
-    fields = {**tiny.NETWORK, "initializer_range": 0.3}
-    return build_from_scratch(fields, len(encoder.tokenizer), encoder.tokenizer.eos_token_id, 0.0, 11).eval()
 
 
 @pytest.fixture

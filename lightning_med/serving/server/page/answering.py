@@ -97,7 +97,11 @@ class Answerer:
             talk: What was said before.
         """
         question = texts.clean(text).strip()
-        if problem := self._find_problem(tab, question, talk):
+        problem = self._find_problem(tab, question, talk)
+        if not problem and not self._capacity.enter():
+            self._metrics.count_error(503)
+            problem = texts.TOO_MANY_PEOPLE
+        if problem:
             yield View(note=problem, box=text)
             return
         run = self._runs[tab] = _Run()
@@ -117,7 +121,7 @@ class Answerer:
                 del self._runs[tab]
 
     def _find_problem(self, tab: str, question: str, talk: Talk) -> str:
-        """Why a question is not asked; one that is takes a place of the capacity."""
+        """Why a question is not asked."""
         if tab in self._runs:
             return texts.STILL_WRITING
         if not normalize_whitespace(question):
@@ -126,9 +130,6 @@ class Answerer:
             return texts.tell_length(len(question))
         if len(talk.turns) >= _MAX_TURNS:
             return texts.TOO_MANY_TURNS
-        if not self._capacity.enter():
-            self._metrics.count_error(503)
-            return texts.TOO_MANY_PEOPLE
         return ""
 
     async def _write(self, run: _Run, talk: Talk, start: float) -> AsyncGenerator[View, None]:
