@@ -13,8 +13,11 @@ from typing import Any
 CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
 
 
-class Interrupted(BaseException):
-    """A signal ended the command. Like KeyboardInterrupt, no `except Exception` takes it for an error of the work.
+class Interrupted(SystemExit):
+    """A signal ended the command; no `except Exception` takes it for an error of the work.
+
+    It is a `SystemExit` because asyncio passes that and `KeyboardInterrupt` on from its callbacks, and drops any other
+    exception that a signal raises there.
 
     Attributes:
         code: The exit status, 128 + the signal's number.

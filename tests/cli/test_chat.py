@@ -168,11 +168,15 @@ class Terminal:
         """Waits for a text, and returns what came before it."""
         end = time.monotonic() + SECONDS
         while text not in self.unread:
-            left = end - time.monotonic()
-            assert left > 0 and select.select([self.keys], [], [], left)[0], f"no {text!r} in {self.unread!r}"  # noqa: PT018
-            self.unread += os.read(self.keys, 65536).decode("utf-8", "replace")
+            self.unread += self._read_block(end, f"no {text!r}").decode("utf-8", "replace")
         before, _, self.unread = self.unread.partition(text)
         return before
+
+    def _read_block(self, end: float, missing: str = "it does not end") -> bytes:
+        """Reads what the program has written; fails where nothing comes until `end`."""
+        left = end - time.monotonic()
+        assert left > 0 and select.select([self.keys], [], [], left)[0], f"{missing}: {self.unread!r}"  # noqa: PT018
+        return os.read(self.keys, 65536)
 
     def press_until(self, key: str, text: str) -> None:
         """Presses a key again and again until a text appears."""
@@ -180,7 +184,8 @@ class Terminal:
         while text not in self.unread:
             assert time.monotonic() < end, self.unread
             self.type(key)
-            if select.select([self.keys], [], [], 0.2)[0]:
+            until = time.monotonic() + 1
+            while text not in self.unread and select.select([self.keys], [], [], max(until - time.monotonic(), 0))[0]:
                 self.unread += os.read(self.keys, 65536).decode("utf-8", "replace")
         self.read_until(text)
 
@@ -189,8 +194,9 @@ class Terminal:
 
     def wait(self) -> int:
         """Reads what is left; returns the exit status."""
+        end = time.monotonic() + SECONDS
         try:
-            while block := os.read(self.keys, 65536):
+            while block := self._read_block(end):
                 self.unread += block.decode("utf-8", "replace")
         except OSError:  # Linux says so where the program has ended
             pass
@@ -229,8 +235,9 @@ def test_a_person_talks_stops_an_answer_and_goes_on(terminal: Terminal, tmp_path
     terminal.type("\x03\x03")
     terminal.read_until("[stopped]")
     terminal.read_until(READY)
-    terminal.type("\x1b[A\r")  # the arrow key brings the question back
+    terminal.type("\x1b[A")  # the arrow key brings the question back
     terminal.read_until(QUESTION)
+    terminal.type("\r")
     terminal.read_until("\x1b[?2004l")
     terminal.press_until("\x03", "[stopped]")  # a key that comes before the program takes over is one of the next line
     terminal.type("/temperature\r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -31,6 +32,19 @@ def test_no_handling_of_errors_takes_a_signal_for_one() -> None:
 
     with pytest.raises(Interrupted), raise_on_signals():
         swallow_errors()
+
+
+def test_a_callback_of_asyncio_does_not_swallow_a_signal() -> None:
+    async def wait() -> None:  # as a prompt does while a person types
+        loop = asyncio.get_running_loop()
+        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        swallowed.append(True)
+
+    swallowed: list[bool] = []
+    with pytest.raises(Interrupted), raise_on_signals():
+        asyncio.run(wait())
+    assert not swallowed
 
 
 def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
