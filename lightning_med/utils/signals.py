@@ -23,6 +23,8 @@ class Interrupted(SystemExit):
         code: The exit status, 128 + the signal's number.
     """
 
+    code: int
+
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
