@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_med.data.sources.bad_rows import BadRows
@@ -41,6 +41,7 @@ def read_cells(path: Path, *names: str) -> list[list[Any]]:
     return [cells for _, _, cells in read_records(path, {name: name for name in names}, BadRows(), set())]
 
 
+@settings(max_examples=30)  # files are slow
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8))
 def test_any_text_is_read_as_from_csv(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
     folder = tmp_path_factory.mktemp("table")

@@ -77,7 +77,9 @@ def _list_splits(setting: dict[str, Any]) -> list[dict[str, Any]]:
     for split, value in setting.items():
         if split not in SPLITS:
             raise _explain_key(split)
-        for one in value if isinstance(value, list) else [value]:
+        for one in value if isinstance(value, list) and value else [value]:
+            if one == "" or not isinstance(one, (str, dict)):
+                raise InputError(f"--data.source: {split} is {one!r}.", "Name a file, a folder, kaggle:OWNER/NAME, …")
             entry = dict(one) if isinstance(one, dict) else {"path": one}
             if entry.setdefault("split", split) != split:
                 raise InputError(
