@@ -13,7 +13,6 @@ from lightning_med.data.sources.table_places import (
     ARCHIVE,
     KNOWN_SUFFIXES,
     SUFFIXES,
-    WORKBOOKS,
     TablePlace,
     find_format,
     locate_table,
@@ -91,8 +90,6 @@ def _find_in_file(located: TablePlace, place: Path, path: str) -> list[Path]:
             f"{path} is not a table in a known format.",
             f"Known suffixes: {KNOWN_SUFFIXES}; {ARCHIVE}; save or unpack it as one.",
         )
-    if place != located.file and located.format not in WORKBOOKS:
-        raise InputError(f"{path}: {located.file} is a file, not a folder.", f"Name it alone: {located.file}")
     return [place]
 
 

@@ -51,6 +51,8 @@ def locate_table(path: Path) -> TablePlace:
         member = inner[: next(books, len(inner))]
         inner = inner[len(member) :]
     form, compression = find_format(member[-1] if member else file.name)
+    if inner and form not in WORKBOOKS:  # nothing can be there
+        return TablePlace(path, (), "", *find_format(path.name))
     return TablePlace(file, member, "/".join(inner), form, compression)
 
 
