@@ -94,9 +94,10 @@ def test_columns_that_are_there_win_and_the_messages_are_said(tmp_path: Path) ->
     )
 
 
-def test_a_missing_answer_is_not_made_up_for_by_messages(tmp_path: Path) -> None:
-    path = write_chats(tmp_path / "a.jsonl", {"messages": [make_chat(OPENAI)], "input": ["I cough."]})
-    with pytest.raises(InputError, match="no column 'output'"):
+@pytest.mark.parametrize(("there", "missing"), [("input", "output"), ("output", "input")])
+def test_one_missing_column_is_not_made_up_for_by_messages(tmp_path: Path, there: str, missing: str) -> None:
+    path = write_chats(tmp_path / "a.jsonl", {"messages": [make_chat(OPENAI)], there: ["I cough."]})
+    with pytest.raises(InputError, match=f"no column '{missing}'"):
         read(path)
 
 
