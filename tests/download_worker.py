@@ -119,7 +119,7 @@ def _load(what: str, name: str) -> dict[str, Any]:
         kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = address
     try:
         if what == "source":
-            from lightning_med.data.sources.source import find_files
+            from lightning_med.data.sources.source_files import find_files
 
             return {"files": {path.name: compute_sha256(path.read_bytes()) for path in find_files(name)}}
         if what == "files":

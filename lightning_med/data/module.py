@@ -33,12 +33,14 @@ class DialogueDataModule(EvaluatedDataModule):
     """Loads, cleans, splits and tokenizes consultations once, and serves them in batches.
 
     Args:
-        source: A CSV, TSV, JSON, JSONL or Parquet file, a folder or glob of them, `kaggle:OWNER/NAME`,
-            `hub:OWNER/NAME`, or `sample` (the embedded synthetic consultations). Or a list of such, each a path or a
-            mapping of `path`, `weight`, `split` and the columns below; a weight of 2 shows a source's training rows
-            twice an epoch, 0.5 half of them, another half each time. Files that are named as training, validation and
-            test stay apart; `split` is `train`, `validation` or `test` where names do not say it, `mixed` where they
-            are not meant.
+        source: A CSV, TSV, JSON, JSONL, Parquet, Excel or ODS file, also `.csv.gz` and the like, a folder or glob of
+            them, a `.zip` with such files, `kaggle:OWNER/NAME`, `hub:OWNER/NAME`, or `sample` (the embedded synthetic
+            consultations). Or a list of such, each a path or a mapping of `path`, `weight`, `split` and the columns
+            below; a weight of 2 shows a source's training rows twice an epoch, 0.5 half of them, another half each
+            time. Files that are named as training, validation and test stay apart; `split` is `train`, `validation` or
+            `test` where names do not say it, `mixed` where they are not meant. `{train: FILE, test: FILE}`, with
+            `validation` or without, is short for a list with `split`. A table with neither of the two columns below
+            and one of messages is read by that.
         tokenizer: A name on the Hub, a folder, or `train`: a byte-level BPE trained on the training split.
         vocab_size: Its size where it is trained.
         question_column: The column with the patient's words.
@@ -79,7 +81,7 @@ class DialogueDataModule(EvaluatedDataModule):
 
     def __init__(
         self,
-        source: str | list[str | dict[str, Any]] = "sample",
+        source: str | dict[str, Any] | list[str | dict[str, Any]] = "sample",
         tokenizer: str = "distilgpt2",
         vocab_size: int = 4096,
         question_column: str = "input",

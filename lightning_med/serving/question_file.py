@@ -8,8 +8,10 @@ from pathlib import Path
 
 from lightning_med.data.sources.bad_rows import BadRows, describe_place, find_fault
 from lightning_med.data.sources.cell_values import blank_missing
+from lightning_med.data.sources.source_files import find_files
 from lightning_med.data.sources.source_reader import INSTRUCTION
-from lightning_med.data.sources.table_files import SUFFIXES, read_table
+from lightning_med.data.sources.table_files import read_table
+from lightning_med.data.sources.table_places import ARCHIVE, KNOWN_SUFFIXES, locate_table
 from lightning_med.tokenization.text_normalization import normalize_whitespace
 from lightning_med.utils.errors import InputError
 
@@ -22,7 +24,7 @@ class QuestionFile:
     """A file of questions. It is read whole once, so that a row that cannot be read is refused before the work.
 
     Args:
-        path: A CSV, TSV, JSON, JSONL or Parquet table, or a text file.
+        path: A table in any format that a source may have, or a text file; an archive must hold one table alone.
         column: Of the table; default `COLUMN`.
 
     Attributes:
@@ -35,16 +37,22 @@ class QuestionFile:
 
     def __init__(self, path: Path, column: str | None = None) -> None:
         self.path, self.column = path, column
-        if not path.is_file():
+        place = locate_table(path)
+        if not place.file.is_file():
             raise InputError(
                 f"--input {path}: no such file.", "Name a table, or a text with one question on each line."
             )
         suffix = path.suffix.lower()
-        if suffix not in (TEXT_SUFFIX, *SUFFIXES):
+        if not place.format and suffix not in (TEXT_SUFFIX, ARCHIVE):
             raise InputError(
                 f"--input {path} is not a file of questions in a known format.",
-                f"Known suffixes: {', '.join((TEXT_SUFFIX, *SUFFIXES))}; save it as one.",
+                f"Known suffixes: {TEXT_SUFFIX}, {KNOWN_SUFFIXES}; {ARCHIVE}; save it as one.",
             )
+        if path != place.file or suffix == ARCHIVE:
+            tables = find_files(str(path))
+            if len(tables) > 1:
+                raise InputError(f"--input {path} holds {len(tables)} tables.", f"Name one: --input {tables[0]}")
+            self.path = tables[0]
         if suffix == TEXT_SUFFIX and column:
             raise InputError(f"{path} is a text and has no columns.", "Leave --question_column out.")
         self.count = self.blank = 0
@@ -78,7 +86,7 @@ class QuestionFile:
 
     def identify(self) -> dict[str, str]:
         """Returns what the questions depend on, by a name for messages."""
-        with self.path.open("rb") as file:
+        with locate_table(self.path).file.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"input": digest[:16], "question column": self.column or COLUMN}
 

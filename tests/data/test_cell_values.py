@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +15,6 @@ from pandas._libs.parsers import STR_NA_VALUES
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
-from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.cell_values import blank_missing, is_list, normalize_group
 from lightning_med.data.sources.source import Source
@@ -26,26 +22,12 @@ from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
+from tests.written_tables import SUFFIXES
+from tests.written_tables import write_records as write
 
 CSV, PARQUET = Path("a.csv"), Path("a.parquet")
 MISSING = {*STR_NA_VALUES} - {""}
 CELLS = st.one_of(st.text(max_size=20), st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
-
-
-def write(path: Path, rows: list[tuple[Any, ...]], names: tuple[str, ...] = ("input", "output")) -> Path:
-    """Writes rows in the format of the path's suffix."""
-    records = [dict(zip(names, row, strict=True)) for row in rows]
-    match path.suffix:
-        case ".parquet":
-            pq.write_table(pa.Table.from_pylist(records), path)
-        case ".json":
-            path.write_text(json.dumps(records), encoding="utf-8")
-        case ".jsonl":
-            path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-        case _:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows([names, *rows])
-    return path
 
 
 def read(path: Path, policy: Any = "error", **columns: str) -> tuple[pd.DataFrame, BadRows]:
@@ -126,7 +108,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", LISTS)
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_list_written_as_text_is_a_bad_row(tmp_path: Path, suffix: str, text: str) -> None:
     for row in ((text, "Rest."), ("I cough.", text)):
         path = write(tmp_path / f"a{suffix}", [("I ache.", "Walk."), row, ("I sneeze.", "Sleep.")])
@@ -140,7 +122,7 @@ def test_a_list_written_as_text_is_a_bad_row(tmp_path: Path, suffix: str, text: 
         assert (frame["question"].tolist(), bad.count) == (["I ache.", "I sneeze."], 1)
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_text_with_brackets_is_a_text(tmp_path: Path, suffix: str) -> None:
     texts = [text for text in TEXTS if text]
     frame, _ = read(write(tmp_path / f"a{suffix}", [(text, text) for text in texts]))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -25,6 +23,7 @@ from lightning_med.tokenization.consultation import ANSWER, QUESTION
 from lightning_med.tokenization.tokenizer import END
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
+from tests.written_tables import SUFFIXES, write_records
 
 Messages = list[dict[str, Any]]
 HALF, NUL = "\ud83d", "\x00"
@@ -63,22 +62,10 @@ def pairs(folder: Path, cell: Any) -> list[tuple[Any, Any]]:
 
 def write(path: Path, cells: list[Any], as_text: bool = False, **others: list[Any]) -> Path:
     """Writes a table with a column `messages` in the format of the path's suffix, as JSON text where it has no lists."""
-    if as_text or path.suffix in (".csv", ".tsv"):
+    if as_text or not {".json", ".jsonl", ".parquet"} & set(path.suffixes):
         cells = [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
     columns = {"id": [f"c{number}" for number in range(len(cells))], "messages": cells, **others}
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    match path.suffix:
-        case ".parquet":
-            pq.write_table(pa.table(columns), path)
-        case ".json":
-            path.write_text(json.dumps(rows), encoding="utf-8")
-        case ".jsonl":
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        case _:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-                writer.writerows([columns, *(row.values() for row in rows)])
-    return path
+    return write_records(path, list(zip(*columns.values(), strict=True)), tuple(columns))
 
 
 def read_all(path: Path, bad: BadRows | None = None, **columns: str) -> pd.DataFrame:
@@ -101,7 +88,7 @@ def prepared_from(path: Path, **changes: Any) -> Prepared:
 # Exchanges
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("as_text", [True, False])
 def test_every_kind_of_table_holds_conversations(tmp_path: Path, suffix: str, as_text: bool) -> None:
     frame = read_all(write(tmp_path / f"chats{suffix}", [SHORT, LONG], as_text))

@@ -319,7 +319,7 @@ def test_kaggle_without_credentials(ask: Ask, status: int) -> None:
     refused = Reply(status, json.dumps({"code": status, "message": "Permission denied"}).encode())
     with serve(kaggle(refused, refused)) as server:
         result = ask("source", KAGGLE, KAGGLE=server.address)
-    refusal(result, KAGGLE, str(status), "without credentials", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "FILE.csv")
+    refusal(result, KAGGLE, str(status), "without credentials", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "archive.zip")
 
 
 def test_kaggle_credentials_that_are_broken(ask: Ask, tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_kaggle_credentials_that_are_broken(ask: Ask, tmp_path: Path) -> None:
 def test_kaggle_data_set_that_is_not_there(ask: Ask) -> None:
     with serve(kaggle(Reply(500))) as server:
         result = ask("source", "kaggle:clinic/nothing", KAGGLE=server.address)
-    refusal(result, "kaggle:clinic/nothing", "404", "kaggle.com/datasets/clinic/nothing", "--data.source FILE.csv")
+    refusal(result, "kaggle:clinic/nothing", "404", "kaggle.com/datasets/clinic/nothing", "--data.source archive.zip")
 
 
 @pytest.mark.parametrize("name", ["consultations", "clinic/consultations/versions/last"])
@@ -342,7 +342,7 @@ def test_kaggle_name_that_cannot_be_one(ask: Ask, name: str) -> None:
 
 def test_kaggle_unreachable(ask: Ask) -> None:
     result = ask("source", KAGGLE, KAGGLE=f"http://127.0.0.1:{closed_port()}")
-    refusal(result, f"{KAGGLE}: Kaggle cannot be reached", "--data.source FILE.csv")
+    refusal(result, f"{KAGGLE}: Kaggle cannot be reached", "--data.source archive.zip")
 
 
 def test_kaggle_data_set_once_fetched_is_read_without_kaggle(ask: Ask, tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_kaggle_download_that_always_breaks_off(ask: Ask) -> None:
         serve(kaggle_with(far.address)) as server,
     ):
         result = ask("source", KAGGLE, KAGGLE=server.address)
-        refusal(result, KAGGLE, "broke off", "Start again", "--data.source FILE.csv")
+        refusal(result, KAGGLE, "broke off", "Start again", "--data.source archive.zip")
     with serve(storage(archive)) as far, serve(kaggle_with(far.address)) as server:
         result = ask("source", KAGGLE, KAGGLE=server.address)
     assert result == {"files": {"train.csv": compute_sha256(LARGE)}}
@@ -390,7 +390,7 @@ def damaged() -> bytes:
 def test_kaggle_download_that_is_no_archive(ask: Ask, body: bytes) -> None:
     """The message is about the download, not the name, and the next download does not resume from the bad one."""
     with serve(storage({"/archive.zip": body})) as far, serve(kaggle_with(far.address)) as server:
-        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "cannot be used", "FILE.csv")
+        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "cannot be used", "archive.zip")
         assert "is not a data set's name" not in text
     with serve(storage({"/archive.zip": make_zip(FILES)})) as far, serve(kaggle_with(far.address)) as server:
         assert ask("source", KAGGLE, KAGGLE=server.address) == {"files": ARRIVED}
@@ -403,13 +403,13 @@ def test_kaggle_that_cannot_just_now(ask: Ask, status: int, message: str, where:
     far_away = first([page] * 9, storage({"/archive.zip": make_zip(FILES)}), "GET", where)
     with serve(far_away) as far, serve(first([page] * 9, kaggle_with(far.address), "POST", where)) as server:
         result = ask("source", KAGGLE, KAGGLE=server.address)
-    refusal(result, KAGGLE, str(status), message, "later", "--data.source FILE.csv")
+    refusal(result, KAGGLE, str(status), message, "later", "--data.source archive.zip")
 
 
 def test_kaggle_behind_a_login_page(ask: Ask) -> None:
     page = Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})
     with serve(kaggle(page, page)) as server:
-        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "login page", "FILE.csv")
+        text = refusal(ask("source", KAGGLE, KAGGLE=server.address), KAGGLE, "login page", "archive.zip")
     assert "is not a data set's name" not in text
 
 

@@ -12,13 +12,13 @@ import pytest
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.report.data_report import write_report
-from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.source import Source, parse_sources
 from lightning_med.data.sources.source_reader import SourceReader, make_readers
 from lightning_med.utils.errors import InputError
 from tests.conftest import consultation
-from tests.data.test_cell_values import write
+from tests.written_tables import SUFFIXES
+from tests.written_tables import write_records as write
 
 ALPACA = ("instruction", "input", "output")
 VARIED = [("What helps?", "I cough.", "Tea."), ("Explain fever.", "", "Heat."), ("", "I ache.", "Rest.")]
@@ -34,14 +34,14 @@ def read(*files: Path, **columns: Any) -> tuple[list[Any], list[str]]:
     return [None if question != question else question for question in questions], reader.notes
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_different_instructions_are_joined_to_their_questions(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"a{suffix}", VARIED, ALPACA)
     note = f"a{suffix}: instruction and input are joined to one question."
     assert read(path, instruction_column="auto") == (JOINED, [note])
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_one_instruction_for_all_rows_is_a_system_prompt(tmp_path: Path, suffix: str) -> None:
     questions, notes = read(write(tmp_path / f"a{suffix}", CONSTANT, ALPACA), instruction_column="auto")
     assert [question.strip() for question in questions] == ["I cough.", "Be a doctor.", "I ache."]
@@ -50,7 +50,7 @@ def test_one_instruction_for_all_rows_is_a_system_prompt(tmp_path: Path, suffix:
     assert "--data.system_prompt" in notes[0]
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_last_row_may_be_the_one_that_differs(tmp_path: Path, suffix: str) -> None:
     rows = [("Be a doctor.", f"I cough {number}.", "Tea.") for number in range(3_000)]
     path = write(tmp_path / f"a{suffix}", [*rows, ("Be brief.", "I ache.", "Rest.")], ALPACA)
@@ -141,7 +141,7 @@ def test_every_source_may_have_its_own(tmp_path: Path) -> None:
         parse_sources([{"path": "b.csv", "instruction_column": "input"}], **common)
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_columns_that_look_meant_are_named_and_others_are_not(tmp_path: Path, suffix: str) -> None:
     names = ("id", "input", "output", "History", "system", "url", "score", "Split", "created_at", "weight ")
     rows = [tuple("x" for _ in names)] * 2

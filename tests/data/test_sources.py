@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +15,11 @@ from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sample import PATH as SAMPLE
 from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import Source, find_files, name_files
+from lightning_med.data.sources.source import Source
+from lightning_med.data.sources.source_files import find_files, name_files
 from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.utils.errors import InputError
+from tests.written_tables import SUFFIXES, write_records
 
 ROWS = [
     ("My tongue hurts, badly.", 'Rinse. "Salt" helps.'),
@@ -30,20 +30,7 @@ ROWS = [
 
 def write_table(path: Path, rows: list[tuple[str, str]] = ROWS, names: tuple[str, str] = ("input", "output")) -> Path:
     """Writes rows in the format of the path's suffix."""
-    records = [dict(zip(names, row, strict=True)) for row in rows]
-    match path.suffix.lower():
-        case ".csv" | ".tsv":
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-                writer.writerows([names, *rows])
-        case ".json":
-            path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
-        case ".jsonl":
-            lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-            path.write_text("".join(lines), encoding="utf-8")
-        case ".parquet":
-            pq.write_table(pa.Table.from_pylist(records), path)
-    return path
+    return write_records(path, rows, names)
 
 
 def frame_of(path: Path | str, question: str = "input", answer: str = "output", **others: str) -> pd.DataFrame:
@@ -71,7 +58,7 @@ def refused_preparation(source: Path | str, cache: Path) -> InputError:
     return caught.value
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_all_table_formats_give_the_same_rows(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}")
     frame = frame_of(path)
@@ -80,7 +67,7 @@ def test_all_table_formats_give_the_same_rows(tmp_path: Path, suffix: str) -> No
     assert frame["row"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_other_columns_may_be_named_and_the_rest_is_ignored(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}", names=("question", "reply"))
     assert texts(path, "question", "reply") == ROWS
@@ -88,7 +75,7 @@ def test_other_columns_may_be_named_and_the_rest_is_ignored(tmp_path: Path, suff
     assert texts(swapped, "answer", "question") == ROWS
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_rows_are_counted_through_from_chunk_to_chunk(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,9 +174,9 @@ def test_missing_file_says_what_a_source_may_be(tmp_path: Path) -> None:
 
 
 def test_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
-    (tmp_path / "notes.xlsx").write_text("")
-    error = refusal(tmp_path / "notes.xlsx")
-    assert "notes.xlsx" in error.what
+    (tmp_path / "notes.docx").write_text("")
+    error = refusal(tmp_path / "notes.docx")
+    assert "notes.docx" in error.what
     assert ".parquet" in error.hint
 
 
@@ -200,14 +187,14 @@ def test_folder_without_tables(tmp_path: Path) -> None:
     assert ".csv" in error.hint
 
 
-@pytest.mark.parametrize("suffix", table_files.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str) -> None:
     path = write_table(tmp_path / f"notes{suffix}", names=("Input", "reply"))
     error = refusal(path)
     assert str(path) in error.what
     assert "no column 'input'" in error.what
     assert "Input, reply" in error.what
-    assert error.hint == "Name yours: --data.question_column Input"
+    assert error.hint == "Name yours: --data.question_column Input --data.answer_column reply"
     error = refusal(path, "Input")
     assert "no column 'output'" in error.what
     assert "--data.answer_column" in error.hint

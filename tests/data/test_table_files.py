@@ -21,7 +21,8 @@ from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sources import table_files
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.cell_values import is_list
-from lightning_med.data.sources.source import Source, find_files
+from lightning_med.data.sources.source import Source
+from lightning_med.data.sources.source_files import find_files
 from lightning_med.data.sources.source_reader import read_frames
 from lightning_med.utils.errors import InputError
 

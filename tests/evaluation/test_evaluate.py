@@ -15,6 +15,7 @@ from lightning_med.evaluation.likelihood import reference_batches
 from lightning_med.inference import question_batches
 from tests import tiny
 from tests.cli.helpers import run_refused
+from tests.written_tables import write_archive, write_records
 
 FILES = {"metrics.json", "report.html", "report.md", "rows.jsonl"}
 FAST = ("--max_new_tokens", 8, "--draws", 2000)
@@ -145,11 +146,12 @@ def test_twice_the_same_evaluation_is_byte_identical_also_after_a_kill(
 
 
 def test_a_table_is_measured_whole_with_training_rows_and_ceiling(exported: Path, tmp_path: Path) -> None:
-    table = tmp_path / "mine.csv"
     sore, cough = "My tongue is sore and red since monday.", "I cough every night and cannot sleep."
     rows = [(sore, "Rest it, and drink cold water often."), (sore, "See a dentist soon about that, please.")]
     rows.append((cough, "Drink warm tea and let the air in."))
-    table.write_text("q,a\n" + "".join(f'{q},"{a}"\n' for q, a in rows), encoding="utf-8")
+    table = write_archive(
+        tmp_path / "mine.zip", {"1.xlsx": write_records(tmp_path / "1.xlsx", rows, "qa").read_bytes()}
+    )
     train = tmp_path / "train.csv"
     train.write_text(f"q,a\nWhy does my tongue burn?,Rest it and drink water.\n{cough},Take a cold bath at noon.\n")
     content = evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from lightning_med.cli.command import main
 from lightning_med.safety.messages.advice import REGION_VARIABLE
+from tests.written_tables import write_archive
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -27,6 +29,20 @@ def test_the_command_prints_a_verdict(capsys: pytest.CaptureFixture[str]) -> Non
     assert set(found) == {"level", "category", "categories", "advice", "evidence"}
     assert (found["level"], found["category"]) == ("emergency", "chest_pain")
     assert "911" in found["advice"]
+
+
+@pytest.mark.parametrize("name", ["in.jsonl.gz", "in.zip"])
+def test_the_command_judges_a_packed_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    content, place = b'{"text": "crushing chest pain"}\r\n', tmp_path / name
+    if name == "in.zip":
+        place = write_archive(place, {"in.jsonl": content}) / "in.jsonl"
+    else:
+        place.write_bytes(gzip.compress(content))
+    code, out, _ = run(capsys, "--input", str(place))
+    assert (code, json.loads(out)["level"]) == (0, "emergency")
+    code, _, err = run(capsys, "--input", str(place / "other"))
+    assert code == 2
+    assert len(err.splitlines()) == 2
 
 
 def test_the_command_judges_a_file_and_keeps_its_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from lightning_med.serving.question_file import QuestionFile
 from lightning_med.utils.errors import InputError
 from tests import tiny
 from tests.cli.helpers import run_refused
+from tests.written_tables import write_archive, write_records
 
 ALARMING = "my dad collapsed and is not breathing"
 ROWS = 20  # of the file; with a blank one and an alarming one
@@ -317,6 +318,31 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
         file = QuestionFile(path)
         assert file.count == ROWS, path
         assert list(file) == list(enumerate(QUESTIONS)), path
+
+
+@pytest.mark.parametrize("name", ["q.csv.gz", "q.xlsx", "q.zip", "q.zip/x/q.jsonl"])
+def test_packed_tables_and_workbooks_hold_questions(tmp_path: Path, name: str) -> None:
+    rows = [(number, text or None) for number, text in enumerate(QUESTIONS)]
+    path = tmp_path / name
+    if ".zip" in name:
+        table = write_records(tmp_path / "q.jsonl", rows, ("id", "input"))
+        write_archive(tmp_path / "q.zip", {"x/q.jsonl": table.read_bytes(), "README.md": b""})
+    else:
+        write_records(path, rows, ("id", "input"))
+    file = QuestionFile(path)
+    assert list(file) == list(enumerate(QUESTIONS))
+    assert set(file.identify()) == {"input", "question column"}
+
+
+def test_an_archive_of_several_tables_is_no_file_of_questions(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "q.zip", dict.fromkeys(("a.csv", "b.csv"), b"input\nWhy?\n"))
+    with pytest.raises(InputError, match="holds 2 tables") as caught:
+        QuestionFile(path)
+    assert caught.value.hint == f"Name one: --input {path}/a.csv"
+    assert QuestionFile(path / "b.csv").count == 1
+    for other in (path / "c.csv", write_records(tmp_path / "q.csv", [("Why?",)], ("input",)) / "c.csv"):
+        with pytest.raises(InputError, match=f"{other}"):
+            QuestionFile(other)
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def _make_parser() -> Parser:
         "--input",
         type=Path,
         metavar="FILE",
-        help="table of questions (CSV, TSV, JSON, JSONL, Parquet), or a text with one on each line; each row gets a"
-        " line of JSON, in the order of the file, its level `blank` where there is no question",
+        help="table of questions (CSV, TSV, JSON, JSONL, Parquet, Excel, ODS; .gz and .zip too), or a text with one on"
+        " each line; each row gets a line of JSON, in the order of the file, its level `blank` where there is no"
+        " question",
     )
     parser.add_argument("--question_column", metavar="NAME", help="column of the table with the questions (input)")
     parser.add_argument(

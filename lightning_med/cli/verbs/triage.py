@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Collection
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.cli.parsing.arguments import Parser
+from lightning_med.data.sources.table_places import locate_table
+from lightning_med.data.sources.table_streams import open_table
 from lightning_med.safety import triage
 from lightning_med.safety.evaluation.labelled_messages import EXAMPLE, get_label
 from lightning_med.safety.evaluation.tables import format_json, format_tables
@@ -45,8 +48,9 @@ def read_rows(path: Path, option: str = "--input") -> dict[int, dict[str, Any]]:
         InputError: The file cannot be read, is a Git LFS pointer, or a line is not an object with a `text`.
     """
     try:
-        refuse_pointer(path)
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: a JSON string may contain \u2028
+        refuse_pointer(locate_table(path).file)
+        with io.TextIOWrapper(open_table(path), "utf-8-sig") as file:
+            lines = file.read().split("\n")  # not splitlines: a JSON string may contain \u2028
     except (OSError, UnicodeDecodeError) as error:
         what = f"{option} {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}."
         raise InputError(what, "Name a JSON Lines file in UTF-8.") from error

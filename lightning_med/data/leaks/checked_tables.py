@@ -10,15 +10,16 @@ from pathlib import Path
 import pandas as pd
 
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import AUTO, Source, find_files
+from lightning_med.data.sources.column_choice import find_messages
+from lightning_med.data.sources.source import AUTO, Source
+from lightning_med.data.sources.source_files import find_files
 from lightning_med.data.sources.source_reader import SourceReader
+from lightning_med.data.sources.table_columns import ANSWERS, QUESTIONS
 from lightning_med.data.sources.table_files import read_header
+from lightning_med.data.sources.table_places import locate_table
 from lightning_med.utils.errors import InputError
 
 OPTION = "--data.check_against"
-# Names that a column may have, where it has none of the sources', the likeliest first; in upper or lower case.
-_QUESTIONS = ("input", "question", "questions", "prompt", "query", "patient", "user", "instruction")
-_ANSWERS = ("output", "answer", "answers", "response", "completion", "reply", "long_answer", "doctor", "assistant")
 _MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog")
 _MAX_LISTED = 12  # columns that a message names
 
@@ -28,8 +29,8 @@ class CheckedTable:
     """A table that the data is checked against.
 
     Attributes:
-        path: Its file.
-        digest: The SHA-256 of its content, in hexadecimal.
+        path: Its file, maybe inside an archive.
+        digest: The SHA-256 of the file on disk, in hexadecimal.
     """
 
     path: str
@@ -59,7 +60,7 @@ def find_checked_tables(places: Sequence[str], sources: Sequence[Path]) -> tuple
 
 def _compute_digest(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with locate_table(file).file.open("rb") as stream:
             return file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
@@ -93,13 +94,15 @@ def _choose_columns(file: Path, sources: Sequence[Source]) -> Source:
         known = (name if name in header else spelled.get(str(name).lower(), "") for name in names if name)
         return next(filter(None, known), "")
 
-    question = find(*(source.question_column for source in sources), *_QUESTIONS)
+    question = find(*(source.question_column for source in sources), *QUESTIONS)
     messages = find(*(source.messages_column for source in sources), *(() if question else _MESSAGES))
+    if not question and not messages and len(found := find_messages(file, header)) == 1:
+        messages = next(iter(found))
     if not question and not messages:
         listed = ", ".join(sorted(header)[:_MAX_LISTED]) + " …" * (len(header) > _MAX_LISTED)
         raise InputError(
             f"{file} has no column of questions that is known. It has: {listed or 'none'}.",
-            f"Name one as the source's is named, or {', '.join(_QUESTIONS)}; or {_MESSAGES[0]} for conversations.",
+            f"Name one as the source's is named, or {', '.join(QUESTIONS)}; or {_MESSAGES[0]} for conversations.",
         )
-    answer = find(*(source.answer_column for source in sources), *_ANSWERS)
+    answer = find(*(source.answer_column for source in sources), *ANSWERS)
     return Source(file.name, question, answer, messages or None, instruction_column=AUTO)

@@ -21,7 +21,7 @@ from lightning_med.data.preparation.clean_rows import CleanRowWriter, encrypt_ke
 from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source import name_files
+from lightning_med.data.sources.source_files import name_files
 from lightning_med.data.sources.source_reader import SourceReader, make_readers
 from lightning_med.data.splits.row_groups import Groups, group_rows
 from lightning_med.data.splits.shingle_sets import ShingleSets

@@ -26,7 +26,8 @@ from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.token_pass import REPORT, TOKENIZER, encode_rows
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
-from lightning_med.data.sources.source import find_files
+from lightning_med.data.sources.source_files import find_files
+from lightning_med.data.sources.table_places import locate_table
 from lightning_med.data.splits.own_splits import FileSplits, find_file_splits, sort_held_first
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
@@ -199,7 +200,7 @@ def _make(recipe: Recipe, files: Files, digests: SourceDigests, root: Path, own:
     if target.tokens.is_dir():
         return target, True
     secret = content_secret + target.rows.name.encode()  # of these rows alone
-    size = sum(file.stat().st_size for _, file in files)
+    size = sum(file.stat().st_size for file in {locate_table(file).file for _, file in files})
     cores = count_cores() if size > _SMALL else 1
     with WorkerPool(cores) as pool, show_progress("Preparing the consultations") as progress:
 

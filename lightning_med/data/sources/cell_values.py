@@ -11,6 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from lightning_med.data.sources.table_places import WORKBOOKS, get_format
+
 # What pandas writes and reads for a missing value; the same as in its `read_csv`.
 _WORDS = {
     *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
@@ -20,6 +22,7 @@ _WORDS = {
 _WORDS_OF_TYPED_TABLES = {"nan", "NaN", "<NA>", "None"}
 _WORDS_OF_MESSAGES = {"nan", "NaN", "<NA>"}
 _WORDS_OF_PATIENTS = {"nan", "NaN", "<NA>", "N/A", "n/a", "null", "NULL"}  # NA and None may be initials and names
+_UNTYPED = (".csv", ".tsv", *WORKBOOKS)  # pandas reads the first words in them
 _WHOLE_NUMBER = re.compile(r"\+?(-?(?:0|[1-9][0-9]*))(?:\.0*)?")
 _LARGE_FLOAT = re.compile(r"-?[1-9](?:\.[0-9]+)?e\+[0-9]{2,3}")  # as Python writes it, from 1e+16
 
@@ -29,9 +32,9 @@ def blank_missing(cells: Iterable[Any], path: Path) -> list[Any]:
 
     Args:
         cells: Of a column.
-        path: The file; its suffix decides the words.
+        path: The file; its format decides the words.
     """
-    words = _WORDS if path.suffix.lower() in (".csv", ".tsv") else _WORDS_OF_TYPED_TABLES
+    words = _WORDS if get_format(path) in _UNTYPED else _WORDS_OF_TYPED_TABLES
     return [None if isinstance(cell, str) and cell.strip() in words else cell for cell in cells]
 
 

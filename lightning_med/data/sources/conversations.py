@@ -76,6 +76,21 @@ def split_exchanges(frame: pd.DataFrame, column: str, path: Path, bad: BadRows, 
     return pd.DataFrame(rows, columns=["question", "answer", "learned", "turn", *others], dtype=object)
 
 
+def name_messages(cell: Any) -> str:
+    """Returns what kind of messages a cell holds, judged by their keys alone; empty where it holds none."""
+    if isinstance(cell, str):
+        if cell.strip()[:1] != "[":
+            return ""
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return ""
+    if not isinstance(cell, list) or not cell or not all(isinstance(message, dict) for message in cell):
+        return ""
+    kinds = {"chat messages (role, content)": {"role", "content"}, "ShareGPT messages (from, value)": {"from", "value"}}
+    return next((kind for kind, keys in kinds.items() if all(keys <= message.keys() for message in cell)), "")
+
+
 def _read_messages(cell: Any, unused: set[str]) -> Iterator[_Message]:
     """Yields the messages of a conversation.
 

@@ -143,7 +143,7 @@ def _explain(handle: str, error: Exception) -> InputError:
 
 def _make_error(handle: str, fault: str, hint: str = "") -> InputError:
     owner_and_name = "/".join(handle.split("/")[:2])
-    by_hand = f"download it by hand from kaggle.com/datasets/{owner_and_name} and give the file: --data.source FILE.csv"
+    by_hand = f"download it by hand from kaggle.com/datasets/{owner_and_name} and name it: --data.source archive.zip"
     return InputError(f"kaggle:{handle}: {fault}", f"{hint}Or {by_hand}")
 
 

@@ -1,26 +1,18 @@
-"""Sources of consultations: files, folders, Kaggle and the Hugging Face Hub, each with its columns."""
+"""Sources of consultations, each with its columns: the setting `--data.source`."""
 
 from __future__ import annotations
 
-import glob
-import re
-from collections.abc import Iterable
+import difflib
 from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
-from lightning_med.data.sources.kaggle import download_dataset
 from lightning_med.data.sources.table_columns import Columns
-from lightning_med.data.sources.table_files import SUFFIXES
 from lightning_med.data.splits.group_split import SPLITS
-from lightning_med.data.splits.own_splits import MIXED
-from lightning_med.utils import hub
+from lightning_med.data.splits.own_splits import MIXED, find_exact_words
 from lightning_med.utils.errors import InputError
 
-_NOT_TABLES = ("dataset_infos.json", "dataset-metadata.json")  # the Hub's and Kaggle's metadata of a data set
 _COLUMNS = ("question_column", "answer_column", "messages_column", "group_column", "instruction_column")
-_HIDDEN = re.compile(r"\.|~\$|__MACOSX$")
+_FIELDS = ("path", "weight", "split", *_COLUMNS)  # of an entry
 AUTO = "auto"  # the instruction column of Alpaca's tables, where there is one
 
 
@@ -57,17 +49,20 @@ class Source:
         return {name: getattr(self, name) for name in (*texts, "group_column") if getattr(self, name)}
 
 
-def parse_sources(setting: str | list[Any], **common: str | None) -> list[Source]:
+def parse_sources(setting: str | dict[str, Any] | list[Any], **common: str | None) -> list[Source]:
     """Parses the setting `--data.source`.
 
     Args:
-        setting: A path, or a list of paths and of mappings with `path` and any other field of `Source`.
+        setting: A path, a mapping with `path` and any other field of `Source`, or a list of such. Or a mapping of
+            `train`, `validation` and `test`, each to such an entry or list: then their `split` is that.
         common: The columns of sources that name none of their own.
 
     Raises:
         InputError: The list is empty, or an entry has an unknown field or a wrong value.
     """
-    entries = [setting] if isinstance(setting, str) else list(setting)
+    if isinstance(setting, dict) and "path" not in setting:
+        setting = _list_splits(setting)
+    entries = [setting] if isinstance(setting, (str, dict)) else list(setting)
     if not entries:
         raise InputError("--data.source is an empty list.", "Name a file, a folder, kaggle:OWNER/NAME, …")
     sources = [_parse_source(entry if isinstance(entry, dict) else {"path": entry}, common) for entry in entries]
@@ -76,12 +71,39 @@ def parse_sources(setting: str | list[Any], **common: str | None) -> list[Source
     return sources
 
 
+def _list_splits(setting: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the entries that a mapping of splits stands for."""
+    entries = []
+    for split, value in setting.items():
+        if split not in SPLITS:
+            raise _explain_key(split)
+        for one in value if isinstance(value, list) and value else [value]:
+            if one == "" or not isinstance(one, (str, dict)):
+                raise InputError(f"--data.source: {split} is {one!r}.", "Name a file, a folder, kaggle:OWNER/NAME, …")
+            entry = dict(one) if isinstance(one, dict) else {"path": one}
+            if entry.setdefault("split", split) != split:
+                raise InputError(
+                    f"--data.source: an entry of {split} has split {entry['split']!r}.", "Leave split out."
+                )
+            entries.append(entry)
+    return entries
+
+
+def _explain_key(key: Any) -> InputError:
+    words = {*SPLITS, *_FIELDS}
+    close = find_exact_words(str(key)) or set(difflib.get_close_matches(str(key), sorted(words), n=1))
+    guess = f" Did you mean {min(close)}?" if close else ""
+    return InputError(
+        f"--data.source has an unknown key {key!r}.{guess}",
+        f"A mapping has {', '.join(SPLITS)}, each a path or a list; or path, and {', '.join(_FIELDS[1:])}.",
+    )
+
+
 def _parse_source(entry: dict[str, Any], common: dict[str, str | None]) -> Source:
-    fields = ("path", "weight", "split", *_COLUMNS)
-    unknown = [str(name) for name in entry if name not in fields]
+    unknown = [str(name) for name in entry if name not in _FIELDS]
     if unknown or not isinstance(entry.get("path"), str):
         what = f"an entry of --data.source has an unknown field {unknown[0]!r}" if unknown else "an entry has no path"
-        raise InputError(f"{what}.", f"Its fields: {', '.join(fields)}.")
+        raise InputError(f"{what}.", f"Its fields: {', '.join(_FIELDS)}.")
     own = {name: value for name, value in entry.items() if name in _COLUMNS}
     if not all(value is None or isinstance(value, str) for value in own.values()):
         raise InputError(f"{entry['path']}: a column's name must be text.", "Put it in quotes.")
@@ -104,77 +126,3 @@ def _parse_source(entry: dict[str, Any], common: dict[str, str | None]) -> Sourc
             "The columns that are read must differ: --data.question_column NAME …",
         )
     return source
-
-
-def find_files(path: str, option: str = "--data.source") -> list[Path]:
-    """Returns the table files of a source in a fixed order; downloads them if need be.
-
-    Args:
-        path: See `Source.path`.
-        option: The setting that names it, for messages.
-
-    Raises:
-        InputError: Nothing is there, it cannot be reached, or it holds no table.
-    """
-    if path == "sample":
-        from lightning_med.data import sample
-
-        return [sample.PATH]
-    for scheme, download in (("kaggle:", download_dataset), ("hub:", _download_from_hub)):
-        if path.startswith(scheme):
-            return _find_tables(download(path.removeprefix(scheme)), path)
-    place = Path(path).expanduser()
-    if place.is_dir():
-        return _find_tables(place, path)
-    if place.is_file():
-        if place.suffix.lower() not in SUFFIXES:
-            raise InputError(
-                f"{path} is not a table in a known format.",
-                f"Known suffixes: {', '.join(SUFFIXES)}; save or unpack it as one.",
-            )
-        return [place]
-    found = (Path(name) for name in glob.glob(str(place), recursive=True))
-    files = sorted(file for file in found if _is_table(file) and not _is_hidden(file.parts, place.parts))
-    if not files:
-        raise InputError(
-            f"{path}: no such file or folder.",
-            f"{option} takes a file, a folder, a glob, kaggle:OWNER/NAME, hub:OWNER/NAME, sample, or a list.",
-        )
-    return files
-
-
-def name_files(files: list[Path]) -> list[str]:
-    """Returns short unique names for reports: the file's, with as many of its folders as tell it from the others."""
-    parts = [file.absolute().parts for file in files]
-    names: list[str] = []
-    for own in parts:
-        length = 1
-        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
-            length += 1
-        names.append("/".join(own[-length:]))
-    return names
-
-
-def _is_table(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and path.name not in _NOT_TABLES
-
-
-def _is_hidden(parts: Iterable[str], pattern: Iterable[str] = ()) -> bool:
-    """Whether a file or one of its folders is a notebook's copy, a lock or an archive's, and no pattern asks for it."""
-    asked = [part for part in pattern if _HIDDEN.match(part)]
-    return any(not any(fnmatch(part, one) for one in asked) for part in parts if _HIDDEN.match(part))
-
-
-def _find_tables(folder: Path, path: str) -> list[Path]:
-    files = sorted(
-        file for file in folder.rglob("*") if not _is_hidden(file.relative_to(folder).parts) and _is_table(file)
-    )
-    if not files:
-        raise InputError(
-            f"{path} holds no table.", f"Known suffixes: {', '.join(SUFFIXES)}; hidden files are left out."
-        )
-    return files
-
-
-def _download_from_hub(name: str) -> Path:
-    return hub.download(name, "--data.source FOLDER", [f"*{suffix}" for suffix in SUFFIXES], repo_type="dataset")

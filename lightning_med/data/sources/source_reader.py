@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,21 @@ import pandas as pd
 
 from lightning_med.data.sources.bad_rows import BadRows, describe_place, keep_readable
 from lightning_med.data.sources.cell_values import blank_missing, normalize_group
+from lightning_med.data.sources.column_choice import (
+    INPUT,
+    INSTRUCTION,
+    INSTRUCTION_COLUMN,
+    ColumnChoice,
+    choose_columns,
+)
 from lightning_med.data.sources.conversations import SYSTEM, split_exchanges
-from lightning_med.data.sources.source import AUTO, Source, name_files
-from lightning_med.data.sources.table_columns import Columns, find_meant
-from lightning_med.data.sources.table_files import read_header, read_records, read_table
+from lightning_med.data.sources.source import Source
+from lightning_med.data.sources.source_files import name_files
+from lightning_med.data.sources.table_columns import find_meant
+from lightning_med.data.sources.table_files import read_records, read_table
 from lightning_med.utils.errors import InputError
 
-INSTRUCTION, INPUT = "instruction", "input"  # columns of Alpaca's tables
-_INSTRUCTION_COLUMN = {"instruction_column": INSTRUCTION}
+Choices = dict[Path, ColumnChoice]
 _COLUMNS = ("question", "answer", "group", "row", "turn", "learned")
 
 
@@ -34,7 +41,7 @@ class SourceReader:
         source: Names the columns.
         files: The files of the source, in order.
         bad: Takes rows that cannot be read.
-        instructed: Files with instructions that are joined or left out, where they are known; else they are looked for.
+        choices: What of each file is read, where it is known; else it is looked for.
         joins: Whether instructions are joined; `None` decides by the rows of this source alone.
 
     Raises:
@@ -46,16 +53,14 @@ class SourceReader:
         source: Source,
         files: list[Path],
         bad: BadRows,
-        instructed: list[Path] | None = None,
+        choices: Choices | None = None,
         joins: bool | None = None,
     ) -> None:
-        self._columns, self._files, self._bad = source.columns, files, bad
-        self._notes: list[str] = []
+        self._files, self._bad = files, bad
         self._met: set[str] = set()  # names of the columns of all files
         self._message_keys: set[str] = set()
-        self._chooses = _chooses_instruction(source)
-        self._instructed = _find_instructed(source, files) if instructed is None else instructed
-        self._joins = _have_different_instructions(self._instructed) if joins is None else joins
+        self._choices = _choose_all(source, files) if choices is None else choices
+        self._joins = _have_different_instructions([self._choices]) if joins is None else joins
 
     def read(self, file: Path) -> Iterator[pd.DataFrame]:
         """Reads the consultations of a file in order.
@@ -69,18 +74,18 @@ class SourceReader:
             InputError: See `read_table`; or the column `instruction` begins in the middle.
         """
         met: set[str] = set()
-        columns = {**self._columns, **(_INSTRUCTION_COLUMN if file in self._instructed else {})}
-        for frame in read_table(file, columns, self._bad, met):
-            if self._chooses and file not in self._instructed and INSTRUCTION in met:
+        choice = self._choices[file]
+        for frame in read_table(file, choice.columns, self._bad, met):
+            if choice.chooses and not choice.instructed and INSTRUCTION in met:
                 raise InputError(
                     f"{file}: its rows have no {INSTRUCTION!r} at first, and later they do.",
                     "Write it in all rows, or leave it out: --data.instruction_column null",
                 )
             self._met |= met
-            yield self._read_frame(frame, file, columns)
+            yield self._read_frame(frame, file, choice)
 
-    def _read_frame(self, frame: pd.DataFrame, file: Path, columns: Columns) -> pd.DataFrame:
-        names: list[str] = [option.removesuffix("_column") for option in columns]
+    def _read_frame(self, frame: pd.DataFrame, file: Path, choice: ColumnChoice) -> pd.DataFrame:
+        names: list[str] = [option.removesuffix("_column") for option in choice.columns]
         frame = frame.set_axis([*names, "row", "line"], axis=1)
         texts = [name for name in names if name != "group"]  # a patient may be called NA
         frame = frame.assign(**{name: _make_column(blank_missing(frame[name], file), frame) for name in texts})
@@ -94,17 +99,20 @@ class SourceReader:
             frame = frame.assign(group=_make_column([normalize_group(cell) for cell in frame["group"]], frame))
         if "instruction" in names:
             pairs = zip(frame["instruction"], frame["question"], strict=True)
-            join = _join_question if self._joins or not self._chooses else _fill_question
+            join = _join_question if self._joins or not choice.chooses else _fill_question
             frame = frame.assign(question=_make_column([join(*pair) for pair in pairs], frame))
         return frame[[name for name in _COLUMNS if name in frame.columns]]
 
     @property
     def notes(self) -> list[str]:
         """What of the files that were read is not used, or joined, one line each."""
-        notes, used = list(self._notes), {*self._columns.values(), *([INSTRUCTION] if self._instructed else [])}
-        if self._instructed and self._joins:
+        choices = self._choices.values()
+        notes = list(dict.fromkeys(choice.note for choice in choices if choice.note))
+        used = {name for choice in choices for name in choice.columns.values()}
+        instructed = any(choice.instructed for choice in choices)
+        if instructed and self._joins:
             notes.append(f"{INSTRUCTION} and {INPUT} are joined to one question.")
-        elif self._instructed:
+        elif instructed:
             hint = "To put it before every question: --data.system_prompt TEXT"
             notes.append(f"{INSTRUCTION} is the same in all rows and left out, except where {INPUT} is blank. {hint}")
         if columns := find_meant(self._met - used):
@@ -127,9 +135,9 @@ def make_readers(sources: Sequence[Source], files: Sequence[tuple[int, Path]], b
         bad: Takes rows that cannot be read.
     """
     own = [[file for owner, file in files if owner == number] for number in range(len(sources))]
-    instructed = list(map(_find_instructed, sources, own))
-    joins = _have_different_instructions(list(chain.from_iterable(instructed)))
-    return [SourceReader(one, its, bad, those, joins) for one, its, those in zip(sources, own, instructed, strict=True)]
+    choices = list(map(_choose_all, sources, own))
+    joins = _have_different_instructions(choices)
+    return [SourceReader(one, its, bad, those, joins) for one, its, those in zip(sources, own, choices, strict=True)]
 
 
 def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFrame]:
@@ -137,24 +145,20 @@ def read_frames(source: Source, file: Path, bad: BadRows) -> Iterator[pd.DataFra
     return SourceReader(source, [file], bad).read(file)
 
 
-def _chooses_instruction(source: Source) -> bool:
-    return source.instruction_column == AUTO and source.columns.get("question_column") == INPUT
+def _choose_all(source: Source, files: list[Path]) -> Choices:
+    return {file: choose_columns(source, file) for file in files}
 
 
-def _find_instructed(source: Source, files: list[Path]) -> list[Path]:
-    """The files whose instructions are joined or left out, as their rows decide."""
-    return [file for file in files if _chooses_instruction(source) and {INSTRUCTION, INPUT} <= read_header(file)]
-
-
-def _have_different_instructions(files: list[Path]) -> bool:
+def _have_different_instructions(choices: Iterable[Choices]) -> bool:
     """Whether two rows differ in their instructions, a blank one included; reads no further than to the second."""
+    files = [file for own in choices for file, choice in own.items() if choice.instructed]
     texts = chain.from_iterable(map(_read_instructions, files))
     first = next(texts, None)
     return any(text != first for text in texts)
 
 
 def _read_instructions(file: Path) -> Iterator[str]:
-    records = read_records(file, _INSTRUCTION_COLUMN, BadRows("drop"), set())
+    records = read_records(file, INSTRUCTION_COLUMN, BadRows("drop"), set())
     for cell in blank_missing((cells[0] for _, _, cells in records), file):
         yield str(cell or "").strip()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lightning_med.data.sources.table_places import get_format
 from lightning_med.utils.errors import InputError
 
 Columns = dict[str, str]  # the option that names a column -> the column's name
@@ -19,6 +20,10 @@ _MEANT = re.compile(  # names of columns that shape what is learned, in the usua
     "|messages|output|patient|patient_id|prompt|query|questions?|reasoning|rejected|responses?|sample_weight|split"
     "|subject_id|subset|system|system_prompt|target|thinking|tools|train|training|turns|weight"
 )
+# Names that a column may have, where it has not the one that is looked for, the likeliest first; in any case.
+QUESTIONS = ("input", "question", "questions", "prompt", "query", "patient", "user", "instruction")
+ANSWERS = ("output", "answer", "answers", "response", "completion", "reply", "long_answer", "doctor", "assistant")
+_USUAL = {"question_column": QUESTIONS, "answer_column": ANSWERS}
 _MAX_LISTED = 12  # columns that a message names
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
@@ -59,21 +64,30 @@ def _explain_separator(path: Path, header: list[str]) -> InputError | None:
 
 
 def _explain_missing(path: Path, columns: Columns, option: str, header: list[str]) -> InputError:
-    if path.suffix.lower() in (".csv", ".tsv") and any("@" in name or name.count(" ") > 5 for name in header):
+    if get_format(path) in (".csv", ".tsv") and any("@" in name or name.count(" ") > 5 for name in header):
         return InputError(
             f"{path}: its first line looks like a row, not like a header.",
             f"Write a line before it: {','.join(columns.values())}",
         )
-    name = columns[option]
     answerless = " Questions without answers: lightning-med respond --input FILE" * (option == "answer_column")
-    close = difflib.get_close_matches(name.lower(), [column.lower() for column in header], n=1)
-    guess = next((column for column in header if close and column.lower() == close[0]), "NAME")
+    missing = [name for name in ("question_column", "answer_column") if columns.get(name) not in (None, *header)]
+    guesses = {name: _guess_column(columns, name, header) for name in {option: 0, **dict.fromkeys(missing)}}
+    sure = all(guesses.values()) and len(set(guesses.values())) == len(guesses)
+    guesses = guesses if sure else {option: guesses[option] or "NAME"}
+    named = " ".join(f"--data.{name} {_quote_spaces(guess)}" for name, guess in guesses.items())
     shown = [_quote_spaces(str(column))[:60] for column in header[:_MAX_LISTED]]
     more = f", … ({len(header):,} in all)" if len(header) > _MAX_LISTED else ""
     return InputError(
-        f"{path} has no column {name!r}. It has: {', '.join(shown) or 'none'}{more}.",
-        f"Name yours: --data.{option} {_quote_spaces(guess)}{'.' * bool(answerless)}{answerless}",
+        f"{path} has no column {columns[option]!r}. It has: {', '.join(shown) or 'none'}{more}.",
+        f"Name yours: {named}{'.' * bool(answerless)}{answerless}",
     )
+
+
+def _guess_column(columns: Columns, option: str, header: list[str]) -> str:
+    """Returns the column that is likely meant, by its spelling or as the usual data sets name it; else nothing."""
+    free = {column.lower(): column for column in reversed(header) if column not in columns.values()}
+    close = difflib.get_close_matches(columns[option].lower(), free, n=1)
+    return next((free[name] for name in (*close, *_USUAL.get(option, ())) if name in free), "")
 
 
 def _quote_spaces(name: str) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.csv_reader import read_csv
-from lightning_med.data.sources.json_reader import read_json, read_jsonl
-from lightning_med.data.sources.parquet_reader import read_parquet
+from lightning_med.data.sources.formats.csv_reader import read_csv
+from lightning_med.data.sources.formats.json_reader import read_json, read_jsonl
+from lightning_med.data.sources.formats.parquet_reader import read_parquet
+from lightning_med.data.sources.formats.workbook_reader import read_workbook
 from lightning_med.data.sources.table_columns import Columns, Record
+from lightning_med.data.sources.table_places import WORKBOOKS, locate_table
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import refuse_pointer
 
@@ -23,22 +25,23 @@ _READERS = {
     ".json": read_json,
     ".jsonl": read_jsonl,
     ".parquet": read_parquet,
+    **dict.fromkeys(WORKBOOKS, read_workbook),
 }
-SUFFIXES = tuple(_READERS)
 
 
 def read_table(path: Path, columns: Columns, bad: BadRows, met: set[str] | None = None) -> Iterator[pd.DataFrame]:
     """Reads the rows of a file in order.
 
     Args:
-        path: The file; its suffix tells the format.
+        path: The file, or a path that goes on inside it, see `locate_table`; its suffix tells the format.
         columns: The columns to read.
         bad: Takes rows that cannot be read.
         met: Receives the names of the table's columns; more may come with each frame of a JSON file.
 
     Yields:
         Frames of at most `CHUNK` rows with the columns to read, cells as in the file (null where empty), `row`: 0-based
-        in the file, header and blank lines not counted, and `line`: 1-based, 0 where a format has no lines.
+        in the file, header and blank lines not counted, and `line`: 1-based, 0 where a format has no lines; in a
+        workbook the number that the sheet shows.
 
     Raises:
         InputError: A column is missing, or the file is malformed or a Git LFS pointer; the message names file and line.
@@ -49,8 +52,9 @@ def read_table(path: Path, columns: Columns, bad: BadRows, met: set[str] | None 
 def read_records(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
     """Yields what `read_table` makes frames of."""
     try:
-        refuse_pointer(path)
-        yield from _READERS[path.suffix.lower()](path, columns, bad, met)
+        place = locate_table(path)
+        refuse_pointer(place.file)
+        yield from _READERS[place.format](path, columns, bad, met)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 

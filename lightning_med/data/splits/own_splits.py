@@ -56,7 +56,11 @@ def find_file_splits(files: Files, paths: Sequence[str], given: Sequence[str | N
         if split := given[number]:
             words[place] = {split} - {MIXED}
     speaking = {number for (number, _), found in zip(files, words, strict=True) if found or given[number]}
-    outer = {number: _find_exact_word(home.name) for number, home in homes.items() if number not in speaking}
+    outer = {
+        number: find_exact_words(home.name.removesuffix(".zip"))
+        for number, home in homes.items()
+        if number not in speaking
+    }
     if {"train"} < set().union(*outer.values()):
         words = [found or outer.get(number, set()) for (number, _), found in zip(files, words, strict=True)]
     if set().union(*words) <= {"train"}:
@@ -91,7 +95,8 @@ def _find_words(parts: Sequence[str]) -> set[str]:
     return {split for split, pattern in _PATTERNS.items() if any(map(pattern.search, parts))}
 
 
-def _find_exact_word(name: str) -> set[str]:
+def find_exact_words(name: str) -> set[str]:
+    """Returns the split that a name is a word of, alone in a set, such as `validation` of `dev`."""
     return {split for split, pattern in _PATTERNS.items() if pattern.fullmatch(name)}
 
 

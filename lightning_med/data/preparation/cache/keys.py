@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning_med.data.preparation.cache.key_parts import CODE, LIBRARY, TRAINED, UNICODE, Parts
 from lightning_med.data.preparation.recipe import Recipe
-from lightning_med.data.sources.source import name_files
+from lightning_med.data.sources.source_files import name_files
 from lightning_med.tokenization.prompts import Prompt
 
 PACKAGE = Path(__file__).parents[3]
@@ -25,14 +25,16 @@ _PROMPT_SETTINGS = ("system_prompt", "prompt_format")  # the prompt that they ch
 ROW_CODE = (
     "data/sources/bad_rows.py",
     "data/sources/cell_values.py",
+    "data/sources/column_choice.py",
     "data/sources/conversations.py",
-    "data/sources/csv_reader.py",
-    "data/sources/json_reader.py",
-    "data/sources/parquet_reader.py",
+    "data/sources/formats/*.py",
     "data/sources/source.py",
+    "data/sources/source_files.py",
     "data/sources/source_reader.py",
     "data/sources/table_columns.py",
     "data/sources/table_files.py",
+    "data/sources/table_places.py",
+    "data/sources/table_streams.py",
     "data/cleaning/*.py",
     "data/leaks/*.py",
     "data/splits/near_duplicates.py",
@@ -55,10 +57,11 @@ TOKEN_CODE = (
     "tokenization/*.py",
 )
 # Libraries of which a new version may make another text, group or token of the same row. ftfy repairs text;
-# phonenumbers and python-stdnum recognize private data; pandas and pyarrow read tables, decide what is null and hold
-# the Unicode tables by which words are lower-cased and split; tokenizers encodes. NumPy is not among them: its part
-# is integer arithmetic. Nor is transformers: what it makes of a tokenizer's files is in the key as text.
-ROW_LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum", "pandas", "pyarrow")
+# phonenumbers and python-stdnum recognize private data; pandas, pyarrow and python-calamine read tables; the first two
+# decide what is null and hold the Unicode tables by which words are lower-cased and split; tokenizers encodes. NumPy is
+# not among them: its part is integer arithmetic. Nor is transformers: what it makes of a tokenizer's files is in the
+# key as text.
+ROW_LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum", "pandas", "pyarrow", "python-calamine")
 TOKEN_LIBRARIES = ("tokenizers",)
 
 _SHOWN = 60  # characters of a setting that is kept in the clear; a longer one is kept as its digest

@@ -13,7 +13,8 @@ from typing import Any
 from filelock import FileLock
 
 from lightning_med.data.preparation.recipe import Files
-from lightning_med.data.sources.source import name_files
+from lightning_med.data.sources.source_files import name_files
+from lightning_med.data.sources.table_places import locate_table
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 
@@ -39,7 +40,8 @@ class SourceDigests:
     def __init__(self, root: Path, files: Files) -> None:
         self._root = root
         self._numbers = [number for number, _ in files]
-        self._files = [file for _, file in files]
+        self._names = name_files([file for _, file in files])
+        self._files = [locate_table(file).file for _, file in files]  # of an archive's tables, the archive
 
     def recall(self) -> bytes | None:
         """Returns the digest without reading a file; `None` if one of them is not remembered or has changed."""
@@ -63,19 +65,21 @@ class SourceDigests:
         Raises:
             InputError: A file cannot be read.
         """
-        hashes, entries = [], {}
-        for file in self._files:
-            file_hash, identity = _read(file)
-            hashes.append(file_hash)
+        hashes, entries = {}, {}
+        for file in dict.fromkeys(self._files):
+            hashes[file], identity = _read(file)
             if identity is not None:
-                entries[str(file.resolve())] = {"identity": identity, "digest": _hash(file_hash)}
+                entries[str(file.resolve())] = {"identity": identity, "digest": _hash(hashes[file])}
         with suppress(OSError):  # a full disk: the files are read again next time
             self._save(entries)
-        secret = bytes.fromhex(_hash("\n".join(["secret", *hashes])))  # no digest that is remembered is of such a text
-        return self._join([_hash(file_hash) for file_hash in hashes]), secret
+        file_hashes = [hashes[file] for file in self._files]
+        secret = bytes.fromhex(
+            _hash("\n".join(["secret", *file_hashes]))
+        )  # no digest that is remembered is of such a text
+        return self._join([_hash(file_hash) for file_hash in file_hashes]), secret
 
     def _join(self, digests: list[str]) -> bytes:
-        entries = zip(self._numbers, name_files(self._files), digests, strict=True)
+        entries = zip(self._numbers, self._names, digests, strict=True)
         return bytes.fromhex(_hash(json.dumps(list(entries))))
 
     def _load(self) -> dict[str, Any]:

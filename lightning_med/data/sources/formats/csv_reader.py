@@ -6,12 +6,15 @@ pandas' own reader lets a quote that is left open swallow the rows after it with
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lightning_med.data.sources.bad_rows import BadRows, describe_place
 from lightning_med.data.sources.table_columns import Columns, Record, check_columns
+from lightning_med.data.sources.table_places import get_format
+from lightning_med.data.sources.table_streams import explain_encoding, open_table
 from lightning_med.utils.errors import InputError
 
 _MAX_FIELD = 1 << 24  # characters of a cell, above which a quote counts as left open
@@ -27,8 +30,8 @@ def read_csv(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Itera
         InputError: A column is missing, or the file is malformed.
     """
     csv.field_size_limit(_MAX_FIELD)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    with io.TextIOWrapper(open_table(path), "utf-8-sig", "surrogateescape", newline="") as file:
+        reader = csv.reader(file, delimiter="\t" if get_format(path) == ".tsv" else ",", strict=True)
         header = _read_header(path, reader)
         check_columns(path, columns, header, met)
         indices = [header.index(name) for name in columns.values()]
@@ -51,7 +54,7 @@ def _read_header(path: Path, reader: Any) -> list[str]:
         encoding = "utf-16" if "\x00" in names else "latin1"
         raise InputError(
             f"{path}: its header is not UTF-8.",
-            f"Convert it, for instance: iconv -f {encoding} -t utf-8 {path.name} > utf8-{path.name}",
+            explain_encoding(path, encoding),
         )
     return header
 

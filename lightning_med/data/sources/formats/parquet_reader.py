@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.table_columns import Columns, Record, check_columns
+from lightning_med.data.sources.table_streams import open_whole
 from lightning_med.utils.errors import InputError
 
 _BATCH = 2_500  # rows of Python objects held at once
@@ -24,7 +25,7 @@ def read_parquet(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> I
 
     row = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with open_whole(path) as whole, pq.ParquetFile(whole) as file:
             check_columns(path, columns, file.schema_arrow.names, met)
             for batch in file.iter_batches(_BATCH, columns=[*columns.values()]):
                 for cells in zip(*(_convert_cells(batch.column(name)) for name in columns.values()), strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning_med.data.sources.bad_rows import BadRows, describe_place
 from lightning_med.data.sources.table_columns import Columns, Record, check_columns
+from lightning_med.data.sources.table_streams import explain_encoding, open_table
 from lightning_med.utils.errors import InputError
 
 _HEADER_OBJECTS = 1_000  # first objects of a file, whose keys are its columns
@@ -24,11 +25,12 @@ def read_json(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iter
         InputError: A column is missing, or the file is malformed.
     """
     try:
-        objects = json.loads(path.read_bytes().decode("utf-8-sig"))
+        with open_table(path) as file:
+            objects = json.loads(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: byte {error.object[error.start]:#04x} at {error.start} is not UTF-8 ({error.reason}).",
-            f"Convert it first, for instance: iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}",
+            explain_encoding(path),
         ) from error
     except json.JSONDecodeError as error:
         raise InputError(
@@ -48,7 +50,7 @@ def read_jsonl(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Ite
     Raises:
         InputError: A column is missing.
     """
-    with path.open("rb") as file:
+    with open_table(path) as file:
         lines = ((number, line) for number, line in enumerate(file, start=1) if line.strip())
         objects = (
             (row, number, _parse_object(line, describe_place(path, row, number), bad))

@@ -1,0 +1,1 @@
+"""Formats of tables: each reader yields the records of a file."""

@@ -1,0 +1,133 @@
+"""Finds the table files of a source: a file, a folder, a glob, an archive, a download."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from lightning_med.data.sources.kaggle import download_dataset
+from lightning_med.data.sources.table_places import (
+    ARCHIVE,
+    KNOWN_SUFFIXES,
+    SUFFIXES,
+    TablePlace,
+    find_format,
+    locate_table,
+)
+from lightning_med.data.sources.table_streams import list_members
+from lightning_med.utils import hub
+from lightning_med.utils.errors import InputError
+
+_NOT_TABLES = ("dataset_infos.json", "dataset-metadata.json")  # the Hub's and Kaggle's metadata of a data set
+_MAX_LISTED = 12  # files of an archive that a message names
+_HIDDEN = re.compile(r"\.|~\$|__MACOSX$")
+
+
+def find_files(path: str, option: str = "--data.source") -> list[Path]:
+    """Returns the table files of a source in a fixed order; downloads them if need be.
+
+    Args:
+        path: See `Source.path`.
+        option: The setting that names it, for messages.
+
+    Raises:
+        InputError: Nothing is there, it cannot be reached, or it holds no table.
+    """
+    if path == "sample":
+        from lightning_med.data import sample
+
+        return [sample.PATH]
+    for scheme, download in (("kaggle:", download_dataset), ("hub:", _download_from_hub)):
+        if path.startswith(scheme):
+            return _find_tables(download(path.removeprefix(scheme)), path)
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return _find_tables(place, path)
+    located = locate_table(place)
+    if located.file.is_file():
+        return _find_in_file(located, place, path)
+    found = [Path(name) for name in glob.glob(str(place), recursive=True)]
+    zipped = place.suffix.lower() == ARCHIVE  # asked for; elsewhere it may be a copy of the files beside it
+    found = sorted(
+        file
+        for file in found
+        if (_is_table(file) or (zipped and file.is_file())) and not _is_hidden(file.parts, place.parts)
+    )
+    files = [table for file in found for table in _find_in_file(locate_table(file), file, str(file))]
+    if not files:
+        raise InputError(
+            f"{path}: no such file or folder.",
+            f"{option} takes a file, a folder, a glob, kaggle:OWNER/NAME, hub:OWNER/NAME, sample, or a list.",
+        )
+    return files
+
+
+def name_files(files: list[Path]) -> list[str]:
+    """Returns short unique names for reports: the file's, with as many of its folders as tell it from the others."""
+    parts = [file.absolute().parts for file in files]
+    names: list[str] = []
+    for own in parts:
+        length = 1
+        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        names.append("/".join(own[-length:]))
+    return names
+
+
+def _is_table(path: Path) -> bool:
+    return bool(find_format(path.name)[0]) and path.is_file() and path.name not in _NOT_TABLES
+
+
+def _find_in_file(located: TablePlace, place: Path, path: str) -> list[Path]:
+    """Returns the tables of a file: itself, a sheet of it, or those in an archive or in a folder of that."""
+    if located.file.suffix.lower() == ARCHIVE:
+        return _find_in_archive(located, place, path)
+    if not located.format:
+        raise InputError(
+            f"{path} is not a table in a known format.",
+            f"Known suffixes: {KNOWN_SUFFIXES}; {ARCHIVE}; save or unpack it as one.",
+        )
+    return [place]
+
+
+def _find_in_archive(located: TablePlace, place: Path, path: str) -> list[Path]:
+    members = list_members(located.file)
+    if located.member in members and located.format:
+        return [place]
+    inside = [names for names in members if names[: len(located.member)] == located.member]
+    tables = sorted(names for names in inside if find_format(names[-1])[0] and names[-1] not in _NOT_TABLES)
+    files = [located.file.joinpath(*names) for names in tables if not _is_hidden(names[len(located.member) :])]
+    if not files:
+        shown = ", ".join(sorted("/".join(names) for names in members)[:_MAX_LISTED]) or "nothing"
+        raise InputError(
+            f"{path} holds no table. The archive has: {shown}{' …' * (len(members) > _MAX_LISTED)}.",
+            f"Known suffixes: {KNOWN_SUFFIXES}; archives inside it are not opened, hidden files are left out.",
+        )
+    return files
+
+
+def _is_hidden(parts: Iterable[str], pattern: Iterable[str] = ()) -> bool:
+    """Whether a file or one of its folders is a notebook's copy, a lock or an archive's, and no pattern asks for it."""
+    asked = [part for part in pattern if _HIDDEN.match(part)]
+    return any(not any(fnmatch(part, one) for one in asked) for part in parts if _HIDDEN.match(part))
+
+
+def _find_tables(folder: Path, path: str) -> list[Path]:
+    files = sorted(
+        file for file in folder.rglob("*") if not _is_hidden(file.relative_to(folder).parts) and _is_table(file)
+    )
+    if not files:
+        archives = (file.relative_to(folder) for file in sorted(folder.rglob(f"*{ARCHIVE}")))
+        archive = next((folder / file for file in archives if not _is_hidden(file.parts)), None)
+        named = f" Archives in a folder are not opened; name one: {archive}" if archive else ""
+        raise InputError(
+            f"{path} holds no table.", f"Known suffixes: {KNOWN_SUFFIXES}; hidden files are left out.{named}"
+        )
+    return files
+
+
+def _download_from_hub(name: str) -> Path:
+    return hub.download(name, "--data.source FOLDER", [f"*{suffix}" for suffix in SUFFIXES], repo_type="dataset")
