@@ -36,6 +36,13 @@ def make_server_parser() -> Parser:
         " answer, private data replaced (default: no marks)",
     )
     parser.add_argument(
+        "--audit",
+        type=Path,
+        metavar="FILE",
+        help="append a line of JSON for each question to this file: when, how dangerous, what the guard changed, what"
+        " became of it, and no text of anyone. While it cannot be written no question is answered (default: no log)",
+    )
+    parser.add_argument(
         "--upstream",
         metavar="URL",
         help="let another server of the OpenAI protocol write the answers (vLLM, SGLang, llama.cpp, Ollama), for"
@@ -75,6 +82,8 @@ def check_server_options(given: argparse.Namespace) -> None:
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise InputError(f"serve needs {', '.join(missing)}.", 'pip install "lightning-med[app]"')
     check_decoding(given)
+    if given.audit and given.marks and given.audit.resolve() == given.marks.resolve():
+        raise InputError(f"--audit and --marks both name {given.audit}.", "Name two files.")
     _check_access(given)
     _check_upstream(given)
     given.slots = (_UPSTREAM_SLOTS if given.upstream else _SLOTS) if given.slots is None else given.slots
