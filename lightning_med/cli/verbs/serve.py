@@ -89,6 +89,7 @@ def _choose_settings(
         given.public_name,
         marks,
         Audit(audit, name, upstream=bool(given.upstream)),
+        tuple(given.proxy),
     )
 
 

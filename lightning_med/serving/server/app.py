@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.server.api import ServerState, add_api
 from lightning_med.serving.server.audit import Audit, AuditRequests
-from lightning_med.serving.server.limits import Capacity, CountErrors, LimitRate, LimitSize, RequireKey
+from lightning_med.serving.server.limits import Capacity, CountErrors, LimitRate, LimitSize, Network, RequireKey
 from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.metrics import Metrics
 from lightning_med.serving.server.page.mount import mount_page
@@ -38,6 +38,7 @@ class ServerSettings:
         public_name: Host name by which a proxy on this machine is called, if there is one.
         marks: Where thumbs up and down are kept, if anywhere.
         audit: The records of questions, kept in a file or not.
+        proxies: Addresses of proxies, whose header says who asks.
     """
 
     model: str
@@ -50,6 +51,7 @@ class ServerSettings:
     public_name: str | None = None
     marks: Marks | None = None
     audit: Audit = field(default_factory=Audit)
+    proxies: tuple[Network, ...] = ()
 
 
 def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
@@ -62,7 +64,7 @@ def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
     if settings.api_key is not None:
         app.add_middleware(RequireKey, key=settings.api_key)
     add_security(app, settings.hosts, settings.public_name)
-    app.add_middleware(LimitRate, per_minute=settings.rate)
+    app.add_middleware(LimitRate, per_minute=settings.rate, proxies=settings.proxies)
     app.add_middleware(LimitSize)
     app.add_middleware(AuditRequests, audit=settings.audit)
     app.add_middleware(CountErrors, count=metrics.count_error)  # the last one is the first to see a request
