@@ -37,7 +37,7 @@ RUN python scripts/quickstart.py && mkdir /models && cp -r lightning_logs/*/vers
 # A login must be given when a container starts, in LIGHTNING_MED_AUTH or as a file that LIGHTNING_MED_AUTH_FILE names:
 # without one the command ends with status 2. Nothing is written but below /tmp, and where an option says so.
 FROM base AS served
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin med
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin med
 COPY --from=model /models /models
 ENV HOME=/tmp LIGHTNING_MED_MODEL=/models/quickstart
 USER 10001:10001

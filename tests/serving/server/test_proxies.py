@@ -183,7 +183,8 @@ def test_a_long_question_passes_and_a_large_request_is_refused(proxy: Proxy) -> 
         before = [*QUESTION["messages"], {"role": "assistant", "content": "x" * 19_000}] * 45
         reply = proxy.post(client, json={"messages": [*before, *QUESTION["messages"]]})
         assert reply.status_code == 200, reply.text
-        assert proxy.post(client, content=b"x" * 1_200_000).status_code == 413
+        large = proxy.post(client, content=b"x" * 1_200_000)
+        assert large.status_code in (413, 502)  # Caddy says the latter where the server ends the connection early
 
 
 @pytest.mark.skipif(fixtures.BROWSER is None, reason="no Chromium")
