@@ -11,7 +11,7 @@ from pathlib import Path
 from lightning_med.utils.errors import InputError
 
 _LOG = logging.getLogger(__name__)
-_ACCESS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+_ACCESS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _HINT = "Name a new file in a folder of yours."
 
 
