@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lightning_med.utils.telemetry import switch_off_telemetry
 from lightning_med.version import __version__
+
+switch_off_telemetry()  # here, before any module of ours imports a library that has some
 
 __all__ = ["DialogueDataModule", "DialogueLM", "Responder", "__version__", "generate_response"]
 

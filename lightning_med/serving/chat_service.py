@@ -13,7 +13,7 @@ from lightning_med.inference.generation import limit_new_tokens
 from lightning_med.safety import guard
 from lightning_med.safety.answers.guarded_stream import GuardedStream
 from lightning_med.safety.messages.conversation import list_readable, triage_conversation
-from lightning_med.serving.conversation import Conversation
+from lightning_med.serving.conversation import Conversation, LengthError
 from lightning_med.serving.reply import Reply, Written
 from lightning_med.tokenization.conversations import add_to_system, count_opening, encode_conversation
 from lightning_med.tokenization.encoder import Encoder
@@ -79,7 +79,7 @@ class EngineWriter:
             try:
                 encoder = add_to_system(encoder, system, 3 * self.engine.backend.length // 4)
             except InputError as error:
-                raise InputError("The system message is too long for this model.", "Shorten it.") from error
+                raise LengthError("The system message is too long for this model.", "Shorten it.") from error
         return encoder, count_opening(encoder)
 
 

@@ -12,6 +12,10 @@ USER, ASSISTANT, SYSTEM = "user", "assistant", "system"
 MAX_LENGTH = 20_000  # characters of a message
 
 
+class LengthError(InputError):
+    """A text is longer than what is read."""
+
+
 @dataclass(frozen=True)
 class Message:
     """A message of a conversation.
@@ -67,7 +71,7 @@ class Conversation:
             if message.role != SYSTEM and turns and turns[-1].role == message.role:
                 text = f"{turns.pop().text}\n{text}"
             if len(text) > MAX_LENGTH:
-                raise InputError(f"{where} has {len(text):,} characters; {MAX_LENGTH:,} are read.", "Shorten it.")
+                raise LengthError(f"{where} has {len(text):,} characters; {MAX_LENGTH:,} are read.", "Shorten it.")
             if message.role == SYSTEM:
                 system.append(text)
             else:

@@ -42,7 +42,7 @@ def fail(*_: object) -> None:
 @pytest.fixture(autouse=True)
 def no_settings(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment names no model and no passwords, and nothing is served, which would not end."""
-    for name in ("AUTH", "API_KEY", "UPSTREAM_KEY", "MODEL", "REGION"):
+    for name in ("AUTH", "AUTH_FILE", "API_KEY", "UPSTREAM_KEY", "MODEL", "REGION"):
         monkeypatch.delenv(f"LIGHTNING_MED_{name}", raising=False)
     monkeypatch.setattr("lightning_med.serving.server.listening.run", fail)
 
@@ -88,6 +88,9 @@ def check_refused(what: str, how: str, *options: object, cwd: Path) -> None:
         ("--host ::", "--host :: lets other machines in", "TLS"),
         ("--host 0.0.0.0 --api_key k", "needs --auth NAME:PASSWORD.", "Set $LIGHTNING_MED_AUTH"),
         ("--public_name doctor.example", "--public_name lets other machines in", "Set $LIGHTNING_MED_AUTH"),
+        ("--proxy somewhere", "--proxy: 'somewhere' does not appear to be an IPv4 or IPv6 network.", "For instance: --proxy 127.0.0.1"),
+        ("--auth_file none", "--auth_file none cannot be read: No such file", "Its one line is NAME:PASSWORD."),
+        ("--auth_file .", "--auth_file . cannot be read: Is a directory", "Its one line is NAME:PASSWORD."),
         ("--auth ward", "--auth takes NAME:PASSWORD.", "For instance: --auth clinic:"),
         ("--auth ward:", "--auth takes NAME:PASSWORD.", "For instance"),
         ("--auth :secret", "--auth takes NAME:PASSWORD.", "For instance"),
@@ -102,6 +105,8 @@ def check_refused(what: str, how: str, *options: object, cwd: Path) -> None:
         ("--upstream_model doctor", "--upstream_model needs --upstream URL.", "Or leave it out."),
         (f"--upstream {UPSTREAM} --engine transformers", "--engine and --upstream exclude each other", "its own engine"),
         (f"--upstream {UPSTREAM} --dtype float32", "--dtype and --upstream exclude each other", "its own engine"),
+        ("--audit none/audit.jsonl --port 0", "none/audit.jsonl cannot hold the audit log: No such", "Name a new file"),
+        ("--audit log --marks ./log", "--audit and --marks both name log.", "Name two files."),
         ("--marks none/marks.sqlite --port 0", "none/marks.sqlite cannot hold marks: No such file", "Name a new file"),
         ("--host 192.0.2.1 --auth a:b --port 0", "--host 192.0.2.1 --port 0: ", "Name another one"),
     ],
@@ -268,6 +273,38 @@ def test_passwords_are_read_from_the_environment(
     assert (started.settings.login, started.settings.api_key) == (login, key)
     assert started.statuses["open /"] == (401 if login else 200)
     assert started.statuses["open /v1/models"] == (401 if key else 200)
+
+
+@pytest.mark.parametrize("is_option", [False, True])
+def test_a_login_is_read_from_a_file(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_option: bool
+) -> None:
+    path = tmp_path / "login"
+    path.write_text("ward:pass:word\n", "utf-8")
+    monkeypatch.setenv("LIGHTNING_MED_AUTH", "other:one")
+    if not is_option:
+        monkeypatch.setenv("LIGHTNING_MED_AUTH_FILE", str(path))
+    started = start(*(("--auth_file", path) if is_option else ()))
+    assert (started.settings.login, started.settings.api_key) == (("ward", "pass:word"), "pass:word")
+    assert start("--auth", "me:mine").settings.login == ("me", "mine")
+
+
+@pytest.mark.usefixtures("unloaded")
+@pytest.mark.parametrize("content", ["", "ward", "a:b\nc:d"])
+def test_a_file_without_a_login_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "login").write_text(content, "utf-8")
+    check_refused("login does not hold a login.", "NAME:PASSWORD", "--auth_file", "login", cwd=tmp_path)
+
+
+def test_an_audit_log_records_which_model_answers(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with serve_upstream() as upstream:
+        settings = start("--upstream", upstream.address, "--audit", path).settings
+    assert (settings.audit._model, settings.audit._upstream) == ("doctor", True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    settings = start("--audit", path, "--proxy", "127.0.0.1", "--proxy", "10.0.0.0/8").settings
+    assert (settings.audit._model, settings.audit._upstream) == ("quickstart", False)
+    assert list(map(str, settings.proxies)) == ["127.0.0.1/32", "10.0.0.0/8"]
 
 
 def test_other_settings_reach_the_server(start: Start, tmp_path: Path) -> None:

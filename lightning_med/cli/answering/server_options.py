@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import ipaddress
 import os
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def make_server_parser() -> Parser:
         " answer, private data replaced (default: no marks)",
     )
     parser.add_argument(
+        "--audit",
+        type=Path,
+        metavar="FILE",
+        help="append a line of JSON for each question to this file: when, how dangerous, what the guard changed, what"
+        " became of it, and no text of anyone. While it cannot be written no question is answered (default: no log)",
+    )
+    parser.add_argument(
         "--upstream",
         metavar="URL",
         help="let another server of the OpenAI protocol write the answers (vLLM, SGLang, llama.cpp, Ollama), for"
@@ -55,9 +63,23 @@ def _add_address(parser: Parser) -> None:
         "--public_name", metavar="HOST", help="host name by which a proxy before this server is called; needs --auth"
     )
     parser.add_argument(
+        "--proxy",
+        metavar="ADDRESS",
+        action="append",
+        default=[],
+        help="address or network of a proxy, whose header X-Forwarded-For then says whose pace --rate counts; may be"
+        " given again (default: no such header is read, and a proxy is one client)",
+    )
+    parser.add_argument(
         "--auth",
         metavar="NAME:PASSWORD",
         help="that the page asks for (default: $LIGHTNING_MED_AUTH, which other users of the machine cannot see)",
+    )
+    parser.add_argument(
+        "--auth_file",
+        type=Path,
+        metavar="FILE",
+        help="with NAME:PASSWORD, in the place of --auth (default: $LIGHTNING_MED_AUTH_FILE)",
     )
     parser.add_argument(
         "--api_key",
@@ -75,6 +97,8 @@ def check_server_options(given: argparse.Namespace) -> None:
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise InputError(f"serve needs {', '.join(missing)}.", 'pip install "lightning-med[app]"')
     check_decoding(given)
+    if given.audit and given.marks and given.audit.resolve() == given.marks.resolve():
+        raise InputError(f"--audit and --marks both name {given.audit}.", "Name two files.")
     _check_access(given)
     _check_upstream(given)
     given.slots = (_UPSTREAM_SLOTS if given.upstream else _SLOTS) if given.slots is None else given.slots
@@ -83,7 +107,7 @@ def check_server_options(given: argparse.Namespace) -> None:
 
 
 def _check_access(given: argparse.Namespace) -> None:
-    given.auth = given.auth or os.environ.get("LIGHTNING_MED_AUTH")
+    given.auth = given.auth or _read_login(given.auth_file) or os.environ.get("LIGHTNING_MED_AUTH")
     given.api_key = given.api_key or os.environ.get("LIGHTNING_MED_API_KEY")
     name, _, password = (given.auth or "").partition(":")
     if given.auth and not (name and password):
@@ -95,6 +119,25 @@ def _check_access(given: argparse.Namespace) -> None:
             "Set $LIGHTNING_MED_AUTH, and put a proxy with TLS before it: without, passwords can be read on the way.",
         )
     given.api_key = given.api_key or password or None
+    try:
+        given.proxy = [ipaddress.ip_network(address) for address in given.proxy]
+    except ValueError as error:
+        raise InputError(f"--proxy: {error}.", "For instance: --proxy 127.0.0.1, or --proxy 172.17.0.0/16") from error
+
+
+def _read_login(path: Path | None) -> str | None:
+    """The login in a file, such as a secret of a container or of systemd; a file that is named must hold one."""
+    path = path or (Path(named) if (named := os.environ.get("LIGHTNING_MED_AUTH_FILE")) else None)
+    if path is None:
+        return None
+    try:
+        login = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"--auth_file {path} cannot be read: {reason}.", "Its one line is NAME:PASSWORD.") from error
+    if ":" not in login or "\n" in login:
+        raise InputError(f"--auth_file {path} does not hold a login.", "Its one line is NAME:PASSWORD.")
+    return login
 
 
 def _check_upstream(given: argparse.Namespace) -> None:

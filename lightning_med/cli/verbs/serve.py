@@ -17,6 +17,7 @@ from lightning_med.safety.answers.guard import DISCLAIMER
 if TYPE_CHECKING:
     from lightning_med.serving.chat_service import ChatService
     from lightning_med.serving.server.app import ServerSettings
+    from lightning_med.serving.server.audit_file import AuditFile
     from lightning_med.serving.server.marks import Marks
 
 
@@ -25,17 +26,21 @@ def main(argv: list[str]) -> int:
     given = make_server_parser().parse_args(argv[1:])
     check_safety_settings(given.region)
     check_server_options(given)
+    from lightning_med.serving.server.audit_file import AuditFile
     from lightning_med.serving.server.listening import bind, run
     from lightning_med.serving.server.marks import Marks
 
     with ExitStack() as stack:
+        audit = stack.enter_context(closing(AuditFile(given.audit))) if given.audit else None
         listening = stack.enter_context(bind(given.host, given.port))
         marks = stack.enter_context(closing(Marks(given.marks))) if given.marks else None
         service = _open_upstream(given) if given.upstream else open_service(given, given.slots)
         stack.callback(service.close)
         from lightning_med.serving.server.app import make_app  # takes seconds, like the model
 
-        app = make_app(service, _choose_settings(given, service, marks))
+        settings = _choose_settings(given, service, marks, audit)
+        stack.callback(settings.audit.close)
+        app = make_app(service, settings)
         _say_where(given.host, listening)
         run(app, listening)
     return 0
@@ -63,9 +68,12 @@ def _open_upstream(given: argparse.Namespace) -> ChatService:
     return ChatService(writer, given.region, given.safety == "on")
 
 
-def _choose_settings(given: argparse.Namespace, service: ChatService, marks: Marks | None) -> ServerSettings:
+def _choose_settings(
+    given: argparse.Namespace, service: ChatService, marks: Marks | None, audit: AuditFile | None
+) -> ServerSettings:
     from lightning_med.serving.model_facts import read_model_facts
     from lightning_med.serving.server.app import ServerSettings
+    from lightning_med.serving.server.audit import Audit
 
     facts = [] if given.upstream and not given.model else read_model_facts(find_model(given))
     name = getattr(service.writer, "model", None) or dict(facts)["Model"]
@@ -80,6 +88,8 @@ def _choose_settings(given: argparse.Namespace, service: ChatService, marks: Mar
         LOCAL_HOSTS if given.host in LOCAL_HOSTS else None,
         given.public_name,
         marks,
+        Audit(audit, name, upstream=bool(given.upstream)),
+        tuple(given.proxy),
     )
 
 

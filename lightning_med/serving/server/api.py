@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fastapi import FastAPI, Request
@@ -16,8 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from lightning_med.serving.chat_service import ChatService
-from lightning_med.serving.conversation import Conversation
+from lightning_med.serving.conversation import Conversation, LengthError
 from lightning_med.serving.reply import Reply
+from lightning_med.serving.server.audit import CLOSED, TOO_LONG, UNAVAILABLE, Audit, AuditEntry, get_entry
 from lightning_med.serving.server.limits import Capacity
 from lightning_med.serving.server.metrics import CONTENT_TYPE, Metrics
 from lightning_med.serving.server.protocol import (
@@ -31,7 +32,6 @@ from lightning_med.serving.server.protocol import (
 from lightning_med.utils.errors import InputError, RunError
 
 _LOG = logging.getLogger(__name__)
-_CLOSED = 499  # the reader went away; nobody sees it
 _EVENTS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _KNOWN = ("chat/completions", "completions")
 
@@ -45,12 +45,14 @@ class ServerState:
         model: Its name in the protocol.
         metrics: Counts.
         capacity: How many questions may be answered or wait.
+        audit: The records of questions.
     """
 
     service: ChatService
     model: str
     metrics: Metrics
     capacity: Capacity
+    audit: Audit = field(default_factory=Audit)
 
 
 class Refusal(Exception):
@@ -70,8 +72,9 @@ def add_api(app: FastAPI, state: ServerState) -> None:
     _add_errors(app)
 
     @app.get("/health")
-    async def tell_health() -> dict[str, str]:
-        return {"status": "ok"}
+    async def tell_health() -> Response:
+        is_ready = state.audit.is_ready
+        return JSONResponse({"status": "ok" if is_ready else UNAVAILABLE}, 200 if is_ready else 503)
 
     @app.get("/metrics")
     async def tell_metrics() -> Response:
@@ -108,6 +111,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(InputError)
     async def refuse_input(request: Request, error: InputError) -> Response:
+        if isinstance(error, LengthError):
+            get_entry(request.scope).reason = TOO_LONG
         return JSONResponse(make_error(str(error)), 400)
 
     @app.exception_handler(RequestValidationError)
@@ -154,15 +159,15 @@ async def _answer(
     decoding = body.choose_decoding(state.service.writer.decoding)
     if not state.capacity.enter():
         raise Refusal(503, "Too many questions wait; ask again later.", "server_error", headers={"Retry-After": "5"})
-    asked = _Asked(state)
+    asked = _Asked(state, get_entry(request.scope))
     try:
-        asked.reply = await asyncio.to_thread(state.service.reply, conversation, decoding)
-        envelope = Envelope(kind, state.model)
+        asked.reply = asked.entry.reply = await asyncio.to_thread(state.service.reply, conversation, decoding)
+        envelope = Envelope(kind, state.model, asked.entry.id)
         if body.stream:
             return _EventStream(_stream(asked, envelope, body.includes_usage), asked.end)
         async for _ in asked.reply.stream(tick=0.2):
             if await request.is_disconnected():
-                return Response(status_code=_CLOSED)
+                return Response(status_code=CLOSED)
         return JSONResponse(envelope.wrap(asked.reply))
     finally:
         if not body.stream or asked.reply is None:
@@ -172,8 +177,8 @@ async def _answer(
 class _Asked:
     """A question while it is answered."""
 
-    def __init__(self, state: ServerState) -> None:
-        self._state, self._start = state, time.monotonic()
+    def __init__(self, state: ServerState, entry: AuditEntry) -> None:
+        self._state, self._start, self.entry = state, time.monotonic(), entry
         self._first: float | None = None
         self.reply: Reply | None = None
 
@@ -217,6 +222,7 @@ async def _stream(asked: _Asked, envelope: Envelope, includes_usage: bool) -> As
             yield envelope.wrap_usage(reply)
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status is sent already
+        asked.entry.has_failed = True
         _LOG.error("an answer was broken off", exc_info=error)
         what = str(error) if isinstance(error, RunError) else "The server failed; its log says how."
         yield encode_event(make_error(what, "server_error"))

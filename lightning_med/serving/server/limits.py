@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lightning_med.serving.server.protocol import make_error
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_BODY = 1_000_000  # bytes
 _MAX_CLIENTS = 10_000  # whose pace is remembered
 _KEYED = ("/v1/", "/metrics")  # paths of programs; /health is open
@@ -88,22 +91,37 @@ class LimitRate:
     Args:
         app: The rest.
         per_minute: Questions of one client, by its address; as many may come at once.
+        proxies: Whose header `X-Forwarded-For` names the client; nobody else's is read.
     """
 
-    def __init__(self, app: ASGIApp, per_minute: int) -> None:
-        self._app, self._per_minute = app, per_minute
+    def __init__(self, app: ASGIApp, per_minute: int, proxies: Sequence[Network] = ()) -> None:
+        self._app, self._per_minute, self._proxies = app, per_minute, proxies
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # questions left, and when that was
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(POSTS):
-            client = (scope.get("client") or ("",))[0]
-            if wait := self._count(client):
-                headers = [(b"retry-after", str(int(wait) + 1).encode())]
-                what = f"More than {self._per_minute} questions a minute."
-                await send_error(send, 429, what, "requests", "rate_limit_exceeded", headers)
-                return
+        asks = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(POSTS)
+        if asks and (wait := self._count(self._find_client(scope))):
+            headers = [(b"retry-after", str(int(wait) + 1).encode())]
+            what = f"More than {self._per_minute} questions a minute."
+            await send_error(send, 429, what, "requests", "rate_limit_exceeded", headers)
+            return
         await self._app(scope, receive, send)
+
+    def _find_client(self, scope: Scope) -> str:
+        """The last address on the way here that is no proxy's; what comes before it anyone may have written."""
+        client = str((scope.get("client") or ("",))[0])
+        named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",") if self._proxies else []
+        while named and self._is_proxy(client):
+            client = named.pop().strip()
+        return client
+
+    def _is_proxy(self, client: str) -> bool:
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return False
+        return any(address in proxy for proxy in self._proxies)
 
     def _count(self, client: str) -> float:
         """Counts a question; returns the seconds until it would be accepted, 0 where it is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -149,12 +148,13 @@ class Envelope:
     Args:
         kind: `chat` or `text`.
         model: Its name.
+        request_id: Of the request, which the header `x-request-id` names too.
     """
 
-    def __init__(self, kind: Literal["chat", "text"], model: str) -> None:
+    def __init__(self, kind: Literal["chat", "text"], model: str, request_id: str) -> None:
         self._is_chat = kind == "chat"
         self._head = {
-            "id": f"{'chatcmpl' if self._is_chat else 'cmpl'}-{uuid.uuid4().hex}",
+            "id": f"{'chatcmpl' if self._is_chat else 'cmpl'}-{request_id}",
             "created": int(time.time()),
             "model": model,
         }

@@ -33,7 +33,8 @@ def wait_for(find: Callable[[], Any], seconds: float = 20, explain: Callable[[],
 def serve_app(app: Any) -> Iterator[str]:
     """Yields the app's address; the app is stopped afterwards."""
     listening = bind("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, proxy_headers=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
     thread.start()
     try:

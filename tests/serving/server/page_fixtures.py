@@ -15,6 +15,7 @@ from lightning_med.inference.engines.answer_stream import AnswerStream
 from lightning_med.serving.chat_service import ChatService
 from lightning_med.serving.conversation import Conversation
 from lightning_med.serving.server.api import ServerState, add_api
+from lightning_med.serving.server.audit import Audit
 from lightning_med.serving.server.limits import Capacity
 from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.metrics import Metrics
@@ -86,15 +87,18 @@ class StepWriter(ScriptedWriter):
         return super().load[0], self.waiting
 
 
-def make_app(writer: StepWriter, marks: Marks | None = None, safety: bool = True) -> FastAPI:
+def make_app(
+    writer: StepWriter, marks: Marks | None = None, safety: bool = True, audit: Audit | None = None
+) -> FastAPI:
     """An app as the server makes it."""
+    audit = audit or Audit()
     service = ChatService(writer, "GB", safety)
     metrics = Metrics(lambda: service.load)
     capacity = writer.capacity = Capacity(PLACES)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_api(app, ServerState(service, "tiny", metrics, capacity))
+    add_api(app, ServerState(service, "tiny", metrics, capacity, audit))
     add_security(app, ["127.0.0.1", "localhost"])
-    return mount_page(app, PageSettings(service, metrics, MODEL, capacity, FACTS, EXAMPLES, marks))
+    return mount_page(app, PageSettings(service, metrics, MODEL, capacity, FACTS, EXAMPLES, marks, audit))
 
 
 @dataclass

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from typing import Any
 
 import httpx2
@@ -342,6 +343,25 @@ def test_the_pace_of_a_client_is_bounded(start: Callable[..., str]) -> None:
         ask(client)
     assert int(caught.value.response.headers["retry-after"]) >= 1
     assert len(client.models.list().data) == 1  # what asks for no answer is not counted
+
+
+def test_the_pace_of_each_client_of_a_proxy_is_bounded(start: Callable[..., str]) -> None:
+    def post(url: str, *names: str) -> int:
+        headers = [("x-forwarded-for", name) for name in names]
+        return httpx2.post(
+            f"{url}/v1/chat/completions", content=encode(), headers=[*headers, *JSON.items()]
+        ).status_code
+
+    url = start(rate=1, proxies=(ip_network("127.0.0.1"), ip_network("10.0.0.0/8")))
+    assert post(url, "192.0.2.1") == 200
+    assert post(url, "192.0.2.2") == 200
+    assert post(url, "192.0.2.3, 192.0.2.1, 10.1.1.1") == 429  # what a client writes itself is on the left
+    assert post(url, "192.0.2.4", "192.0.2.1") == 429
+    assert post(url, "not an address") == 200
+    assert post(url, "not an address") == 429
+    assert (post(url), post(url)) == (200, 429)  # the proxy itself
+    other = start(rate=1)
+    assert [post(other, f"192.0.2.{number}") for number in range(2)] == [200, 429]
 
 
 def test_more_than_may_wait_are_refused_and_those_who_wait_are_answered(

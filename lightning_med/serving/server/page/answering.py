@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
-from lightning_med.serving.conversation import MAX_LENGTH
+from lightning_med.serving.conversation import MAX_LENGTH, LengthError
 from lightning_med.serving.reply import Reply, strip_fixed_text
+from lightning_med.serving.server.audit import BUSY, INVALID, PAGE, TOO_LONG, AuditEntry
 from lightning_med.serving.server.page import texts
 from lightning_med.serving.server.page.settings import PageSettings
 from lightning_med.serving.server.page.talk import Talk, Turn
@@ -46,6 +47,7 @@ class View:
 class _Run:
     """An answer of a browser tab that is being written."""
 
+    entry: AuditEntry
     reply: Reply | None = None
     is_stopped: bool = False
     is_dropped: bool = False
@@ -53,6 +55,7 @@ class _Run:
 
     def stop(self, is_dropped: bool) -> None:
         self.is_stopped, self.is_dropped = True, is_dropped
+        self.entry.is_cancelled = True
         if self.reply is not None:
             self.reply.cancel()
 
@@ -66,7 +69,7 @@ class Answerer:
 
     def __init__(self, settings: PageSettings) -> None:
         self._service, self._metrics = settings.service, settings.metrics
-        self._capacity = settings.capacity
+        self._capacity, self._audit = settings.capacity, settings.audit
         self._runs: dict[str, _Run] = {}
 
     def stop(self, tab: str, is_dropped: bool = False) -> None:
@@ -97,14 +100,20 @@ class Answerer:
             talk: What was said before.
         """
         question = texts.clean(text).strip()
-        problem = self._find_problem(tab, question, talk)
+        if not self._audit.is_ready:
+            self._metrics.count_error(503)
+            yield View(note=texts.NOT_RECORDED, box=text)
+            return
+        entry = self._audit.begin(PAGE)
+        problem, entry.reason = self._find_problem(tab, question, talk)
         if not problem and not self._capacity.enter():
             self._metrics.count_error(503)
-            problem = texts.TOO_MANY_PEOPLE
+            problem, entry.reason = texts.TOO_MANY_PEOPLE, BUSY
         if problem:
+            entry.end()
             yield View(note=problem, box=text)
             return
-        run = self._runs[tab] = _Run()
+        run = self._runs[tab] = _Run(entry)
         start, talk = time.monotonic(), talk.add(Turn(question))
         try:
             async with aclosing(self._write(run, talk, start)) as views:
@@ -116,21 +125,22 @@ class Answerer:
             if run.reply is not None:
                 run.reply.cancel()  # does nothing to a whole answer
             self._capacity.leave()
+            entry.end()
             run.ended.set()
             if self._runs.get(tab) is run:
                 del self._runs[tab]
 
-    def _find_problem(self, tab: str, question: str, talk: Talk) -> str:
-        """Why a question is not asked."""
+    def _find_problem(self, tab: str, question: str, talk: Talk) -> tuple[str, str]:
+        """Why a question is not asked, for the person and for the record."""
         if tab in self._runs:
-            return texts.STILL_WRITING
+            return texts.STILL_WRITING, BUSY
         if not normalize_whitespace(question):
-            return texts.ASK_FIRST
+            return texts.ASK_FIRST, INVALID
         if len(question) > MAX_LENGTH:  # the browser's limit would cut a question without a word
-            return texts.tell_length(len(question))
+            return texts.tell_length(len(question)), TOO_LONG
         if len(talk.turns) >= _MAX_TURNS:
-            return texts.TOO_MANY_TURNS
-        return ""
+            return texts.TOO_MANY_TURNS, TOO_LONG
+        return "", ""
 
     async def _write(self, run: _Run, talk: Talk, start: float) -> AsyncGenerator[View, None]:
         before = self._service.load[1]
@@ -139,11 +149,12 @@ class Answerer:
         asked = Talk(talk.turns[:-1], talk.alarm)
         try:
             conversation = asked.to_conversation(question)
-            run.reply = await asyncio.to_thread(self._service.reply, conversation)
+            run.reply = run.entry.reply = await asyncio.to_thread(self._service.reply, conversation)
             async with aclosing(self._stream(run, run.reply, talk, start, before)) as views:
                 async for view in views:
                     yield view
         except InputError as error:
+            run.entry.reason = TOO_LONG if isinstance(error, LengthError) else INVALID
             yield View(asked, note=str(error), box=question, is_writing=False)
         except RunError as error:
             self._metrics.count_error(502)
@@ -188,6 +199,7 @@ class Answerer:
 
     def _tell_failure(self, run: _Run, talk: Talk) -> View:
         """The view in which a failure stands after what there was of the answer; the model will see neither."""
+        run.entry.has_failed = True
         shown = run.reply.text if run.reply is not None else ""
         verdict = run.reply.verdict if run.reply is not None else None
         return View(talk.warn(verdict).finish(f"{shown}\n\n{texts.FAILED}".strip()), is_writing=False)

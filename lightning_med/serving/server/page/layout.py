@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import gradio as gr
+
 from lightning_med.serving.server.page import texts
 from lightning_med.serving.server.page.answering import View
-from lightning_med.serving.server.page.offline_gradio import gr
 from lightning_med.serving.server.page.settings import PageSettings
 from lightning_med.serving.server.page.talk import Talk
 

