@@ -43,6 +43,11 @@ def make_server_parser() -> Parser:
         " serves, whose system prompt and decoding settings hold then",
     )
     parser.add_argument("--upstream_model", metavar="NAME", help="which of its models (the only one)")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the addresses as one line of JSON on standard output, once it listens",
+    )
     return parser
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_med.cli import json_output
 from lightning_med.cli.answering.model_options import find_model, open_service, read_decoding
 from lightning_med.cli.answering.server_options import LOCAL_HOSTS, check_server_options, make_server_parser
 from lightning_med.cli.verbs.triage import check_safety_settings
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> int:
         from lightning_med.serving.server.app import make_app  # takes seconds, like the model
 
         app = make_app(service, _choose_settings(given, service, marks))
-        _say_where(given.host, listening)
+        _say_where(given, listening)
         run(app, listening)
     return 0
 
@@ -83,6 +84,9 @@ def _choose_settings(given: argparse.Namespace, service: ChatService, marks: Mar
     )
 
 
-def _say_where(host: str, listening: socket.socket) -> None:
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-    print(f"{DISCLAIMER}\n\npage      {url}\nprograms  {url}/v1 (OpenAI protocol)\nend       Ctrl-C", flush=True)
+def _say_where(given: argparse.Namespace, listening: socket.socket) -> None:
+    host = f"[{given.host}]" if ":" in given.host else given.host
+    url = f"http://{host}:{listening.getsockname()[1]}"
+    with json_output.collect_result(given.json) as result:
+        print(f"{DISCLAIMER}\n\npage      {url}\nprograms  {url}/v1 (OpenAI protocol)\nend       Ctrl-C", flush=True)
+        result |= {"page": url, "programs": f"{url}/v1"}
