@@ -256,4 +256,4 @@ class MedCLI(HookedCLI):
 
     def after_prepare(self) -> None:
         next_steps.print_after_prepare(sys.argv[2:])
-        self.result = results.describe_prepared(self.trainer.report, self.datamodule.prepared)
+        self.result = results.describe_prepared(self.trainer.report, self.datamodule.prepared)  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_med.cli import json_output
@@ -64,7 +65,7 @@ def _run(argv: list[str]) -> dict[str, Any]:
         check_configs(argv)
         own, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
         try:
-            return make_cli(MedCLI).result
+            return _make_cli(MedCLI).result
         except MisconfigurationException as error:
             raise InputError(str(error), TRAINER_HELP) from error
         except OSError as error:
@@ -82,12 +83,26 @@ def _run(argv: list[str]) -> dict[str, Any]:
                 torch.distributed.destroy_process_group()
 
 
-def make_cli(kind: type[MedCLI]) -> MedCLI:
-    """Parses the arguments of this process and runs the verb, all in the making of the object.
+def make_settings_parser() -> LightningArgumentParser:
+    """Returns the parser of all verbs that run a trainer; each is a subcommand."""
+    try:
+        _make_cli(_ParserOnly)
+    except _Made as made:
+        parser: LightningArgumentParser = made.args[0]
+    return parser
 
-    Args:
-        kind: Of the command line; a subclass may do less.
-    """
+
+class _Made(Exception):
+    """Carries a parser that is complete."""
+
+
+class _ParserOnly(MedCLI):
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        raise _Made(parser)
+
+
+def _make_cli(kind: type[MedCLI]) -> MedCLI:
+    """Parses the arguments of this process and runs the verb, all in the making of the object."""
     return kind(
         DialogueLM,
         DialogueDataModule,
