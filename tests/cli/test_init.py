@@ -32,13 +32,13 @@ TINY = ("--data.vocab_size", 300, "--data.max_length", 256, "--trainer.max_steps
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
     """An empty current folder."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     monkeypatch.setattr("lightning_med.utils.memory.free_memory.measure_host_memory", lambda: 8 << 30)
-    return folder
+    return here
 
 
 @pytest.fixture
@@ -62,11 +62,11 @@ def write_chats(path: Path, rows: int = 40) -> Path:
     return path
 
 
-def make_base(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+def make_base(target: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
     settings = {**tiny.LLAMA, "vocab_size": len(tokenizer), "max_position_embeddings": 256}
-    AutoModelForCausalLM.from_config(LlamaConfig(**settings)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    AutoModelForCausalLM.from_config(LlamaConfig(**settings)).save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return target
 
 
 # ------------------------------------------------------------------ the config is sound
@@ -108,11 +108,11 @@ SLOW = [pytest.param(names, marks=pytest.mark.slow) for names in ALL if names no
 
 @pytest.mark.parametrize("names", [*QUICK, *SLOW], ids="-".join)
 def test_every_combination_is_taken_by_the_parser(
-    names: tuple[str, str, str], folder: Path, parser: LightningArgumentParser
+    names: tuple[str, str, str], here: Path, parser: LightningArgumentParser
 ) -> None:
     data, base, machine = DATA[names[2]], BASES[names[0]], MACHINES[names[1]]
     training = choose_training(data, base, machine)
-    path = folder / "first.yaml"
+    path = here / "first.yaml"
     purpose = describe_fit(data, base, machine, training)
     path.write_text(format_config(make_sections(data, base, machine, training), purpose, path, base.fetch), "utf-8")
     content = parse(parser, path)
@@ -153,8 +153,8 @@ def test_memory_decides_what_is_trained() -> None:
 # ------------------------------------------------------------------ three configs train
 
 
-def test_a_table_from_scratch_trains(answer: Callable, folder: Path) -> None:
-    tiny.table(folder / "notes.csv")
+def test_a_table_from_scratch_trains(answer: Callable, here: Path) -> None:
+    tiny.table(here / "notes.csv")
     status, out, err = answer("", "scratch", "cpu")
     assert status == 0, err
     assert out.splitlines()[-1].endswith("prepare --config notes.yaml && lightning-med fit --config notes.yaml")
@@ -172,10 +172,10 @@ def test_a_table_from_scratch_trains(answer: Callable, folder: Path) -> None:
 
 
 def test_chats_with_an_adapter_of_a_base_in_bases_train(
-    answer: Callable, folder: Path, tokenizer: PreTrainedTokenizerFast
+    answer: Callable, here: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    write_chats(folder / "chats.jsonl")
-    make_base(folder / "bases" / "mine", tokenizer)
+    write_chats(here / "chats.jsonl")
+    make_base(here / "bases" / "mine", tokenizer)
     status, _, err = answer("chats.jsonl", "mine", "cpu")
     assert status == 0, err
     content = yaml.safe_load(Path("chats.yaml").read_text())
@@ -189,7 +189,7 @@ def test_chats_with_an_adapter_of_a_base_in_bases_train(
 # ------------------------------------------------------------------ answers
 
 
-def test_a_pipe_that_ends_takes_the_defaults(answer: Callable, folder: Path) -> None:
+def test_a_pipe_that_ends_takes_the_defaults(answer: Callable, here: Path) -> None:
     status, out, err = answer()
     assert status == 0, err
     content = yaml.safe_load(Path("sample.yaml").read_text())
@@ -197,7 +197,7 @@ def test_a_pipe_that_ends_takes_the_defaults(answer: Callable, folder: Path) -> 
     assert "next: lightning-med fetch smollm2 && lightning-med prepare" in out
 
 
-def test_options_are_not_asked(answer: Callable, folder: Path) -> None:
+def test_options_are_not_asked(answer: Callable, here: Path) -> None:
     options = ("--data", "sample", "--base", "scratch", "--machine", "cluster", "--output", "a.yaml", "--json")
     status, out, err = answer("wrong", "wrong", options=options)
     assert (status, err.count("next:")) == (0, 1)
@@ -205,7 +205,7 @@ def test_options_are_not_asked(answer: Callable, folder: Path) -> None:
     assert json.loads(out) == {"config": "a.yaml", "data": "sample", "base": None, "machine": "cluster", "next": steps}
 
 
-def test_a_file_is_replaced_only_on_demand(answer: Callable, folder: Path) -> None:
+def test_a_file_is_replaced_only_on_demand(answer: Callable, here: Path) -> None:
     Path("sample.yaml").write_text("mine")
     options = ("--data", "sample", "--base", "scratch", "--machine", "cpu")
     status, _, err = answer(options=options)
@@ -230,19 +230,19 @@ def test_a_file_is_replaced_only_on_demand(answer: Callable, folder: Path) -> No
     ],
 )
 def test_a_wrong_answer_in_a_pipe_ends_with_two_lines(
-    answer: Callable, folder: Path, lines: list[str], named: str
+    answer: Callable, here: Path, lines: list[str], named: str
 ) -> None:
     Path("three.csv").write_text("a,b,c\n1,2,3\n")
     Path("empty.csv").write_text("")
-    before = sorted(folder.iterdir())
+    before = sorted(here.iterdir())
     status, out, err = answer(*lines)
     assert (status, out) == (2, "")
     assert named in err
     assert len(err.splitlines()) == len(lines) + 2
-    assert sorted(folder.iterdir()) == before
+    assert sorted(here.iterdir()) == before
 
 
-def test_a_wrong_answer_on_a_terminal_is_asked_again_with_the_reason(answer: Callable, folder: Path) -> None:
+def test_a_wrong_answer_on_a_terminal_is_asked_again_with_the_reason(answer: Callable, here: Path) -> None:
     Path("three.csv").write_text("who,said,told\n1,my ear hurts,see a doctor soon please\n")
     lines = ("none.csv", "three.csv", "asked", "said", "told", "smolm2", "scratch", "", "")
     status, _, err = answer(*lines, terminal=True)
@@ -253,11 +253,11 @@ def test_a_wrong_answer_on_a_terminal_is_asked_again_with_the_reason(answer: Cal
     assert (data["question_column"], data["answer_column"]) == ("said", "told")
 
 
-def test_ctrl_d_on_a_terminal_writes_nothing(answer: Callable, folder: Path) -> None:
+def test_ctrl_d_on_a_terminal_writes_nothing(answer: Callable, here: Path) -> None:
     status, _, err = answer("sample", terminal=True)
     assert status == 2
     assert "Nothing is written" in err
-    assert not list(folder.iterdir())
+    assert not list(here.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_ctrl_d_on_a_terminal_writes_nothing(answer: Callable, folder: Path) -> 
         ("--data", "three.csv", "--question_column", "a", "--answer_column", "z"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(answer: Callable, folder: Path, options: tuple[str, ...]) -> None:
+def test_options_that_cannot_be_meant_are_refused(answer: Callable, here: Path, options: tuple[str, ...]) -> None:
     Path("three.csv").write_text("a,b,c\n1,2,3\n")
     status, out, err = answer(options=options)
     assert (status, out, len(err.splitlines())) == (2, "", 2)
@@ -290,37 +290,37 @@ def test_options_that_cannot_be_meant_are_refused(answer: Callable, folder: Path
     ],
 )
 def test_columns_are_found_where_only_one_pair_can_be_meant(
-    folder: Path, header: str, found: tuple[str, str] | None
+    here: Path, header: str, found: tuple[str, str] | None
 ) -> None:
-    file = folder / "table.csv"
+    file = here / "table.csv"
     file.write_text(f"{header}\n" + ",".join("words" for _ in header.split(",")) + "\n")
     columns = dict(zip(("question_column", "answer_column"), found, strict=True)) if found else {}
     assert find_columns(file, header.split(",")) == columns
 
 
-def test_conversations_beside_a_pair_are_ambiguous(folder: Path) -> None:
-    file = folder / "both.jsonl"
+def test_conversations_beside_a_pair_are_ambiguous(here: Path) -> None:
+    file = here / "both.jsonl"
     file.write_text(json.dumps({"conversations": TALK, "question": "Why?", "answer": "So."}))
     assert read_data("both.jsonl", {}).columns == {}
     file.write_text(json.dumps({"conversations": TALK, "source": "x"}))
     assert read_data("both.jsonl", {}).columns == {"messages_column": "conversations"}
 
 
-def test_the_only_table_here_and_a_base_in_bases_are_the_defaults(folder: Path) -> None:
+def test_the_only_table_here_and_a_base_in_bases_are_the_defaults(here: Path) -> None:
     from lightning_med.cli.first_config.data_choice import suggest_data
 
     assert (suggest_data(), suggest_base(8)) == ("sample", "bases/smollm2")
-    tiny.table(folder / "notes.csv")
-    (folder / "bases" / "mine").mkdir(parents=True)
-    (folder / "bases" / "mine" / "config.json").write_text("{}")
+    tiny.table(here / "notes.csv")
+    (here / "bases" / "mine").mkdir(parents=True)
+    (here / "bases" / "mine" / "config.json").write_text("{}")
     assert (suggest_data(), suggest_base(8), suggest_base(1)) == ("notes.csv", "bases/mine", "scratch")
-    tiny.table(folder / "other.csv")
+    tiny.table(here / "other.csv")
     assert suggest_data() == "sample"
 
 
-def test_a_folder_without_weights_and_a_gguf_file_are_no_bases(folder: Path) -> None:
-    (folder / "empty").mkdir()
-    (folder / "model.gguf").write_bytes(b"GGUF")
+def test_a_folder_without_weights_and_a_gguf_file_are_no_bases(here: Path) -> None:
+    (here / "empty").mkdir()
+    (here / "model.gguf").write_bytes(b"GGUF")
     for answer, hint in (("empty", "config.json"), ("model.gguf", "lightning-med fetch model.gguf")):
         with pytest.raises(InputError) as raised:
             read_base(answer)

@@ -18,7 +18,7 @@ _NEEDED = ("fastapi", "uvicorn", "gradio", "prometheus_client", "httpx2")
 _SLOTS, _UPSTREAM_SLOTS = 32, 64
 
 
-def make_server_parser() -> Parser:
+def make_parser() -> Parser:
     """Returns the parser of `serve`."""
     parser = Parser("lightning-med serve", _DESCRIPTION)
     add_model_options(parser)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lightning_med.cli import json_output
 from lightning_med.cli.answering.model_options import find_model, open_service, read_decoding
-from lightning_med.cli.answering.server_options import LOCAL_HOSTS, check_server_options, make_server_parser
+from lightning_med.cli.answering.server_options import LOCAL_HOSTS, check_server_options, make_parser
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    given = make_server_parser().parse_args(argv[1:])
+    given = make_parser().parse_args(argv[1:])
     check_safety_settings(given.region)
     check_server_options(given)
     from lightning_med.serving.server.listening import bind, run
