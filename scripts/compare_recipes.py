@@ -37,7 +37,7 @@ def list_tasks(options: argparse.Namespace) -> list[Task]:
     for name in options.model:
         plan = PLANS[name]
         if plan.needs_base and (options.base is None or not (options.base / "config.json").is_file()):
-            raise InputError(f"--model {name} needs --base DIR.", "python scripts/fetch_base.py smollm2 makes it.")
+            raise InputError(f"--model {name} needs --base DIR.", "lightning-med fetch smollm2 makes it.")
         seconds = plan.seconds if options.seconds is None else options.seconds
         check_range("--seconds", seconds, 1)
         base = options.base.resolve() if options.base else None

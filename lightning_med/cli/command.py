@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import os
 import sys
 from importlib import metadata
@@ -17,6 +18,8 @@ from lightning_med.version import __version__
 
 _TRAINER = "lightning_med.cli.trainer_command"
 VERBS = {
+    "init": ("lightning_med.cli.verbs.init", "three questions, and a config for a fit of your own"),
+    "fetch": ("lightning_med.cli.verbs.fetch", "a folder of a base model, without the Hugging Face Hub"),
     "fit": (_TRAINER, "fine-tune on a table of consultations"),
     "validate": (_TRAINER, "perplexity of a checkpoint on the validation split"),
     "test": (_TRAINER, "perplexity on the test split, of the checkpoint and of the untuned base"),
@@ -28,18 +31,23 @@ VERBS = {
     "serve": ("lightning_med.cli.verbs.serve", "a page to talk to a model, and the OpenAI protocol, on one port"),
     "evaluate": ("lightning_med.cli.verbs.evaluate", "how good models are: figures with intervals, baselines, a page"),
     "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON, and how often it is right"),
+    "cache": ("lightning_med.cli.verbs.cache", "what is kept on this machine's disk, and clearing it"),
+    "completion": ("lightning_med.cli.verbs.completion", "a script that completes verbs and options in a shell"),
 }
 _HELP = """usage: lightning-med VERB [options]
 
 Fine-tune a small language model on doctor-patient consultations.
 For research and education: not a medical device, and never a substitute for care.
 
+Start here:
+  lightning-med init                      asks for data, base and machine, and writes a config
+  lightning-med fit --config FILE.yaml    trains, and names the export that comes next
+  lightning-med chat, or serve            talks to the newest export, in the terminal or the browser
+
 {verbs}
 
-  --version   versions of this package, torch, lightning and transformers
-  --help      this text; `lightning-med VERB --help` for the options of one verb
-
-Start:  lightning-med fit --config configs/quickstart_small.yaml"""
+  --version   versions of this package, torch, lightning and transformers; as JSON with --json
+  --help      this text; `lightning-med VERB --help` for the options of one verb"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,7 +91,9 @@ def _run(argv: list[str]) -> int:
         return 0
     if argv[0] == "--version":
         names = ("torch", "lightning", "transformers")
-        print(f"lightning-med {__version__}", *(f"{name} {metadata.version(name)}" for name in names), sep="\n")
+        versions = {"lightning-med": __version__, **{name: metadata.version(name) for name in names}}
+        as_lines = "\n".join(f"{name} {version}" for name, version in versions.items())
+        print(json.dumps(versions) if "--json" in argv else as_lines)
         return 0
     if argv[0] not in VERBS:
         near = difflib.get_close_matches(argv[0], VERBS, n=1)

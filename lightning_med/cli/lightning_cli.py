@@ -62,7 +62,8 @@ class MedTrainer(Trainer):
         make_writable_folder(folder, "--output DIR")
         write_report(prepared, folder)
         print_report(prepared)
-        print(f"report: {folder / 'report.html'}")
+        self.report = folder / "report.html"
+        print(f"report: {self.report}")
 
 
 class MedCLI(HookedCLI):
@@ -72,6 +73,7 @@ class MedCLI(HookedCLI):
         self.run_folder: Path | None = None  # of a fit, on the first rank
         self.card: dict[str, Any] | None = None  # of the checkpoint to be loaded
         self.steps_done = 0  # optimizer steps that a resumed run has done
+        self.result: dict[str, Any] = {}  # for `--json`
         self.is_finished = False  # the run to be resumed has nothing left to do
         self._locks = ExitStack()
         try:
@@ -234,26 +236,24 @@ class MedCLI(HookedCLI):
             say(f"Out of time, at step {self.trainer.global_step}: the same command with --resume auto goes on.")
         if self.run_folder is not None:
             next_steps.print_after_fit(self.run_folder)
-
-    def after_validate(self) -> None:
-        self._write_results()
-
-    def after_test(self) -> None:
-        self._write_results()
+            self.result = results.describe_fit(self.run_folder, self.trainer)
 
     def _write_results(self) -> None:
         if is_first_rank():
             path = results.find_output(self.settings, f"{self.verb}.json")
             fingerprint = self.datamodule.prepared.fingerprint
-            results.write_results(path, self.model.results, self.settings.ckpt_path, fingerprint)
+            self.result = results.write_results(path, self.model.results, self.settings.ckpt_path, fingerprint)
             next_steps.print_export(self.settings.ckpt_path)
+
+    after_validate = after_test = _write_results
 
     def after_predict(self) -> None:
         if is_first_rank():
             path = results.find_output(self.settings, results.PREDICTIONS)
-            results.write_safety_counts(path)
+            self.result = {"predictions": path, "safety": results.write_safety_counts(path)}
             print(f"predictions: {path}")
             next_steps.print_export(self.settings.ckpt_path)
 
     def after_prepare(self) -> None:
         next_steps.print_after_prepare(sys.argv[2:])
+        self.result = results.describe_prepared(self.trainer.report, self.datamodule.prepared)  # type: ignore[attr-defined]

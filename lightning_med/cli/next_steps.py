@@ -12,13 +12,18 @@ _SMALL = ("--model.from_scratch", "{n_layer: 2, n_embd: 128, n_head: 4}")  # a n
 
 def print_after_fit(run: Path) -> None:
     """Prints how to export a run's best checkpoint and ask it a question; nothing for a trial run, which keeps none."""
-    best = sorted((run / CHECKPOINTS).glob("best*.ckpt"))
-    checkpoint = best[0] if best else run / CHECKPOINTS / LAST
-    if checkpoint.is_file():
+    checkpoint = find_best(run)
+    if checkpoint is not None:
         model = _quote(run / "export")
         print(f"run: {run}")
         export = f"lightning-med export --checkpoint {_quote(checkpoint)} --output {model}"
         print(f'next: {export} && lightning-med respond --model {model} "My tongue is sore, what can I do?"')
+
+
+def find_best(run: Path) -> Path | None:
+    """Returns a run's checkpoint with the best validation perplexity, else its last one; `None` for a trial run."""
+    kept = [*sorted((run / CHECKPOINTS).glob("best*.ckpt")), run / CHECKPOINTS / LAST]
+    return next((path for path in kept if path.is_file()), None)
 
 
 def print_export(checkpoint: str) -> None:

@@ -1,4 +1,4 @@
-"""Results of `validate`, `test` and `predict`: where they are written, and how they are printed."""
+"""Results of the verbs that run a trainer: where they are written, how they are printed, and what `--json` says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lightning_med.checkpoints.checkpoint_files import find_run_folder
+from lightning import Trainer
+
+from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, find_run_folder
+from lightning_med.cli.next_steps import find_best
+from lightning_med.data.preparation.pipeline import Prepared
 from lightning_med.safety.answers.unsafe_content import COUNTED, describe_counts
 from lightning_med.training.callbacks.predictions import count_unsafe_predictions
 from lightning_med.utils.console import show_progress
@@ -21,7 +25,7 @@ def find_output(settings: Any, name: str) -> Path:
     return Path(settings.output) if settings.output else find_run_folder(settings.ckpt_path) / name
 
 
-def write_results(path: Path, metrics: dict[str, float], checkpoint: str, fingerprint: str) -> None:
+def write_results(path: Path, metrics: dict[str, float], checkpoint: str, fingerprint: str) -> dict[str, Any]:
     """Writes metrics as JSON, in full precision, and prints them.
 
     Args:
@@ -29,16 +33,20 @@ def write_results(path: Path, metrics: dict[str, float], checkpoint: str, finger
         metrics: By name.
         checkpoint: The file that was evaluated.
         fingerprint: Of the data.
+
+    Returns:
+        What `--json` prints.
     """
     content = {**metrics, "checkpoint": str(checkpoint), "data": fingerprint}
     write_text(path, json.dumps(content, indent=2) + "\n")
     for name, value in metrics.items():
         print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value:.4f}")
     print(f"results: {path}")
+    return {"results": path, "checkpoint": str(checkpoint), "data": fingerprint, "metrics": metrics}
 
 
-def write_safety_counts(predictions: Path) -> None:
-    """Counts unsafe answers of a file of predictions, writes the counts as JSON beside it, and prints them."""
+def write_safety_counts(predictions: Path) -> dict[str, Any]:
+    """Counts unsafe answers of a file of predictions, writes the counts as JSON beside it, prints and returns them."""
     with show_progress("counting") as progress:
         counts = count_unsafe_predictions(predictions, progress)
     write_text(predictions.with_suffix(_COUNTS), json.dumps(counts, indent=2) + "\n")
@@ -47,3 +55,31 @@ def write_safety_counts(predictions: Path) -> None:
         f"safety: of {counts['answers']:,} answers as the model wrote them, {describe_counts(counts['raw'])};"
         f" after the guard {guarded}"
     )
+    return counts
+
+
+def describe_fit(run: Path, trainer: Trainer) -> dict[str, Any]:
+    """Returns what `--json` prints of a fit.
+
+    Args:
+        run: Its folder.
+        trainer: With the metrics of the last validation; none where the run was finished before.
+    """
+    return {
+        "run": run,
+        "checkpoint": find_best(run),
+        "last": next(iter((run / CHECKPOINTS).glob(LAST)), None),
+        "steps": trainer.global_step,
+        "metrics": {name: float(value) for name, value in sorted(trainer.callback_metrics.items())},
+    }
+
+
+def describe_prepared(report: Path, prepared: Prepared) -> dict[str, Any]:
+    """Returns what `--json` prints of prepared data.
+
+    Args:
+        report: The page.
+        prepared: The data.
+    """
+    rows = prepared.report["splits"]
+    return {"report": report, "data": prepared.fingerprint, "cache": prepared.folder, "rows": rows}

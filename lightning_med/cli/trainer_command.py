@@ -6,10 +6,13 @@ import errno
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lightning_med.cli import json_output
 from lightning_med.cli.checkpoint_settings import add_checkpoint_settings
 from lightning_med.cli.lightning_cli import TRAINER_HELP, MedCLI, MedTrainer
 from lightning_med.cli.parsing.parser import SettingsParser
@@ -49,22 +52,20 @@ def main(argv: list[str]) -> int:
     """
     keep_freed_memory()
     silence_warnings()
+    words = [word for word in argv if word != "--json"]
+    with json_output.collect_result(len(words) < len(argv)) as result:
+        result |= _run(words)
+    return 0
+
+
+def _run(argv: list[str]) -> dict[str, Any]:
+    """Runs the verb and returns what `--json` prints."""
     with tempfile.TemporaryDirectory() as folder:
         argv = add_checkpoint_settings(find_shipped_configs(argv), Path(folder))
         check_configs(argv)
         own, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
         try:
-            MedCLI(
-                DialogueLM,
-                DialogueDataModule,
-                trainer_class=MedTrainer,
-                trainer_defaults=_TRAINER_DEFAULTS,
-                seed_everything_default=42,
-                parser_class=SettingsParser,
-                save_config_callback=SaveConfig,
-                load_from_checkpoint_support=False,
-                auto_configure_optimizers=False,
-            )
+            return _make_cli(MedCLI).result
         except MisconfigurationException as error:
             raise InputError(str(error), TRAINER_HELP) from error
         except OSError as error:
@@ -80,4 +81,36 @@ def main(argv: list[str]) -> int:
                 # Left to the interpreter's exit, its threads may abort there. And where one rank fails, the others must
                 # not wait for it.
                 torch.distributed.destroy_process_group()
-    return 0
+
+
+def make_settings_parser() -> LightningArgumentParser:
+    """Returns the parser of all verbs that run a trainer; each is a subcommand."""
+    try:
+        _make_cli(_ParserOnly)
+    except _Made as made:
+        parser: LightningArgumentParser = made.args[0]
+    return parser
+
+
+class _Made(Exception):
+    """Carries a parser that is complete."""
+
+
+class _ParserOnly(MedCLI):
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        raise _Made(parser)
+
+
+def _make_cli(kind: type[MedCLI]) -> MedCLI:
+    """Parses the arguments of this process and runs the verb, all in the making of the object."""
+    return kind(
+        DialogueLM,
+        DialogueDataModule,
+        trainer_class=MedTrainer,
+        trainer_defaults=_TRAINER_DEFAULTS,
+        seed_everything_default=42,
+        parser_class=SettingsParser,
+        save_config_callback=SaveConfig,
+        load_from_checkpoint_support=False,
+        auto_configure_optimizers=False,
+    )

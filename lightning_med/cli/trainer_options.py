@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any, Literal
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lightning_med.cli import json_output
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
@@ -38,6 +40,18 @@ _OF_ONE_CALL = (
 )
 
 
+class _Flag(argparse.Action):
+    """An option of the help that `trainer_command` takes out of the arguments before they are parsed."""
+
+    def __init__(self, option_strings: list[str], **kwargs: Any) -> None:
+        super().__init__(
+            option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help=kwargs["help"]
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing."""
+
+
 def add_run_options(parser: LightningArgumentParser) -> None:
     """Adds the options that every verb has."""
     parser.add_argument("--name", type=str | None, default=None, help=_NAME_HELP)
@@ -58,6 +72,7 @@ def add_verb_options(parser: LightningArgumentParser, verb: str) -> None:
     parser.usage = f"lightning-med {verb} [--config FILE.yaml] [--SECTION.SETTING VALUE ...]"
     for key, group in (parser.groups or {}).items():
         group.title = _TITLES.get(key, f"options of {verb}")
+    parser.add_argument("--json", action=_Flag, help=json_output.HELP)
     if verb == "fit":
         parser.add_argument(
             "--resume",

@@ -25,14 +25,14 @@ def prepare(folder: Path, streams: list[int], tokens: int, threads: int, serve: 
         scratch: An empty folder for what is made.
     """
     from lightning_med.cli.answering.engine_choice import find_llama_fault
-    from lightning_med.data.preparation.cache.cache_folder import find_cache_root
+    from lightning_med.data.preparation.cache.cache_folder import GGUF, find_cache_root
     from lightning_med.export.gguf.cached_file import make_gguf
     from lightning_med.inference.model_folder import is_export, open_export, open_model
 
     if not is_export(folder):
         folder = _export_base(open_model(folder), scratch / "export")
     model = open_export(folder)
-    cache = find_cache_root(None) / "gguf"  # where a server looks for it, which would make it else
+    cache = find_cache_root(None) / GGUF  # where a server looks for it, which would make it else
     gguf = None if find_llama_fault(model) else make_gguf(model, cache, lambda *_: None)
     sets = [_encode(model, make_questions(number, count), tokens) for number, count in enumerate([MOST, *streams])]
     return Job(str(folder.absolute()), str(gguf) if gguf else None, tokens, threads, serve, sets[0], sets[1:])

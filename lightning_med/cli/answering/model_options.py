@@ -129,7 +129,7 @@ def open_service(given: argparse.Namespace, slots: int) -> ChatService:
     import sys
 
     from lightning_med.cli.answering.engine_choice import start_engine
-    from lightning_med.data.preparation.cache.cache_folder import find_cache_root
+    from lightning_med.data.preparation.cache.cache_folder import GGUF, find_cache_root
     from lightning_med.inference.model_folder import open_export
     from lightning_med.serving.chat_service import ChatService, EngineWriter
     from lightning_med.utils.console import show_progress
@@ -139,6 +139,6 @@ def open_service(given: argparse.Namespace, slots: int) -> ChatService:
     with pause_collection(), show_progress("model") as progress:
         model = open_export(folder)
         decoding = read_decoding(given, model.decoding)
-        engine = start_engine(model, given.engine, given.dtype, slots, find_cache_root(None) / "gguf", progress)
+        engine = start_engine(model, given.engine, given.dtype, slots, find_cache_root(None) / GGUF, progress)
     print(f"{folder}: {engine.backend.name}", file=sys.stderr)
     return ChatService(EngineWriter(engine, model.encoder, decoding), given.region, given.safety == "on")

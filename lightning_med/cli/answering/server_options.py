@@ -19,7 +19,7 @@ _NEEDED = ("fastapi", "uvicorn", "gradio", "prometheus_client", "httpx2")
 _SLOTS, _UPSTREAM_SLOTS = 32, 64
 
 
-def make_server_parser() -> Parser:
+def make_parser() -> Parser:
     """Returns the parser of `serve`."""
     parser = Parser("lightning-med serve", _DESCRIPTION)
     add_model_options(parser)
@@ -51,6 +51,11 @@ def make_server_parser() -> Parser:
         " serves, whose system prompt and decoding settings hold then",
     )
     parser.add_argument("--upstream_model", metavar="NAME", help="which of its models (the only one)")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the addresses as one line of JSON on standard output, once it listens",
+    )
     return parser
 
 

@@ -29,13 +29,7 @@ the commands, Ctrl-C stops an answer, Ctrl-D ends. From a pipe, each line is a m
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    parser = Parser("lightning-med chat", _DESCRIPTION)
-    add_model_options(parser)
-    add_decoding_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print each answer as a line of JSON, with its verdict and checks"
-    )
-    given = parser.parse_args(argv[1:])
+    given = make_parser().parse_args(argv[1:])
     check_safety_settings(given.region)
     check_decoding(given)
     from lightning_med.serving.terminal_chat import TerminalChat  # torch comes with it: the help needs none
@@ -52,6 +46,17 @@ def main(argv: list[str]) -> int:
     finally:
         service.close()
     return 0
+
+
+def make_parser() -> Parser:
+    """Returns the parser of `chat`."""
+    parser = Parser("lightning-med chat", _DESCRIPTION)
+    add_model_options(parser)
+    add_decoding_options(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print each answer as a line of JSON, with its verdict and checks"
+    )
+    return parser
 
 
 def _talk(service: ChatService, decoding: Decoding) -> None:

@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from lightning_med.cli import json_output
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.errors import InputError, check_range
 
@@ -23,7 +24,7 @@ _COLUMNS = ("question_column", "answer_column", "messages_column", "group_column
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    given = _make_parser().parse_args(argv[1:])
+    given = make_parser().parse_args(argv[1:])
     _check(given)
     from lightning_med.evaluation.evaluation import METRICS, PAGE, Request, evaluate
     from lightning_med.evaluation.measured_rows import Plan
@@ -39,15 +40,18 @@ def main(argv: list[str]) -> int:
         given.overwrite,
         given.update_cards,
     )
-    content = evaluate(request)
-    for sentence in content["findings"]:
-        print(sentence)
-    print(f"metrics: {given.output / METRICS}")
-    print(f"next: open {shlex.quote(str(given.output / PAGE))} in a browser")
+    with json_output.collect_result(given.json) as result:
+        content = evaluate(request)
+        for sentence in content["findings"]:
+            print(sentence)
+        print(f"metrics: {given.output / METRICS}")
+        print(f"next: open {shlex.quote(str(given.output / PAGE))} in a browser")
+        result |= {"metrics": given.output / METRICS, "report": given.output / PAGE, "findings": content["findings"]}
     return 0
 
 
-def _make_parser() -> Parser:
+def make_parser() -> Parser:
+    """Returns the parser of `evaluate`."""
     parser = Parser("lightning-med evaluate", _DESCRIPTION)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
@@ -98,6 +102,7 @@ def _make_parser() -> Parser:
     for name in _COLUMNS:
         add(f"--{name}", metavar="NAME", help="column of the tables, as in --data." + name)
     add("--update_cards", action="store_true", help="write the figures into the model cards (README.md) of the exports")
+    add("--json", action="store_true", help=json_output.HELP)
     add("--overwrite", action="store_true", help="replace earlier results, and rows measured for other settings")
     return parser
 

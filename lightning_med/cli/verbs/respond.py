@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_med.cli import json_output
 from lightning_med.cli.answering.model_options import (
     add_decoding_options,
     add_model_option,
@@ -37,7 +38,7 @@ goes on with them, if model, input and settings are the same, and the file is wh
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    given = _make_parser().parse_args(argv[1:])
+    given = make_parser().parse_args(argv[1:])
     is_file = given.input is not None
     (_check_file if is_file else _check_one)(given)
     check_safety_settings(given.region)
@@ -46,11 +47,16 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _make_parser() -> Parser:
+def make_parser() -> Parser:
+    """Returns the parser of `respond`."""
     parser = Parser("lightning-med respond", _DESCRIPTION)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_model_option(parser)
-    parser.add_argument("--json", action="store_true", help="print the answer with its verdict and checks as JSON")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the answer with its verdict and checks as JSON; with --output, where the answers are and how many",
+    )
     add_safety_options(parser, "that of the locale for a QUESTION, and several countries' numbers for --input")
     parser.add_argument(
         "--input",
@@ -132,15 +138,17 @@ def _answer_file(given: argparse.Namespace) -> None:
         _say_blank(questions)
         return
     make_writable_folder(given.output.parent, "--output FILE")
-    try:
-        write_answers(responder, questions, given.output, given.overwrite)
-    except OSError as error:
-        raise RunError(
-            f"{error.filename or given.output} cannot be written: {error.strerror}.",
-            "What was written before is kept: fix it, and the same command goes on.",
-        ) from error
-    print(f"answers: {given.output} ({questions.count:,} rows)")
-    _say_blank(questions)
+    with json_output.collect_result(given.json) as result:
+        try:
+            write_answers(responder, questions, given.output, given.overwrite)
+        except OSError as error:
+            raise RunError(
+                f"{error.filename or given.output} cannot be written: {error.strerror}.",
+                "What was written before is kept: fix it, and the same command goes on.",
+            ) from error
+        print(f"answers: {given.output} ({questions.count:,} rows)")
+        _say_blank(questions)
+        result |= {"answers": given.output, "rows": questions.count, "blank": questions.blank}
 
 
 def _say_blank(questions: QuestionFile) -> None:

@@ -9,8 +9,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_med.cli import json_output
 from lightning_med.cli.answering.model_options import find_model, open_service, read_decoding
-from lightning_med.cli.answering.server_options import LOCAL_HOSTS, check_server_options, make_server_parser
+from lightning_med.cli.answering.server_options import LOCAL_HOSTS, check_server_options, make_parser
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    given = make_server_parser().parse_args(argv[1:])
+    given = make_parser().parse_args(argv[1:])
     check_safety_settings(given.region)
     check_server_options(given)
     from lightning_med.serving.server.audit_file import AuditFile
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
         settings = _choose_settings(given, service, marks, audit)
         stack.callback(settings.audit.close)
         app = make_app(service, settings)
-        _say_where(given.host, listening)
+        _say_where(given, listening)
         run(app, listening)
     return 0
 
@@ -93,6 +94,9 @@ def _choose_settings(
     )
 
 
-def _say_where(host: str, listening: socket.socket) -> None:
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-    print(f"{DISCLAIMER}\n\npage      {url}\nprograms  {url}/v1 (OpenAI protocol)\nend       Ctrl-C", flush=True)
+def _say_where(given: argparse.Namespace, listening: socket.socket) -> None:
+    host = f"[{given.host}]" if ":" in given.host else given.host
+    url = f"http://{host}:{listening.getsockname()[1]}"
+    with json_output.collect_result(given.json) as result:
+        print(f"{DISCLAIMER}\n\npage      {url}\nprograms  {url}/v1 (OpenAI protocol)\nend       Ctrl-C", flush=True)
+        result |= {"page": url, "programs": f"{url}/v1"}

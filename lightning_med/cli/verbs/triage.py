@@ -81,7 +81,7 @@ def check_safety_settings(region: str | None) -> None:
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    given = _make_parser().parse_args(argv[1:])
+    given = make_parser().parse_args(argv[1:])
     _check_arguments(given)
     check_safety_settings(given.region)
     if given.evaluate:
@@ -94,7 +94,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _make_parser() -> Parser:
+def make_parser() -> Parser:
+    """Returns the parser of `triage`."""
     parser = Parser("lightning-med triage", "The safety verdict on a message, as JSON. Not a medical device.")
     parser.add_argument("--input", type=Path, metavar="FILE", help="JSON Lines file with a text on each line")
     parser.add_argument(

@@ -8,6 +8,7 @@ digest alone.
 from __future__ import annotations
 
 import json
+import weakref
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from lightning_med.data.leaks.checked_tables import find_checked_tables
-from lightning_med.data.preparation.cache.cache_folder import find_or_make, make_cache_root, refuse_damaged
+from lightning_med.data.preparation.cache.cache_folder import CLEAN_ROWS, find_or_make, make_cache_root, refuse_damaged
 from lightning_med.data.preparation.cache.key_parts import KeyParts
 from lightning_med.data.preparation.cache.keys import describe_rows, describe_tokens
+from lightning_med.data.preparation.cache.marks import Mark
 from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.clean_pass import clean_rows
 from lightning_med.data.preparation.clean_rows import CleanRowStore
@@ -35,7 +37,6 @@ from lightning_med.tokenization.tokenizer import add_tokens, find_missing_tokens
 from lightning_med.utils.console import say, show_progress
 from lightning_med.utils.errors import InputError
 
-CLEAN_ROWS = "clean_rows"  # the folder of the first level
 _SMALL = 4 << 20  # bytes of tables that one process has prepared before others have started
 
 
@@ -137,6 +138,7 @@ def prepare(
     if target is None:
         target, cached = _make(recipe, files, digests, root, own)
     folder = target.tokens
+    mark = Mark(folder)
     with refuse_damaged(folder):
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         tokenizer = restore_tokenizer(_read_tokenizer(folder))
@@ -147,7 +149,9 @@ def prepare(
     report["content"] = _digest_content(digests)
     report["recipe"] = recipe.to_dict()  # equal data may have been prepared from another place
     report["parts"] = target.parts.to_dict()
-    return Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)
+    prepared = Prepared(folder, folder.name, report, tokenizer, target.prompt, cached)
+    weakref.finalize(prepared, mark.close)
+    return prepared
 
 
 def _find_source_files(recipe: Recipe) -> tuple[Recipe, Files]:
@@ -214,7 +218,8 @@ def _make(recipe: Recipe, files: Files, digests: SourceDigests, root: Path, own:
             encode_rows(recipe, store, target.tokenizer, target.prompt, folder, pool, progress)
 
         find_or_make(target.rows, make_rows)
-        return target, find_or_make(target.tokens, make_tokens)
+        with Mark(target.rows):
+            return target, find_or_make(target.tokens, make_tokens)
 
 
 def _find_own(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:

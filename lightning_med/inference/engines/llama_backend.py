@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_med.data.preparation.cache.marks import Mark
 from lightning_med.data.preparation.worker_pool import count_cores
 from lightning_med.utils.errors import RunError
 
@@ -41,6 +42,7 @@ class LlamaBackend:
         import llama_cpp as llama
 
         self._llama: Any = llama
+        self._mark = Mark(path)  # as long as this object lives
         # Kept for as long as it is used: llama.cpp holds the address of the function alone.
         self._log = llama.llama_log_callback(lambda level, text, data: None)
         llama.llama_log_set(self._log, ctypes.c_void_p(0))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.data.module import DialogueDataModule
-from lightning_med.data.preparation.cache import source_digests
+from lightning_med.data.preparation.cache import cache_folder
 from lightning_med.data.preparation.pipeline import CLEAN_ROWS, Prepared
 from lightning_med.data.preparation.recipe import Recipe
 from lightning_med.data.splits.group_split import SPLITS
@@ -43,7 +43,7 @@ def tables_of(folder: Path) -> dict[str, bytes]:
 
 def left_in(cache: Path) -> list[str]:
     """Folders of tokens, complete or not."""
-    return list_folders(cache, {CLEAN_ROWS, source_digests.NAME})
+    return list_folders(cache, {CLEAN_ROWS, cache_folder.DIGESTS})
 
 
 def rows_left_in(cache: Path) -> list[str]:

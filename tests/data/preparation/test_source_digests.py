@@ -16,7 +16,8 @@ import pytest
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.cache import source_digests
-from lightning_med.data.preparation.cache.source_digests import NAME, SourceDigests
+from lightning_med.data.preparation.cache.cache_folder import DIGESTS
+from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.pipeline import CLEAN_ROWS, prepare
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.utils.errors import InputError
@@ -48,7 +49,7 @@ def old(consultations: Callable[..., Path]) -> Path:
 
 
 def load(cache: Path) -> dict[str, Any]:
-    return json.loads((cache / NAME).read_text())  # type: ignore[no-any-return]
+    return json.loads((cache / DIGESTS).read_text())  # type: ignore[no-any-return]
 
 
 def test_the_second_preparation_opens_no_source(cache: Path, old: Path, reads: list[str]) -> None:
@@ -193,11 +194,11 @@ def test_the_content_decides_where_data_is_prepared(cache: Path, old: Path, tmp_
     """Digests that are wrong lead to nothing that exists, and are corrected."""
     right = prepare(recipe(old), str(tmp_path / "other")).fingerprint
     cache.mkdir()
-    shutil.copy(tmp_path / "other" / NAME, cache / NAME)
+    shutil.copy(tmp_path / "other" / DIGESTS, cache / DIGESTS)
     known = load(cache)
     (entry,) = known.values()
     digest, entry["digest"] = entry["digest"], "0" * 64
-    (cache / NAME).write_text(json.dumps(known))
+    (cache / DIGESTS).write_text(json.dumps(known))
     assert prepare(recipe(old)).fingerprint == right
     assert [entry["digest"] for entry in load(cache).values()] == [digest]
 
@@ -208,7 +209,7 @@ def test_the_content_decides_where_data_is_prepared(cache: Path, old: Path, tmp_
 def test_damaged_digests_are_made_again(cache: Path, old: Path, damage: bytes) -> None:
     first = prepare(recipe(old))
     complete = load(cache)
-    (cache / NAME).write_bytes(damage.replace(b"PATH", str(old).encode()))
+    (cache / DIGESTS).write_bytes(damage.replace(b"PATH", str(old).encode()))
     again = prepare(recipe(old))
     assert again.cached
     assert again.fingerprint == first.fingerprint
@@ -227,10 +228,10 @@ def test_digests_of_all_sources_are_kept_until_they_are_gone(
         SourceDigests(root, [(0, path)]).compute()
     assert sorted(load(root)) == sorted(map(str, paths[:2]))
     paths[0].unlink()
-    (root / f".{NAME}-killed").write_text("half")
+    (root / f".{DIGESTS}-killed").write_text("half")
     SourceDigests(root, [(0, paths[2])]).compute()
     assert sorted(load(root)) == sorted(map(str, paths[1:]))
-    assert sorted(path.name for path in root.iterdir() if path.suffix != ".lock") == [NAME]
+    assert sorted(path.name for path in root.iterdir() if path.suffix != ".lock") == [DIGESTS]
     assert SourceDigests(root, [(0, paths[1]), (0, paths[2])]).recall() is not None
 
 
@@ -240,7 +241,7 @@ def test_the_secret_is_of_the_content_and_cannot_be_recalled(tmp_path: Path, old
     assert digests.compute() == (content, secret)
     assert len(secret) == len(content) == 32
     file_hash = sha256(old.read_bytes())
-    remembered = (tmp_path / NAME).read_text()
+    remembered = (tmp_path / DIGESTS).read_text()
     assert not any(value in remembered for value in (secret.hex(), file_hash.hexdigest()))
     assert secret not in (file_hash.digest(), sha256(file_hash.hexdigest().encode()).digest(), content)
     append(old)

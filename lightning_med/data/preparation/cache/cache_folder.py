@@ -14,6 +14,10 @@ from filelock import FileLock, Timeout
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_temporary_folder, sync_files, sync_folder
 
+CLEAN_ROWS = "clean_rows"  # the folder of the first level of prepared data
+GGUF = "gguf"  # that of the files that llama.cpp reads
+DIGESTS = "source_digests.json"
+
 
 def find_cache_root(cache_dir: str | None) -> Path:
     """Returns the folder of the cache: `cache_dir`, else `$LIGHTNING_MED_CACHE`, else `~/.cache/lightning_med`."""
@@ -47,7 +51,7 @@ def find_or_make(folder: Path, make: Callable[[Path], None]) -> bool:
         Whether the folder existed.
     """
     folder.parent.mkdir(exist_ok=True)
-    with FileLock(_get_lock_path(folder)):
+    with FileLock(get_lock_path(folder)):
         if folder.is_dir():
             return True
         _remove_leftovers(folder)
@@ -62,7 +66,8 @@ def find_or_make(folder: Path, make: Callable[[Path], None]) -> bool:
     return False
 
 
-def _get_lock_path(folder: Path) -> Path:
+def get_lock_path(folder: Path) -> Path:
+    """Returns the file that is locked while a folder is made."""
     return folder.with_name(f"{folder.name}.lock")
 
 

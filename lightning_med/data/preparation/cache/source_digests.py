@@ -12,13 +12,13 @@ from typing import Any
 
 from filelock import FileLock
 
+from lightning_med.data.preparation.cache.cache_folder import DIGESTS
 from lightning_med.data.preparation.recipe import Files
 from lightning_med.data.sources.source_files import name_files
 from lightning_med.data.sources.table_places import locate_table
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_text
 
-NAME = "source_digests.json"
 _RACY = 2_000_000_000  # nanoseconds; file systems date changes to two seconds (FAT) or better
 
 
@@ -84,20 +84,20 @@ class SourceDigests:
 
     def _load(self) -> dict[str, Any]:
         try:
-            known = json.loads((self._root / NAME).read_text(encoding="utf-8"))
+            known = json.loads((self._root / DIGESTS).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # none yet, or damaged
             return {}
         return known if isinstance(known, dict) else {}
 
     def _save(self, entries: dict[str, Any]) -> None:
         """Adds entries to those of other processes and drops those of files that are gone."""
-        with FileLock((self._root / NAME).with_suffix(".lock")):
-            for leftover in self._root.glob(f".{NAME}-*"):  # of a process that was killed
+        with FileLock((self._root / DIGESTS).with_suffix(".lock")):
+            for leftover in self._root.glob(f".{DIGESTS}-*"):  # of a process that was killed
                 leftover.unlink()
             before = self._load()
             known = {path: entry for path, entry in before.items() if os.path.exists(path)} | entries
             if known != before:
-                write_text(self._root / NAME, json.dumps(known, indent=1))
+                write_text(self._root / DIGESTS, json.dumps(known, indent=1))
 
 
 def _read(path: Path) -> tuple[str, list[int] | None]:

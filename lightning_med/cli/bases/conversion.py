@@ -14,9 +14,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from base_files.gguf_header import Header, check_header, read_header
-from base_files.gguf_tokenizer import repair_tokenizer
-from base_files.manifest import write_manifest
+from lightning_med.cli.bases.gguf_header import Header, check_header, read_header
+from lightning_med.cli.bases.gguf_tokenizer import repair_tokenizer
+from lightning_med.cli.bases.manifest import write_manifest
 from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError, describe_error

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from base_files.manifest import compute_sha256
+from lightning_med.cli.bases.manifest import compute_sha256
 from lightning_med.utils.errors import InputError, UnavailableError
 
 

@@ -1,4 +1,4 @@
-"""Making folders of base models for fetch_base: the download, the weights, the tokenizer."""
+"""Base models from elsewhere than the Hub: the download, the weights and the tokenizer of a GGUF file, a manifest."""
 
 import os
 

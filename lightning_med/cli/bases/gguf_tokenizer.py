@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from base_files.gguf_header import Header
+from lightning_med.cli.bases.gguf_header import Header
 from lightning_med.utils.errors import InputError
 
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")

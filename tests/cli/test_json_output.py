@@ -1,0 +1,95 @@
+"""`--json`: standard output holds one object for a program, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import math
+import socket
+from pathlib import Path
+
+import pytest
+
+from lightning_med.cli.json_output import collect_result
+from lightning_med.cli.verbs import serve
+from tests import tiny
+
+
+def call(*argv: object, cwd: Path | None = None) -> tuple[dict, str]:
+    """Runs a verb with `--json`; returns the object and standard error."""
+    status, out, err = tiny.command(*argv, "--json", cwd=cwd)
+    assert status == 0, err
+    assert len(out.splitlines()) == 1
+    return json.loads(out), err
+
+
+def test_what_json_lacks_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    with collect_result(True) as result:
+        print("for people")
+        result |= {"path": Path("a/b"), "list": (1, math.inf), "nested": {1: math.nan}}
+    out, err = capsys.readouterr()
+    assert (json.loads(out), err) == ({"path": "a/b", "list": [1, None], "nested": {"1": None}}, "for people\n")
+
+
+def test_an_error_leaves_standard_output_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(ValueError), collect_result(True) as result:
+        result["half"] = True
+        raise ValueError
+    assert capsys.readouterr().out == ""
+
+
+def test_without_it_all_goes_where_it_went() -> None:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), collect_result(False) as result:
+        print("for people")
+        result["more"] = 1
+    assert out.getvalue() == "for people\n"
+
+
+def test_test_says_where_its_figures_are(shared_run: Path, tmp_path: Path) -> None:
+    checkpoint = shared_run / "checkpoints" / "last.ckpt"
+    result, err = call("test", "--ckpt_path", checkpoint, "--output", tmp_path / "test.json")
+    assert result["results"] == str(tmp_path / "test.json")
+    assert result["checkpoint"] == str(checkpoint)
+    stored = json.loads((tmp_path / "test.json").read_text())
+    assert result["metrics"] == {name: stored[name] for name in result["metrics"]}
+    assert result["metrics"]["test/perplexity"] > 1
+    assert "test/perplexity" in err
+
+
+def test_prepare_says_where_the_report_is(tmp_path: Path, cache: Path) -> None:
+    options = ("--config", tiny.config(tmp_path), "--output", tmp_path / "report")
+    result, err = call("prepare", *options)
+    assert Path(result["report"]).is_file()
+    assert Path(result["cache"]).is_dir()
+    assert sum(result["rows"].values()) == 60
+    assert "next: lightning-med fit" in err
+
+
+def test_export_and_respond_name_their_output(shared_run: Path, tmp_path: Path) -> None:
+    checkpoint = shared_run / "checkpoints" / "last.ckpt"
+    result, err = call("export", "--checkpoint", checkpoint, "--output", tmp_path / "model")
+    assert result == {"export": str(tmp_path / "model"), "format": "hf"}
+    assert "next: lightning-med respond" in err
+    (tmp_path / "questions.txt").write_text("My ear hurts.\n\n")
+    options = ("--input", tmp_path / "questions.txt", "--output", tmp_path / "answers.jsonl")
+    result, _ = call("respond", "--model", tmp_path / "model", *options)
+    assert result["answers"] == str(tmp_path / "answers.jsonl")
+    assert result["rows"] == len((tmp_path / "answers.jsonl").read_text().splitlines())
+
+
+def test_a_server_says_at_which_port_it_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        serve._say_where(argparse.Namespace(host="127.0.0.1", json=True), listening)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"page": url, "programs": f"{url}/v1"}
+    assert f"page      {url}" in err
+
+
+def test_versions_are_an_object() -> None:
+    result, _ = call("--version")
+    assert {"lightning-med", "torch", "lightning", "transformers"} == set(result)
