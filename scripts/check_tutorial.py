@@ -4,7 +4,7 @@
 
 Each command must end with the status that the page says, and its output must have the lines that the page shows, figures
 aside. Comments in the page say what is not run, and what runs in the background: scripts/tutorial/blocks.py. No network
-is needed; ports 8000 and 6006 must be free. `make tutorial` runs it.
+is needed. `make tutorial` runs it.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ A comment `<!-- check: … -->` before a fenced block says how it is treated:
 - `status N`: the commands end with this status, not with 0.
 - `type LINE | LINE`: these lines are typed in.
 - `until ADDRESS`: the commands run in the background; they are ready when the address answers, and end with the section.
+  Its port must be named in the commands: another one takes its place.
 - `varies`, before a block of output: it is not compared.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 
 _FENCE = re.compile(r"(`{3,})(\w*)")
 _MARK = re.compile(r"<!-- check: (.*?) -->")
+_COMMENT = re.compile(r"<!-- (?!check: ).*?-->", re.S)
 
 
 @dataclass
@@ -51,6 +53,7 @@ def read_steps(text: str) -> list[Step]:
     marks: dict[str, str] = {}
     marked = section = 0
     has_owner = False  # whether the last block of commands is run
+    text = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), text)
     lines = enumerate(text.splitlines(), start=1)
     for number, line in lines:
         if mark := _MARK.fullmatch(line.strip()):

@@ -42,9 +42,10 @@ def run_notebook(notebook: NotebookNode, folder: Path, environment: Mapping[str,
     client = NotebookClient(
         notebook,
         timeout=_PATIENCE,
+        startup_timeout=_PATIENCE,
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # over TCP the kernel warns of eavesdropping
+        config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # without it the kernel warns
     )
     with client.setup_kernel(env=dict(environment)):
         for number, cell in enumerate(notebook.cells):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,8 +13,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tutorial.blocks import Step
 from tutorial.shown_output import find_missing
@@ -47,6 +50,8 @@ def make_environment(work: Path) -> dict[str, str]:
 def run_steps(steps: list[Step], folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[Step, float]]:
     """Runs blocks one after another.
 
+    The port of a program in the background is another one here, a free one, in all commands of its section.
+
     Args:
         steps: As `read_steps` returns them.
         folder: The current folder of each.
@@ -58,10 +63,15 @@ def run_steps(steps: list[Step], folder: Path, environment: Mapping[str, str]) -
     Raises:
         StepError: One did not.
     """
+    ports: dict[str, str] = {}
     with _stop_at_end() as programs:
         for step in steps:
             while programs and programs[0].section != step.section:
                 _stop(programs.pop(0).process)
+                ports = {}
+            if step.address:
+                ports[str(urlsplit(step.address).port)] = find_free_port()
+            step = replace_ports(step, ports)
             start = time.monotonic()
             if step.address:
                 written = _start(step, folder, environment, programs)
@@ -70,6 +80,22 @@ def run_steps(steps: list[Step], folder: Path, environment: Mapping[str, str]) -
             if missing := find_missing(step.shown, written):
                 raise StepError(_describe(step, "this line of the page is not in its output: " + missing[0], written))
             yield step, time.monotonic() - start
+
+
+def find_free_port() -> str:
+    """Returns a port of this machine that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+def replace_ports(step: Step, ports: Mapping[str, str]) -> Step:
+    """Returns a block whose commands and address name other ports."""
+    if not ports:
+        return step
+    named = re.compile(rf"\b(?:{'|'.join(ports)})\b")
+    commands, address = (named.sub(lambda port: ports[port[0]], text) for text in (step.commands, step.address))
+    return replace(step, commands=commands, address=address)
 
 
 def _run(step: Step, folder: Path, environment: Mapping[str, str]) -> str:
@@ -94,8 +120,6 @@ def _run(step: Step, folder: Path, environment: Mapping[str, str]) -> str:
 
 
 def _start(step: Step, folder: Path, environment: Mapping[str, str], programs: list[Program]) -> str:
-    if _answers(step.address):
-        raise StepError(_describe(step, f"another program answers at {step.address}: end it first.", ""))
     log = folder / f"line-{step.line}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
