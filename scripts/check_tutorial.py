@@ -2,9 +2,9 @@
 
     python scripts/check_tutorial.py [tutorial] [notebook] [--write_outputs]
 
-Each command must end with the status that the page says, and its output must have the lines that the page shows, figures
-aside. Comments in the page say what is not run, and what runs in the background: scripts/tutorial/blocks.py. No network
-is needed. `make tutorial` runs it.
+Each command must end with the status that the page says, and its output must have the lines that the page shows,
+figures aside. Comments in the page say what is not run, and what runs in the background: scripts/tutorial/blocks.py.
+No network is needed. `make tutorial` runs it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import nbformat
 from tutorial.blocks import read_steps
 from tutorial.notebook import drop_private_metadata, read_notebook, run_notebook
 from tutorial.steps import StepError, make_environment, run_steps
+
+from lightning_med.utils.signals import Interrupted, raise_on_signals
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, NOTEBOOK = DOCS / "tutorial.md", DOCS / "tutorial.ipynb"
@@ -63,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"there is no part {' or '.join(sorted(unknown))}; there are {' and '.join(PARTS)}")
-    parts, start = given.parts or PARTS, time.monotonic()
-    try:
-        for part in parts:
-            with tempfile.TemporaryDirectory(prefix=f"{part}-") as name:
+    start = time.monotonic()
+    for part in given.parts or PARTS:
+        try:
+            with raise_on_signals(), tempfile.TemporaryDirectory(prefix=f"{part}-") as name:
                 folder = Path(name, "first-model")
                 folder.mkdir()
                 environment = make_environment(Path(name))
@@ -74,9 +76,12 @@ def main(argv: list[str] | None = None) -> int:
                     check_page(PAGE, folder, environment)
                 else:
                     check_notebook(NOTEBOOK, folder, environment, given.write_outputs)
-    except (StepError, ValueError) as error:
-        print(f"check_tutorial: {part}: {error}", file=sys.stderr)
-        return 1
+        except (StepError, ValueError) as error:
+            print(f"check_tutorial: {part}: {error}", file=sys.stderr)
+            return 1
+        except Interrupted as interrupted:
+            print(f"check_tutorial: stopped by {interrupted}.", file=sys.stderr)
+            return interrupted.code
     print_time(time.monotonic() - start, "in all")
     return 0
 

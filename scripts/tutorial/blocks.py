@@ -5,8 +5,8 @@ A comment `<!-- check: … -->` before a fenced block says how it is treated:
 - `skip`: the commands are not run.
 - `status N`: the commands end with this status, not with 0.
 - `type LINE | LINE`: these lines are typed in.
-- `until ADDRESS`: the commands run in the background; they are ready when the address answers, and end with the section.
-  Its port must be named in the commands: another one takes its place.
+- `until ADDRESS`: the commands run in the background; they are ready when the address answers, and end with the
+  section. Its port must be named in the commands: another one takes its place.
 - `varies`, before a block of output: it is not compared.
 """
 
@@ -89,12 +89,10 @@ def _read_block(lines: enumerate[str], fence: str, start: int) -> list[str]:
 
 def _check_marks(marks: dict[str, str], kind: str, number: int) -> None:
     known = {"sh": {"skip", "status", "type", "until"}, "text": {"varies"}}.get(kind, set())
-    if unknown := set(marks) - known:
-        raise ValueError(f"line {number}: {' and '.join(sorted(unknown))} is no mark of a block {kind or 'without kind'}.")
+    if unknown := " and ".join(sorted(set(marks) - known)):
+        raise ValueError(f"line {number}: {unknown} is no mark of a block {kind or 'without kind'}.")
 
 
 def _make_step(number: int, body: list[str], marks: dict[str, str], section: int) -> Step:
     typed = "".join(f"{line}\n" for line in marks["type"].split(" | ")) if "type" in marks else ""
-    return Step(
-        number, "\n".join(body), int(marks.get("status", 0)), typed, marks.get("until", ""), section=section
-    )
+    return Step(number, "\n".join(body), int(marks.get("status", 0)), typed, marks.get("until", ""), section=section)

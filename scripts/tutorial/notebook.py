@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from traitlets.config import Config
+
 from tutorial.steps import StepError
 
 _PATIENCE = 600  # seconds for one cell

@@ -37,7 +37,7 @@ class Program:
 
 
 def make_environment(work: Path) -> dict[str, str]:
-    """Returns an environment in which this interpreter's commands come first, data is prepared anew, and no Hub is asked.
+    """Returns an environment with this interpreter's commands first and a cache of its own, in which no Hub is asked.
 
     Args:
         work: The folder of the run.
@@ -73,10 +73,7 @@ def run_steps(steps: list[Step], folder: Path, environment: Mapping[str, str]) -
                 ports[str(urlsplit(step.address).port)] = find_free_port()
             step = replace_ports(step, ports)
             start = time.monotonic()
-            if step.address:
-                written = _start(step, folder, environment, programs)
-            else:
-                written = _run(step, folder, environment)
+            written = _start(step, folder, environment, programs) if step.address else _run(step, folder, environment)
             if missing := find_missing(step.shown, written):
                 raise StepError(_describe(step, "this line of the page is not in its output: " + missing[0], written))
             yield step, time.monotonic() - start
