@@ -79,7 +79,7 @@ def read_steps(text: str) -> list[Step]:
 
 
 def _read_block(lines: enumerate[str], fence: str, start: int) -> list[str]:
-    body = []
+    body: list[str] = []
     for _, line in lines:
         if line.rstrip() == fence:
             return body
