@@ -1,6 +1,7 @@
 # make quickstart   tune SmolLM2 on the embedded consultations and compare it with the base
 # make test         install what the tests need, then run the tests, but for the slow ones
 # make test-slow    the tests that are slow by nature, minutes each
+# make tutorial     the commands of docs/tutorial.md and the cells of docs/tutorial.ipynb, as a reader would run them
 # make check        lint, types, imports, sizes
 # make verify       what takes longest, by hand: faults done to real runs, exactness at full size
 PYTHON ?= python3
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One worker a core, one thread each: the networks are tiny, and threads that wait for each other cost more than they bring.
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: quickstart test test-slow check verify clean
+.PHONY: quickstart test test-slow tutorial check verify clean
 
 quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py
@@ -23,6 +24,9 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+tutorial: .venv/installed-dev
+	$(BIN)/python scripts/check_tutorial.py
 
 verify: .venv/installed-dev
 	$(BIN)/python scripts/torture.py

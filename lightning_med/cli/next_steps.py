@@ -28,7 +28,8 @@ def find_best(run: Path) -> Path | None:
 
 def print_export(checkpoint: str) -> None:
     """Prints how to export a checkpoint into its run's folder."""
-    output = find_run_folder(checkpoint) / "export"
+    output, here = find_run_folder(checkpoint) / "export", Path.cwd()
+    output = output.relative_to(here) if output.is_relative_to(here) else output
     print(f"next: lightning-med export --checkpoint {_quote(checkpoint)} --output {_quote(output)}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.inference.decoding import Decoding
@@ -53,6 +54,7 @@ class ModelFolder:
         Raises:
             InputError: Its files are incomplete.
         """
+        logging.disable_progress_bar()  # who loads shows a bar, or has no time to read one
         options = {} if dtype is None else {"dtype": dtype}
         try:
             network: Any = load_weights(self.folder, str(self.folder), **options)

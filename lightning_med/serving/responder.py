@@ -61,11 +61,8 @@ class Responder:
         """
         folder = Path(folder)
         with pause_collection():
-            from transformers.utils import logging
-
             from lightning_med.inference.model_folder import open_export
 
-            logging.disable_progress_bar()
             model = open_export(folder)
             network = model.load_network()
         return cls(network, model.encoder, model.decoding, region, safety)

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lightning_med.utils.ranks import is_first_rank
@@ -59,15 +60,18 @@ def print_progress(progress: Progress, seconds: float = 30.0) -> Progress:
 
 
 def draws_bars(console: Console | None = None) -> bool:
-    """Returns whether bars can be drawn: on a terminal that moves its cursor, or in a notebook.
+    """Returns whether bars can be drawn: on a terminal that moves its cursor, or in a notebook with ipywidgets.
 
-    A file is neither, also where `$FORCE_COLOR` has rich take it for a terminal.
+    A file is neither, also where `$FORCE_COLOR` has rich take it for a terminal. Without ipywidgets rich warns in a
+    notebook at each change of a bar.
 
     Args:
         console: Where; default: standard output.
     """
     console = console or _make_console()
-    return console.is_jupyter or (console.is_interactive and console.file.isatty())
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None
+    return console.is_interactive and console.file.isatty()
 
 
 def show(content: Any, trainer: Any = None, **options: Any) -> None:

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging
 
 from lightning_med import Responder, generate_response
 from lightning_med.export.hf_folder import SETTINGS
+from lightning_med.inference.model_folder import open_export
 from lightning_med.safety import triage
 from lightning_med.safety.answers.guard import DISCLAIMER, Guarded
 from lightning_med.serving import responder as respond
@@ -42,6 +44,15 @@ def test_an_answer_says_what_was_asked_and_what_must_stand_beside_it(responder: 
     assert given_answer.question == QUESTION
     assert given_answer.answer.endswith(DISCLAIMER)
     assert str(given_answer) == given_answer.answer
+
+
+def test_a_model_is_loaded_without_a_bar_of_transformers(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stderr", terminal)
+    logging.enable_progress_bar()
+    open_export(exported).load_network()
+    assert not logging.is_progress_bar_enabled()
 
 
 def test_the_same_question_gets_the_same_answer(exported: Path, responder: Responder) -> None:

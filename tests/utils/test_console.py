@@ -40,6 +40,12 @@ def test_no_bars_are_drawn_into_a_file(tmp_path: Path, environment: dict[str, st
         assert not draws_bars(Console(file=file, _environ=environment))
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_bars_in_a_notebook_need_ipywidgets(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
+    monkeypatch.setattr("lightning_med.utils.console.find_spec", lambda name: (name == "ipywidgets" and found) or None)
+    assert draws_bars(Console(force_jupyter=True)) is found
+
+
 def test_standard_output_decides_without_a_console(monkeypatch: pytest.MonkeyPatch, terminal: Any) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stdout", terminal)

@@ -228,6 +228,7 @@ def main() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("input", "output"))
         writer.writerows(write_consultations(options.rows, options.seed))
+    print(f"{options.rows:,} synthetic consultations: {options.output}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What `check_tutorial.py` runs and compares."""
