@@ -5,22 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.conversations import split_exchanges
-from lightning_med.data.sources.source import find_files
-from lightning_med.data.sources.table_files import SUFFIXES, read_header, read_table
+from lightning_med.data.sources.column_choice import find_messages
+from lightning_med.data.sources.source_files import find_files
+from lightning_med.data.sources.table_columns import ANSWERS, QUESTIONS
+from lightning_med.data.sources.table_files import read_header
+from lightning_med.data.sources.table_places import ARCHIVE, SUFFIXES
 from lightning_med.utils.errors import InputError
 
 SAMPLE = "sample"
 COLUMNS = ("question_column", "answer_column", "messages_column")
 _REMOTE = re.compile(r"(kaggle|hub):[\w.-]+/[\w.-]+")
-_QUESTIONS = ("input", "question", "questions", "patient", "prompt", "query", "instruction", "user")
-_ANSWERS = ("output", "answer", "answers", "doctor", "response", "responses", "completion", "reply", "assistant")
-_MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
+_TABLES = (*SUFFIXES, ARCHIVE)
 _LISTED = 12  # columns that a message names
 
 
@@ -51,7 +48,7 @@ class Data:
 
 def suggest_data() -> str:
     """Returns the only table of this folder, else `sample`."""
-    files = [path for path in Path().iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    files = [path for path in Path().iterdir() if path.name.lower().endswith(_TABLES) and not path.name.startswith(".")]
     return str(files[0]) if len(files) == 1 and files[0].is_file() else SAMPLE
 
 
@@ -86,13 +83,13 @@ def find_columns(file: Path, header: Collection[str]) -> dict[str, str]:
     """
     if {"input", "output"} <= set(header):
         return {"question_column": "input", "answer_column": "output"}
-    found = [[name for name in header if _normalize(name) in names] for names in (_MESSAGES, _QUESTIONS, _ANSWERS)]
-    messages = [name for name in found[0] if _holds_conversations(file, name)]
-    pairs = len(found[1]) == len(found[2]) == 1
+    messages = list(find_messages(file, header))
+    found = [[name for name in header if _normalize(name) in names] for names in (QUESTIONS, ANSWERS)]
+    pairs = len(found[0]) == len(found[1]) == 1
     if len(messages) == 1 and not pairs:
         return {"messages_column": messages[0]}
     if pairs and not messages:
-        return {"question_column": found[1][0], "answer_column": found[2][0]}
+        return {"question_column": found[0][0], "answer_column": found[1][0]}
     return {}
 
 
@@ -113,16 +110,6 @@ def read_column(data: Data, answer: str) -> str:
     if data.header is not None and answer not in data.header:
         raise InputError(f"There is no column {answer!r}.", _list_columns(data.header))
     return answer
-
-
-def _holds_conversations(file: Path, column: str) -> bool:
-    """Returns whether the first rows of a column are lists of messages with roles."""
-    bad = BadRows("drop")
-    frames: Any = read_table(file, {"messages_column": column}, bad)
-    for frame in islice(frames, 1):
-        exchanges = split_exchanges(frame.head(20), column, file, bad, set())
-        return bool(exchanges["answer"].notna().any())
-    return False
 
 
 def _list_columns(header: Collection[str]) -> str:
