@@ -6,13 +6,15 @@ It knows what the pages use of Mermaid: `flowchart TB`, nodes `name["<b>title</b
 from __future__ import annotations
 
 import re
+import textwrap
 from html import escape
 from itertools import pairwise
 
 from lightning_med.utils.errors import InputError
 
-_NODE = re.compile(r'(\w+)\["(?:<b>(.*?)</b><br>)?(.*?)"\]')
-_WIDTH, _HEIGHT, _GAP, _RISE = 250, 52, 18, 34  # of a box; between boxes of a row; between rows
+_NODE = re.compile(r'(\w+)\["<b>(.*?)</b><br>(.*?)"\]')
+_WIDTH, _GAP, _RISE = 158, 14, 32  # of a box; between boxes of a row; between rows
+_LINE, _SIGNS = 18, 23  # the height of a line, and how many signs fit on one
 
 
 def draw_flowchart(text: str) -> str:
@@ -29,7 +31,7 @@ def draw_flowchart(text: str) -> str:
     arrows: list[tuple[str, str]] = []
     for line in lines:
         if match := _NODE.fullmatch(line):
-            nodes[match[1]] = (match[2] or "", match[3])
+            nodes[match[1]] = (match[2], match[3])
         else:
             steps = [[name.strip() for name in step.split("&")] for step in line.split("-->")]
             arrows += [(a, b) for one, other in pairwise(steps) for a in one for b in other]
@@ -48,25 +50,26 @@ def _rank(names: list[str], arrows: list[tuple[str, str]]) -> list[list[str]]:
 
 
 def _draw(nodes: dict[str, tuple[str, str]], arrows: list[tuple[str, str]], rows: list[list[str]]) -> str:
+    lines = {name: [title, *textwrap.wrap(words, _SIGNS)] for name, (title, words) in nodes.items()}
     width = max(map(len, rows)) * (_WIDTH + _GAP) - _GAP
-    places: dict[str, tuple[float, float]] = {}
-    for i, row in enumerate(rows):
-        left = (width - len(row) * (_WIDTH + _GAP) + _GAP) / 2
-        places |= {name: (left + k * (_WIDTH + _GAP), i * (_HEIGHT + _RISE) + 1) for k, name in enumerate(row)}
+    places: dict[str, tuple[float, int, int]] = {}  # the middle of a box, its top, its height
+    top = 1
+    for row in rows:
+        left, height = (width - len(row) * (_WIDTH + _GAP) + _GAP) / 2, max(len(lines[name]) for name in row) * _LINE + 14
+        places |= {name: (left + k * (_WIDTH + _GAP) + _WIDTH / 2, top, height) for k, name in enumerate(row)}
+        top += height + _RISE
     shapes = []
     for start, end in arrows:
-        (x, y), (u, v) = places[start], places[end]
-        shapes.append(f'<path d="M{x + _WIDTH / 2:g} {y + _HEIGHT:g}L{u + _WIDTH / 2:g} {v - 3:g}" marker-end="url(#tip)"/>')
-    for name, (x, y) in places.items():
-        title, words = nodes[name]
-        middle = x + _WIDTH / 2
-        shapes.append(f'<rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>')
-        shapes.append(f'<text x="{middle:g}" y="{y + 21:g}" class="title">{escape(title)}</text>' if title else "")
-        shapes.append(f'<text x="{middle:g}" y="{y + (40 if title else 31):g}">{escape(words)}</text>')
-    height = len(rows) * (_HEIGHT + _RISE) - _RISE + 2
-    words = "; ".join(f"{title or text}" for title, text in nodes.values())
+        (x, y, height), (u, v, _) = places[start], places[end]
+        shapes.append(f'<path d="M{x:g} {y + height}L{u:g} {v - 3}" marker-end="url(#tip)"/>')
+    for name, (x, y, height) in places.items():
+        shapes.append(f'<rect x="{x - _WIDTH / 2:g}" y="{y}" width="{_WIDTH}" height="{height}" rx="6"/>')
+        kinds = [' class="title"', *[""] * len(lines[name])]
+        for i, (line, kind) in enumerate(zip(lines[name], kinds, strict=False), 1):
+            shapes.append(f'<text x="{x:g}" y="{y + i * _LINE + 2}"{kind}>{escape(line)}</text>')
+    names = "; ".join(f"{title}: {words}" for title, words in nodes.values())
     tip = '<defs><marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     return (
-        f'<figure class="flowchart"><svg viewBox="0 0 {width:g} {height}" role="img" aria-label="{escape(words)}">'
+        f'<figure class="flowchart"><svg viewBox="0 0 {width:g} {top - _RISE + 1}" role="img" aria-label="{escape(names)}">'
         f'{tip}<path d="M0 0L8 4L0 8z"/></marker></defs>{"".join(shapes)}</svg></figure>\n'
     )
