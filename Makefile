@@ -2,6 +2,7 @@
 # make test         install what the tests need, then run the tests, but for the slow ones
 # make test-slow    the tests that are slow by nature, minutes each
 # make check        lint, types, imports, sizes
+# make docs         the documentation as a site, into site/
 # make verify       what takes longest, by hand: faults done to real runs, exactness at full size
 PYTHON ?= python3
 # The versions to install: constraints-oldest.txt has the oldest that pyproject.toml admits.
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One worker a core, one thread each: the networks are tiny, and threads that wait for each other cost more than they bring.
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: quickstart test test-slow check verify clean
+.PHONY: quickstart test test-slow check docs verify clean
 
 quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py
@@ -23,6 +24,9 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+docs: .venv/installed-dev
+	$(BIN)/python scripts/make_site.py
 
 verify: .venv/installed-dev
 	$(BIN)/python scripts/torture.py
@@ -48,4 +52,4 @@ check: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

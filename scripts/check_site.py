@@ -16,7 +16,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
-_LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "link": "href"}
+_LOADING = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "link": "href",
+}
 _HARMLESS = {"canonical", "next", "prev"}  # kinds of <link> that load nothing
 
 
@@ -55,7 +63,11 @@ def list_faults(folder: Path) -> list[str]:
     Args:
         folder: Of the built site.
     """
-    return [fault for path in sorted(folder.rglob("*.html")) for fault in _list_page_faults(folder.resolve(), path.resolve())]
+    return [
+        fault
+        for path in sorted(folder.rglob("*.html"))
+        for fault in _list_page_faults(folder.resolve(), path.resolve())
+    ]
 
 
 def _list_page_faults(folder: Path, path: Path) -> Iterator[str]:

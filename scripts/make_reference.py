@@ -2,8 +2,8 @@
 
     python scripts/make_reference.py --output FOLDER
 
-The pages begin as `docs/reference/commands.md` and `docs/reference/settings.md` do; the lists take the place of a marker
-there. They are not in the repository, so they are never out of date: `make docs` writes them into its copy of docs/.
+The pages begin as `docs/reference/commands.md` and `docs/reference/settings.md` do; a marker there stands for lists.
+These are not in the repository, so they are never out of date: `make docs` writes them into its copy of docs/.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
-from docs_site.options import Group, Option, list_groups
+from docs_site.options import Option, list_groups
 from docs_site.options import escape_text as escape
 
-from lightning_med.cli.command import VERBS, main as run_command
+from lightning_med.cli.command import VERBS
+from lightning_med.cli.command import main as run_command
 from lightning_med.utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,11 +32,9 @@ MARKERS = {"commands": "<!-- the verbs -->", "settings": "<!-- the settings -->"
 def read_parser(verb: str) -> argparse.ArgumentParser:
     """Returns the parser whose help `lightning-med VERB --help` prints."""
     found: list[argparse.ArgumentParser] = []
-    with mock.patch.object(argparse.ArgumentParser, "print_help", lambda parser, file=None: found.append(parser)):
-        try:
-            run_command([verb, "--help"])
-        except SystemExit:  # as argparse leaves after a help
-            pass
+    keep = mock.patch.object(argparse.ArgumentParser, "print_help", lambda parser, file=None: found.append(parser))
+    with keep, suppress(SystemExit):  # as argparse leaves after a help
+        run_command([verb, "--help"])
     return found[0]
 
 
@@ -101,12 +101,15 @@ def _format_usage(parser: argparse.ArgumentParser) -> str:
 
 
 def _describe_options(options: list[Option], prefix: str = "", only: str = "") -> Iterator[str]:
-    """Yields the entries of a definition list; each name is an anchor, for instance `#--data.source`, `#fit--resume`."""
+    """Yields the entries of a definition list; names are anchors, for instance `#--data.source`, `#fit--resume`."""
     for option in options:
         anchor = prefix + ("" if option.name.startswith("-") else "-") + re.sub(r"[^\w.+-]", "", option.name)
         rest = "".join(f", `{name}`" for name in option.names[1:])
         yield f"`{option.names[0]}`{{ #{anchor} }}{rest}" + (f" `{option.value}`" if option.value else "")
-        facts = [f"Type: `{option.type}`." if option.type else "", f"Default: `{option.default}`." if option.default else ""]
+        facts = [
+            f"Type: `{option.type}`." if option.type else "",
+            f"Default: `{option.default}`." if option.default else "",
+        ]
         yield f":   {' '.join(filter(None, (escape(option.help), *facts, only)))}\n"
         if option.classes:
             classes = "".join(f"\n        - `{name}`" for name in option.classes)

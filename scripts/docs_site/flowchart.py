@@ -1,6 +1,6 @@
 """Draws the flowcharts of the pages as SVG, so that the site needs no program of 3 MB that draws them in the browser.
 
-It knows what the pages use of Mermaid: `flowchart TB`, nodes `name["<b>title</b><br>words"]`, and arrows `a & b --> c & d`.
+It knows what the pages use of Mermaid: `flowchart TB`, nodes `name["<b>title</b><br>words"]`, arrows `a & b --> c & d`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def _draw(nodes: dict[str, tuple[str, str]], arrows: list[tuple[str, str]], rows
     places: dict[str, tuple[float, int, int]] = {}  # the middle of a box, its top, its height
     top = 1
     for row in rows:
-        left, height = (width - len(row) * (_WIDTH + _GAP) + _GAP) / 2, max(len(lines[name]) for name in row) * _LINE + 14
+        left, height = (
+            (width - len(row) * (_WIDTH + _GAP) + _GAP) / 2,
+            max(len(lines[name]) for name in row) * _LINE + 14,
+        )
         places |= {name: (left + k * (_WIDTH + _GAP) + _WIDTH / 2, top, height) for k, name in enumerate(row)}
         top += height + _RISE
     shapes = []
@@ -69,7 +72,8 @@ def _draw(nodes: dict[str, tuple[str, str]], arrows: list[tuple[str, str]], rows
             shapes.append(f'<text x="{x:g}" y="{y + i * _LINE + 2}"{kind}>{escape(line)}</text>')
     names = "; ".join(f"{title}: {words}" for title, words in nodes.values())
     tip = '<defs><marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+    box = f"0 0 {width:g} {top - _RISE + 1}"
     return (
-        f'<figure class="flowchart"><svg viewBox="0 0 {width:g} {top - _RISE + 1}" role="img" aria-label="{escape(names)}">'
+        f'<figure class="flowchart"><svg viewBox="{box}" role="img" aria-label="{escape(names)}">'
         f'{tip}<path d="M0 0L8 4L0 8z"/></marker></defs>{"".join(shapes)}</svg></figure>\n'
     )

@@ -6,7 +6,11 @@ import argparse
 import re
 from dataclasses import dataclass
 
-_TYPED = re.compile(r"\s*\((?:required, )?type: (?P<type>.*?)(?:, default: (?P<default>.*?))?(?:, known subclasses: (?P<classes>.*))?\)$", re.S)
+_TYPED = re.compile(
+    r"\s*\((?:required, )?type: (?P<type>.*?)(?:, default: (?P<default>.*?))?"
+    r"(?:, known subclasses: (?P<classes>.*))?\)$",
+    re.S,
+)
 _DEFAULT = re.compile(r"\s*\(default: (?P<default>[^()]*)\)$")
 _CODE = re.compile(r"(`[^`]+`)")
 _REPEATED = re.compile(r"\s*Default: `+[^`]*`+\.?$")  # in Lightning's words, before the one that the help adds
@@ -90,4 +94,6 @@ def escape_text(text: str) -> str:
 
 
 def _escape_words(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "\\`")
+    return (
+        _SPECIAL.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "\\`")
+    )

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 from docs_site.flowchart import draw_flowchart
-
 from lightning_med.utils.errors import InputError
 
 # Pages beside docs/, and their names in the site; zensical wants lower case there.
@@ -32,9 +31,9 @@ def copy_pages(root: Path, folder: Path, reference: Path) -> None:
     """
     shutil.copytree(root / "docs", folder)
     shutil.copytree(reference, folder / "reference", dirs_exist_ok=True)
-    for name, page in OUTSIDE.items():
-        shutil.copy(root / f"{name}.md", folder / page)
     sources = {folder / page: root / f"{name}.md" for name, page in OUTSIDE.items()}
+    for copy, source in sources.items():
+        shutil.copy(source, copy)
     for page in sorted(folder.rglob("*.md")):
         source = sources.get(page, root / "docs" / page.relative_to(folder))
         text = _DIAGRAM.sub(lambda match: draw_flowchart(match[1]), page.read_text(encoding="utf-8"))
