@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
@@ -67,7 +66,6 @@ def test_lists_and_tables_are_what_github_makes_of_the_pages(site: Path) -> None
         if "make docs" in text and "reference" in page.parts:
             continue  # filled with more than is on GitHub
         text = re.sub(r"^```mermaid.*?^```$", "", text, flags=re.M | re.S)  # a picture in the site
-        text = re.sub(r"^!!! .*\n((\n|    .*\n)+)", lambda note: dedent(note[1]), text, flags=re.M)
         texts = parser.render(text), read_article(site / built)
         for element in ELEMENTS:
             counts = [len(re.findall(rf"<{element}[ >]", html)) for html in texts]
