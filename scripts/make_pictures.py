@@ -49,13 +49,13 @@ def open_browser() -> Iterator[Any]:
 
 
 @contextmanager
-def run_server(*command: str, path: str = "/") -> Iterator[str]:
+def run_server(*command: str, path: str = "/", folder: str | None = None) -> Iterator[str]:
     """Runs a server on a free port, `PORT` in its command, until it is no longer needed; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     words = [sys.executable, "-m", *(port if word == "PORT" else word for word in command)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder)
     address = f"http://127.0.0.1:{port}"
     try:
         while not _answers(address + path):
@@ -93,10 +93,12 @@ def save(picture: bytes, path: Path) -> None:
 def picture_tensorboard(browser: Any, run: Path, output: Path) -> None:
     """The curves of a run."""
     with tempfile.TemporaryDirectory() as name:
-        shown = Path(name) / f"{run.parent.name}_{run.name}"  # alone: the picture has no other run
-        shown.symlink_to(run.resolve())
-        with run_server("tensorboard.main", "--logdir", name, "--port", "PORT", "--load_fast=false") as address:
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
+        shown = Path(name) / "lightning_logs" / run.parent.name  # alone: the picture has no other run
+        shown.mkdir(parents=True)
+        (shown / run.name).symlink_to(run.resolve())
+        command = ("tensorboard.main", "--logdir", "lightning_logs", "--port", "PORT", "--load_fast=false")
+        with run_server(*command, folder=name) as address:
+            page = browser.new_page(viewport={"width": 1280, "height": 740})
             page.goto(f"{address}/#custom_scalars&_smoothingWeight=0")
             page.locator("tf-custom-scalar-multi-line-chart-card").first.wait_for(timeout=WAIT)
             page.wait_for_timeout(8000)  # the curves are drawn over time and say nothing when they are ready
@@ -114,16 +116,16 @@ def picture_page(browser: Any, export: Path, output: Path) -> None:
     """The page of `serve` with an ordinary question and a dangerous one."""
     serve = ("lightning_med", "serve", "--model", str(export), "--port", "PORT")
     with run_server(*serve, path="/health") as address:
-        page = browser.new_page(viewport={"width": 1100, "height": 1000}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
         page.goto(address, wait_until="load")
-        for question in (QUESTION, DANGER):
+        for question, name in ((QUESTION, "page"), (DANGER, "page_danger")):
             answers = page.locator("#chat [data-testid=bot]")
             before = answers.count()
             page.locator("#question textarea").fill(question)
             page.keyboard.press("Enter")
             answers.nth(before).wait_for(timeout=WAIT)
             page.locator("#send").wait_for(timeout=WAIT)  # it is back when the answer is complete
-        save(page.screenshot(), output / "page.png")
+            save(page.screenshot(full_page=True), output / f"{name}.png")
 
 
 def main(argv: list[str] | None = None) -> int:
