@@ -52,12 +52,16 @@ def build_site(output: Path) -> None:
 
 def _run_zensical(folder: Path) -> None:
     # Docstrings are read from this repository, wherever a package of this name may be installed.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if "No module named" in done.stderr:
+        raise RunError("Zensical is missing.", "Install it: pip install -e '.[docs]'")
     if done.returncode:
-        hint = "pip install -e '.[docs]' installs what is needed." if "No module named" in done.stderr else "See above."
-        raise RunError(f"{done.stdout}{done.stderr}", hint)
+        print(done.stdout, file=sys.stderr)  # each issue, with its page and line
+        raise RunError(
+            f"Zensical: {(done.stderr.strip() or 'it failed').splitlines()[-1]}", "Mend what is named above."
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
