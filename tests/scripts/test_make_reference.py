@@ -48,7 +48,7 @@ def test_every_option_of_every_help_is_in_the_reference(
         with pytest.raises(SystemExit):
             main([verb, "--help"])
         entries = list(list_help_entries(capsys.readouterr().out))
-        assert len(entries) > 5, verb
+        assert entries[0][0] == ["-h", "--help"], verb
         texts = reference["settings"] + sections[verb]  # of two with a name, the verb's own counts
         written = {
             name: entry
