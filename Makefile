@@ -3,6 +3,7 @@
 # make test-slow    the tests that are slow by nature, minutes each
 # make tutorial     the commands of docs/tutorial.md and the cells of docs/tutorial.ipynb, as a reader would run them
 # make check        lint, types, imports, sizes
+# make docs         the documentation as a site, into site/
 # make verify       what takes longest, by hand: faults done to real runs, exactness at full size
 PYTHON ?= python3
 # The versions to install: constraints-oldest.txt has the oldest that pyproject.toml admits.
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One worker a core, one thread each: the networks are tiny, and threads that wait for each other cost more than they bring.
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: quickstart test test-slow tutorial check verify clean
+.PHONY: quickstart test test-slow tutorial check docs verify clean
 
 quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py
@@ -27,6 +28,9 @@ test-slow: .venv/installed-dev
 
 tutorial: .venv/installed-dev
 	$(BIN)/python scripts/check_tutorial.py
+
+docs: .venv/installed-dev
+	$(BIN)/python scripts/make_site.py
 
 verify: .venv/installed-dev
 	$(BIN)/python scripts/torture.py
@@ -52,4 +56,4 @@ check: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

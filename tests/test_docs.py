@@ -11,7 +11,7 @@ import pytest
 from lightning_med.cli.command import VERBS
 from tests.conftest import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 FOLDERS = "|".join(("lightning_med", "tests", "scripts", "configs", "docs"))
 

@@ -30,7 +30,7 @@ class Responder:
 
     A dangerous question gets fixed advice, and the model is not asked. Every answer of the model is guarded.
 
-    Example:
+    Examples:
         >>> responder = Responder.from_pretrained("lightning_logs/quickstart/version_0/export")
         >>> print(responder.respond("My tongue is sore, what can I do?"))
     """

@@ -46,7 +46,8 @@ def measure_answers(model: Path, crises: list[str], progress: Callable[[str, int
         answers += responder.respond_all(questions[start : start + 50])
     once = sum(answer.answer.count(DISCLAIMER) == 1 for answer in answers)
     lines = [
-        f"{len(answers):,} synthetic questions, answered by a tiny model and guarded: the disclaimer once in {once:,}."
+        f"{len(answers):,} synthetic questions, answered by a tiny model and guarded: the disclaimer once in {once:,}.",
+        "",  # a list begins after an empty line
     ]
     guarded_texts = [answer.answer.removesuffix(DISCLAIMER) for answer in answers]
     raw_texts = [answer.raw for answer in answers]

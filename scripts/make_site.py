@@ -1,0 +1,82 @@
+"""Builds the documentation as a site that needs no server and loads nothing from elsewhere.
+
+    python scripts/make_site.py [--output FOLDER]
+
+Copies docs/ and the pages beside it, adds the reference that make_reference.py writes, and has zensical build them with
+docs/zensical.toml. Fails where a link is dead. `make docs` runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from check_site import list_faults
+from docs_site.pages import copy_pages
+from make_reference import write_reference
+
+from lightning_med.utils.errors import InputError, RunError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "docs" / "zensical.toml"
+
+
+def build_site(output: Path) -> None:
+    """Builds the site into a folder; one that is there is replaced.
+
+    Raises:
+        InputError: A page, its links or its diagrams are wrong.
+        RunError: Zensical is missing or fails.
+    """
+    if output.exists() and not (output / "index.html").is_file():
+        raise InputError(f"{output} is there and holds no site.", "Name another folder, or remove it.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        docs = folder / "docs"
+        write_reference(folder / "reference")
+        copy_pages(ROOT, docs, folder / "reference")
+        shutil.copy(docs / CONFIG.name, folder)
+        _run_zensical(folder)
+        site = folder / "site"
+        if faults := list_faults(site):
+            print(*faults, sep="\n", file=sys.stderr)
+            raise InputError(f"The site has {len(faults)} faults, see above.", "Mend the pages that it was made from.")
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.move(site, output)
+
+
+def _run_zensical(folder: Path) -> None:
+    # Docstrings are read from this repository, wherever a package of this name may be installed.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if "No module named" in done.stderr:
+        raise RunError("Zensical is missing.", "Install it: pip install -e '.[docs]'")
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)  # each issue, with its page and line
+        raise RunError(
+            f"Zensical: {(done.stderr.strip() or 'it failed').splitlines()[-1]}", "Mend what is named above."
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Builds the site; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("site"), metavar="FOLDER", help="default: site")
+    output = parser.parse_args(argv).output
+    try:
+        build_site(output)
+    except (InputError, RunError) as error:
+        print(f"make_site: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    print(f"site: {output / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
