@@ -38,6 +38,7 @@ from lightning_med.training.fit_loop.fit_end import EARLY, find_end, is_out_of_t
 from lightning_med.training.loggers import make_loggers
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
 from lightning_med.training.patches.command import HookedCLI
+from lightning_med.training.run_recorder import RunRecorder
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, RunError, describe_error
 from lightning_med.utils.files import make_writable_folder
@@ -190,7 +191,8 @@ class MedCLI(HookedCLI):
         enabled = given.enable_progress_bar is not False
         progress = choose_progress(self.verb, trainer_options.make_list(given.callbacks), enabled)
         if self.verb == "fit":
-            return [*progress, *configured, SaveOnSignal(), Throughput(), Forecast(), HyperParameters()]
+            own = [SaveOnSignal(), Throughput(), Forecast(), HyperParameters(), RunRecorder(self.run_folder)]
+            return [*progress, *configured, *own]
         if self.verb == "predict":
             path = results.find_output(self.settings, results.PREDICTIONS)
             return [*progress, SaveOnSignal(), PredictionWriter(path, self.settings.overwrite)]
