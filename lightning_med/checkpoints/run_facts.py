@@ -122,7 +122,7 @@ def read_facts(run: Path) -> RunFacts:
 
 def _read_settings(run: Path) -> dict[str, Any]:
     try:
-        settings = yaml.load((run / SETTINGS).read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
+        settings = yaml.load((run / SETTINGS).read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{SETTINGS} is not YAML") from error
     if not isinstance(settings, dict):

@@ -15,7 +15,6 @@ from lightning import Trainer
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers.logger import DummyLogger
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, find_last_checkpoint
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
@@ -35,7 +34,6 @@ from lightning_med.training.callbacks.save_config import SaveConfig
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.fit_loop.fit_end import EARLY, find_end, is_out_of_time
-from lightning_med.training.loggers import make_loggers
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
 from lightning_med.training.patches.command import HookedCLI
 from lightning_med.training.run_recorder import RunRecorder
@@ -172,13 +170,8 @@ class MedCLI(HookedCLI):
     def _make_trainer_options(self) -> dict[str, Any]:
         """Returns the trainer's arguments that the verb and the run's folder decide."""
         given = self.config_init[self.verb].trainer
-        loggers: list[Any] = []
-        fit = self.verb == "fit"
-        if self.run_folder is not None and given.logger is not False:
-            others = [] if isinstance(given.logger, bool) else trainer_options.make_list(given.logger)
-            loggers = [*make_loggers(self.run_folder, self.steps_done if self.settings.resume else None), *others]
-        elif fit and given.logger is not False:
-            loggers = [DummyLogger()]  # callbacks that log are on every rank, and may refuse a trainer without a logger
+        fit, steps = self.verb == "fit", self.steps_done if self.settings.get("resume") else None
+        loggers = trainer_options.choose_loggers(self.settings, given.logger, self.run_folder, steps) if fit else []
         return {
             "precision": None if self.verb == "prepare" else choose_precision(given.precision, given.accelerator),
             "logger": loggers or False,

@@ -44,7 +44,7 @@ def describe_run(trainer: L.Trainer, module: Any) -> RunRecord:
     """Returns the record of a fit that begins."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     identity = make_identity(module)
-    limits = [trainer.limit_val_batches, trainer.overfit_batches]
+    limits = [trainer.limit_val_batches, trainer.overfit_batches]  # type: ignore[attr-defined]
     is_whole = limits == [1.0, 0.0]
     return RunRecord(
         data=identity["data"],

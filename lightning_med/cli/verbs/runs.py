@@ -77,7 +77,9 @@ def _list_runs(root: Path, name: str | None) -> list[Path]:
     if versions := list_versions(root):  # the folder of one name
         homes = {root.resolve().name: versions}
     else:
-        homes = {home.name: found for home in sorted(root.iterdir()) if home.is_dir() and (found := list_versions(home))}
+        homes = {
+            home.name: found for home in sorted(root.iterdir()) if home.is_dir() and (found := list_versions(home))
+        }
     if name is not None and name not in homes:
         near = find_nearest(name, list(homes))
         there = f"There are: {', '.join(homes)}." if homes else f"There are no runs in {root}."
