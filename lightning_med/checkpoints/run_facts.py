@@ -81,9 +81,9 @@ class RunFacts:
 
     @property
     def is_tested_elsewhere(self) -> bool:
-        """Whether `test.json` is known to be of other data than the run's own."""
-        there = (self.test or {}).get("data")
-        return self.record is not None and there is not None and there != self.record.data
+        """Whether `test.json` is known to be of other rows than the run's own test split."""
+        rows = (self.test or {}).get("rows")
+        return self.record is not None and rows is not None and rows != self.record.test
 
 
 def read_facts(run: Path) -> RunFacts:

@@ -36,7 +36,7 @@ from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.fit_loop.fit_end import EARLY, find_end, is_out_of_time
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
 from lightning_med.training.patches.command import HookedCLI
-from lightning_med.training.run_recorder import RunRecorder
+from lightning_med.training.run_recorder import RunRecorder, digest_rows
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, RunError, describe_error
 from lightning_med.utils.files import make_writable_folder
@@ -240,7 +240,9 @@ class MedCLI(HookedCLI):
         if is_first_rank():
             path = results.find_output(self.settings, f"{self.verb}.json")
             fingerprint = self.datamodule.prepared.fingerprint
-            results.write_results(path, self.model.results, self.settings.ckpt_path, fingerprint)
+            limit = self.trainer.limit_val_batches if self.verb == "validate" else self.trainer.limit_test_batches
+            rows = digest_rows(self.datamodule, "validation" if self.verb == "validate" else "test", [limit])
+            results.write_results(path, self.model.results, self.settings.ckpt_path, fingerprint, rows)
             next_steps.print_export(self.settings.ckpt_path)
 
     def after_predict(self) -> None:

@@ -21,7 +21,7 @@ def find_output(settings: Any, name: str) -> Path:
     return Path(settings.output) if settings.output else find_run_folder(settings.ckpt_path) / name
 
 
-def write_results(path: Path, metrics: dict[str, float], checkpoint: str, fingerprint: str) -> None:
+def write_results(path: Path, metrics: dict[str, float], checkpoint: str, fingerprint: str, rows: str) -> None:
     """Writes metrics as JSON, in full precision, and prints them.
 
     Args:
@@ -29,8 +29,9 @@ def write_results(path: Path, metrics: dict[str, float], checkpoint: str, finger
         metrics: By name.
         checkpoint: The file that was evaluated.
         fingerprint: Of the data.
+        rows: A digest of the rows that were measured.
     """
-    content = {**metrics, "checkpoint": str(checkpoint), "data": fingerprint}
+    content = {**metrics, "checkpoint": str(checkpoint), "data": fingerprint, "rows": rows}
     write_text(path, json.dumps(content, indent=2) + "\n")
     for name, value in metrics.items():
         print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value:.4f}")

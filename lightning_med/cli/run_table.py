@@ -44,7 +44,7 @@ def describe_run(run: RunFacts, comparison: Comparison) -> dict[str, Any]:
         "changed": run.changed.isoformat(timespec="seconds") if run.changed else None,
         "checkpoint": str(checkpoint) if checkpoint else None,
         "exports": [str(path) for path in run.exports],
-        "data_fingerprint": record.data if record else test.get("data"),
+        "data_fingerprint": record.data if record else None,
         "validation_rows": record.validation if record else None,
         "test_rows": record.test if record else None,
         "tokenizer": record.tokenizer if record else None,
@@ -60,7 +60,7 @@ def make_table(runs: Sequence[RunFacts], comparison: Comparison) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), collapse_padding=True)
     shows_groups, shows_bits = len(comparison.groups) > 1, bool(comparison.rows)
-    left: dict[str, Any] = {"overflow": "ellipsis", "no_wrap": True}
+    left: dict[str, Any] = {"overflow": "ellipsis"}  # what may be cut where the terminal is narrow
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     if shows_groups:
         table.add_column("", no_wrap=True)
@@ -128,7 +128,7 @@ def explain(runs: Sequence[RunFacts], comparison: Comparison) -> list[str]:
     if comparison.unknown:
         lines.append(f"Not compared: {len(comparison.unknown)} of an earlier release, which did not record its rows.")
     if any(run.is_tested_elsewhere for run in runs):
-        lines.append(f"{_ELSEWHERE}: tested on other data than the run's own.")
+        lines.append(f"{_ELSEWHERE}: tested on other rows than the run's own test split.")
     lines += [f"{run.name}: {run.problem}." for run in runs if run.problem]
     return lines
 

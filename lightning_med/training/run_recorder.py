@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -44,12 +45,10 @@ def describe_run(trainer: L.Trainer, module: Any) -> RunRecord:
     """Returns the record of a fit that begins."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     identity = make_identity(module)
-    limits = [trainer.limit_val_batches, trainer.overfit_batches]  # type: ignore[attr-defined]
-    is_whole = limits == [1.0, 0.0]
     return RunRecord(
         data=identity["data"],
-        validation=_digest_rows(data.store("validation"), [] if is_whole else [*limits, data.batch_tokens]),
-        test=_digest_rows(data.store("test"), []),
+        validation=digest_rows(data, "validation", [trainer.limit_val_batches, 1 - trainer.overfit_batches]),  # type: ignore[attr-defined]
+        test=digest_rows(data, "test"),
         tokenizer=identity["tokenizer"],
         prompt=sha256(identity["prompt"].encode()).hexdigest()[:_DIGITS],
         steps=module.total_steps,
@@ -57,20 +56,26 @@ def describe_run(trainer: L.Trainer, module: Any) -> RunRecord:
     )
 
 
-def _tell_time() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _digest_rows(store: Any, limits: list[Any]) -> str:
-    """Returns a digest of a split's questions and of how much of their answers is measured; empty without rows.
+def digest_rows(data: Any, split: str, limits: Sequence[float] = ()) -> str:
+    """Returns a digest of the questions that an evaluation counts, and of how much of their answers; empty without any.
 
     It does not depend on the tokenizer, unless that cuts other answers.
+
+    Args:
+        data: The data module.
+        split: Its name.
+        limits: The trainer's limits of batches, each 1.0 for all.
     """
-    if not len(store):
+    store, rows = data.store(split), data.select_rows(split)
+    if not len(rows):
         return ""
-    keys, sizes = store.question_keys, store.answer_bytes.astype(np.uint64)
+    keys, sizes = store.question_keys[rows], store.answer_bytes[rows].astype(np.uint64)
     order = np.lexsort((sizes, keys))
-    digest = sha256(keys[order].tobytes())
-    digest.update(sizes[order].tobytes())
-    digest.update(repr(limits).encode() if limits else b"")
+    digest = sha256(keys[order].tobytes() + sizes[order].tobytes())
+    if any(limit != 1 or isinstance(limit, int) for limit in limits):  # 1 is one batch, 1.0 is all
+        digest.update(repr([*limits, data.batch_tokens]).encode())
     return digest.hexdigest()[:_DIGITS]
+
+
+def _tell_time() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

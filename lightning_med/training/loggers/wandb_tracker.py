@@ -46,7 +46,12 @@ class WandbTracker(WandbLogger, Tracker):
         if self._opened is None:
             import wandb
 
-            options: dict[str, Any] = {"project": self.name, "name": self._run.name, "id": self.version, "dir": self.save_dir}
+            options: dict[str, Any] = {
+                "project": self.name,
+                "name": self._run.name,
+                "id": self.version,
+                "dir": self.save_dir,
+            }
             try:
                 self._opened = wandb.init(**options, resume="allow")
             except wandb.errors.Error as error:
