@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 from lightning_med.training.loggers.tracker import PROJECT, TrackedRun, Tracker, set_defaults
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, describe_error
 
+_PLACE = "MLFLOW_TRACKING_URI"
 _DATABASE, _FILES = "mlflow.db", "mlflow_artifacts"  # beside the folders of all runs
 
 
@@ -33,7 +35,7 @@ class MlflowTracker(MLFlowLogger, Tracker):
         from mlflow.tracking import MlflowClient
 
         home = run.folder.parent.parent.resolve()
-        given = os.environ.get("MLFLOW_TRACKING_URI")
+        given = os.environ.get(_PLACE)
         self.place = given or f"sqlite:///{(home / _DATABASE).as_posix()}"
         self.is_remote = self.place.startswith(("http://", "https://", "databricks"))
         self._run, self._key, self._has_failed = run, given or _DATABASE, False
@@ -51,6 +53,18 @@ class MlflowTracker(MLFlowLogger, Tracker):
                 "Name another place by MLFLOW_TRACKING_URI; or begin another MLflow run: delete RUN/trackers.json",
             ) from error
         super().__init__(project, run.name, self.place, run_id=identity)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The client of the library; the run is opened when it is first needed."""
+        before = os.environ.get(_PLACE)
+        try:
+            return super().experiment
+        finally:  # the library sets it for the whole process, and a later fit would take it for the user's
+            os.environ.pop(_PLACE, None)
+            if before is not None:
+                os.environ[_PLACE] = before
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         self._protect(lambda: self._open(dict(params)))
