@@ -25,6 +25,7 @@ class Comparison:
     groups: list[list[RunFacts]] = field(default_factory=list)
     rows: dict[str, list[int]] = field(default_factory=dict)
     unknown: list[RunFacts] = field(default_factory=list)
+    _places: dict[Path, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Sequence[RunFacts]) -> Comparison:
@@ -42,12 +43,13 @@ class Comparison:
                 found.groups.append([])
                 found.rows.setdefault(key[0], []).append(keys[key])
             found.groups[keys[key]].append(run)
+            found._places[run.path] = keys[key]
         found.rows = {rows: groups for rows, groups in found.rows.items() if len(groups) > 1}
         return found
 
     def find_group(self, run: RunFacts) -> int | None:
         """Returns the number of a run's group; `None` where it is in none."""
-        return next((number for number, group in enumerate(self.groups) if run in group), None)
+        return self._places.get(run.path)
 
     def list_best(self) -> set[Path]:
         """Returns the run with the lowest perplexity of each group that has two or more."""

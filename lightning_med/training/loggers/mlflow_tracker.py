@@ -48,10 +48,11 @@ class MlflowTracker(MLFlowLogger, Tracker):
             elif client.get_experiment_by_name(project) is None:
                 client.create_experiment(project, None if given else (home / _FILES).as_uri())
         except (MlflowException, OSError) as error:
-            raise InputError(
-                f"--logger mlflow: {self.place}: {describe_error(error, 200)}.",
-                "Name another place by MLFLOW_TRACKING_URI; or begin another MLflow run: delete RUN/trackers.json",
-            ) from error
+            hint = f"For a database beside the runs: unset {_PLACE}" if given else f"Name another place by {_PLACE}"
+            if identity:
+                hint = f"{hint}; or begin another MLflow run: delete {run.folder / 'trackers.json'}"
+            what = f"--logger mlflow cannot use {self.place}: {describe_error(error, 160)}."
+            raise InputError(what, hint) from error
         super().__init__(project, run.name, self.place, run_id=identity)
 
     @property

@@ -174,6 +174,34 @@ def test_a_resumed_run_is_one_run_in_each_tracker(tmp_path: Path, monkeypatch: p
     assert status == 0, err  # the saved setting is no obstacle to other verbs
 
 
+@pytest.mark.slow
+def test_a_server_of_mlflow_that_fails_ends_no_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise MlflowException("the server has gone")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", fail)
+    said = fit(tmp_path, tiny.config(tmp_path, max_epochs=1), "--logger", "mlflow")
+    assert said.count("fails (the server has gone). The fit goes on without it; metrics.csv has everything.") == 1
+    run = tmp_path / "lightning_logs" / "tiny" / "version_0"
+    assert len(read_validations(run)) == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_mlflow_has_lost_is_refused_before_the_work(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    config = tiny.config(tmp_path, max_steps=2)
+    fit(tmp_path, config)
+    run = tmp_path / "lightning_logs" / "tiny" / "version_0"
+    (run / "trackers.json").write_text('{"mlflow": {"place": "mlflow.db", "id": "0123456789abcdef0123456789abcdef"}}')
+    err = fit(tmp_path, config, "--logger", "mlflow", "--resume", "auto", "--trainer.max_steps", 4, status=2)
+    assert "--logger mlflow cannot use sqlite:///" in err
+    assert "delete lightning_logs/tiny/version_0/trackers.json" in err
+
+
 def test_answers_can_be_kept_from_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("trackio")
     from trackio.sqlite_storage import SQLiteStorage
