@@ -207,14 +207,24 @@ def test_answers_can_be_kept_from_trackers(tmp_path: Path, monkeypatch: pytest.M
     from trackio.sqlite_storage import SQLiteStorage
 
     keep_trackio_in(tmp_path, monkeypatch)
-    config = tiny.config(tmp_path, max_epochs=1)
-    said = fit(tmp_path, config, "--logger", "trackio", "--samples.tracked", "false")
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump({**tiny.settings(tmp_path, max_epochs=1), "logger": "trackio"}))
+    said = fit(tmp_path, config, "--samples.tracked", "false")
     assert "trackio: settings and metrics, no sample answers, are written to" in said
     assert "Sample answers at step 8" in said  # here they are shown
     logs = SQLiteStorage.get_logs("lightning_med", "tiny/version_0")
     assert any("val/perplexity" in row for row in logs)
     assert any("safety/dose" in row for row in logs)
     assert not any("samples" in row for row in logs)
+
+
+def test_a_trial_run_is_not_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trackio = pytest.importorskip("trackio")
+    keep_trackio_in(tmp_path, monkeypatch)
+    said = fit(tmp_path, tiny.config(tmp_path), "--logger", "trackio", "--trainer.fast_dev_run", 1)
+    assert "trackio" not in said
+    with pytest.raises(ValueError, match="does not exist"):
+        trackio.Api().runs("lightning_med")
 
 
 def test_a_server_is_named_with_what_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
