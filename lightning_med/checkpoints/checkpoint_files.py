@@ -1,4 +1,4 @@
-"""Checkpoint files of a run: their names, which of them exist, and which is the newest complete one."""
+"""Checkpoint files of a run: their names, and which of them exist. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -39,33 +39,10 @@ def find_last_checkpoint(home: Path, runs: list[Path] | None = None) -> Path:
     )
 
 
-def find_newest_whole(run: Path) -> Path | None:
-    """Returns the newest checkpoint of a run that is complete; damaged ones are named and left where they are.
-
-    Files whose digest fits come first. Where there are none, files without a digest count, as earlier versions wrote
-    them, if they can be opened.
-    """
-    from lightning_med.checkpoints.reading import read_checkpoint  # imports torch, which the other functions need not
-    from lightning_med.utils.console import say
-
-    unverified = []
-    candidates = [*reversed(list_step_checkpoints(run / CHECKPOINTS)), run / CHECKPOINTS / LAST]
-    for path in filter(Path.exists, candidates):
-        try:
-            if digests.verify_digest(path):
-                read_checkpoint(path)
-                return path
-            unverified.append(path)
-        except InputError as error:
-            say(error.what)
-    for path in unverified:
-        try:
-            read_checkpoint(path)
-        except InputError as error:
-            say(error.what)
-        else:
-            return path
-    return None
+def find_best_checkpoint(run: Path) -> Path | None:
+    """Returns the checkpoint of a run's best validation, else its last one; `None` where there is none."""
+    folder = run / CHECKPOINTS
+    return next((path for path in (*sorted(folder.glob("best*.ckpt")), folder / LAST) if path.is_file()), None)
 
 
 def find_run_folder(checkpoint: str | Path) -> Path:

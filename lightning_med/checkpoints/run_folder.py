@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import unicodedata
@@ -15,6 +16,7 @@ from lightning_med.utils.errors import InputError
 
 RUNS = "lightning_logs"
 SETTINGS = "config.yaml"  # the run's settings, in its folder
+LOCK = ".lock"  # held by the process that trains
 _ORIGIN = "# The run began with --config "  # first line of the settings; then the file
 _LOCK_TIMEOUT = 10.0  # seconds; loader processes of a killed run notice it within some, and hold its lock until then
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
@@ -117,7 +119,7 @@ def hold_lock(run: Path) -> Iterator[None]:
     Raises:
         InputError: Another process does, or the folder cannot be written.
     """
-    lock = FileLock(run / ".lock", timeout=_LOCK_TIMEOUT)
+    lock = FileLock(run / LOCK, timeout=_LOCK_TIMEOUT)
     try:
         lock.acquire()
     except Timeout as error:
@@ -132,3 +134,35 @@ def hold_lock(run: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_being_trained(run: Path) -> bool:
+    """Returns whether a process holds the lock of a run. A fit that begins at this moment is not kept from it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return _is_held(run / LOCK)
+    try:
+        handle = os.open(run / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who ask together do not see each other
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _is_held(path: Path) -> bool:
+    lock = FileLock(path, timeout=0)
+    try:
+        if path.exists():
+            lock.acquire()
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False

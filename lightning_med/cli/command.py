@@ -30,6 +30,7 @@ VERBS = {
     "chat": ("lightning_med.cli.verbs.chat", "talk to an exported model in the terminal"),
     "serve": ("lightning_med.cli.verbs.serve", "a page to talk to a model, and the OpenAI protocol, on one port"),
     "evaluate": ("lightning_med.cli.verbs.evaluate", "how good models are: figures with intervals, baselines, a page"),
+    "runs": ("lightning_med.cli.verbs.runs", "a table of the runs: how far, how good, which compare, which is best"),
     "triage": ("lightning_med.cli.verbs.triage", "the safety verdict on a message, as JSON, and how often it is right"),
     "cache": ("lightning_med.cli.verbs.cache", "what is kept on this machine's disk, and clearing it"),
     "completion": ("lightning_med.cli.verbs.completion", "a script that completes verbs and options in a shell"),

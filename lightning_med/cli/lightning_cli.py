@@ -15,14 +15,14 @@ from lightning import Trainer
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers.logger import DummyLogger
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, find_last_checkpoint
 from lightning_med.checkpoints.reading import read_card, read_checkpoint
 from lightning_med.checkpoints.run_folder import create_version, get_runs_folder, hold_lock, remove_unstarted
 from lightning_med.checkpoints.writing import AtomicCheckpointIO
-from lightning_med.cli import next_steps, results, resume, run_names, setting_checks, trainer_options
+from lightning_med.cli import resume, run_names, setting_checks, trainer_options
 from lightning_med.cli.checkpoint_settings import EVALUATIONS, inherits_tables, names_other_data
+from lightning_med.cli.output import next_steps, results
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.report.data_report import print_report, write_report
 from lightning_med.tokenization.prompts import read_prompt
@@ -35,9 +35,9 @@ from lightning_med.training.callbacks.save_config import SaveConfig
 from lightning_med.training.callbacks.save_on_signal import SaveOnSignal
 from lightning_med.training.callbacks.throughput import Throughput
 from lightning_med.training.fit_loop.fit_end import EARLY, find_end, is_out_of_time
-from lightning_med.training.loggers import make_loggers
 from lightning_med.training.optimization.other_optimizers import require_one_optimizer
 from lightning_med.training.patches.command import HookedCLI
+from lightning_med.training.run_recorder import RunRecorder, digest_rows
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, RunError, describe_error
 from lightning_med.utils.files import make_writable_folder
@@ -173,13 +173,8 @@ class MedCLI(HookedCLI):
     def _make_trainer_options(self) -> dict[str, Any]:
         """Returns the trainer's arguments that the verb and the run's folder decide."""
         given = self.config_init[self.verb].trainer
-        loggers: list[Any] = []
-        fit = self.verb == "fit"
-        if self.run_folder is not None and given.logger is not False:
-            others = [] if isinstance(given.logger, bool) else trainer_options.make_list(given.logger)
-            loggers = [*make_loggers(self.run_folder, self.steps_done if self.settings.resume else None), *others]
-        elif fit and given.logger is not False:
-            loggers = [DummyLogger()]  # callbacks that log are on every rank, and may refuse a trainer without a logger
+        fit, steps = self.verb == "fit", self.steps_done if self.settings.get("resume") else None
+        loggers = trainer_options.choose_loggers(self.settings, given.logger, self.run_folder, steps) if fit else []
         return {
             "precision": None if self.verb == "prepare" else choose_precision(given.precision, given.accelerator),
             "logger": loggers or False,
@@ -192,7 +187,8 @@ class MedCLI(HookedCLI):
         enabled = given.enable_progress_bar is not False
         progress = choose_progress(self.verb, trainer_options.make_list(given.callbacks), enabled)
         if self.verb == "fit":
-            return [*progress, *configured, SaveOnSignal(), Throughput(), Forecast(), HyperParameters()]
+            own = [SaveOnSignal(), Throughput(), Forecast(), HyperParameters(), RunRecorder(self.run_folder)]
+            return [*progress, *configured, *own]
         if self.verb == "predict":
             path = results.find_output(self.settings, results.PREDICTIONS)
             return [*progress, SaveOnSignal(), PredictionWriter(path, self.settings.overwrite)]
@@ -242,7 +238,9 @@ class MedCLI(HookedCLI):
         if is_first_rank():
             path = results.find_output(self.settings, f"{self.verb}.json")
             fingerprint = self.datamodule.prepared.fingerprint
-            self.result = results.write_results(path, self.model.results, self.settings.ckpt_path, fingerprint)
+            limit = self.trainer.limit_val_batches if self.verb == "validate" else self.trainer.limit_test_batches
+            rows = digest_rows(self.datamodule, "validation" if self.verb == "validate" else "test", [limit])
+            self.result = results.write_results(path, self.model.results, self.settings.ckpt_path, fingerprint, rows)
             next_steps.print_export(self.settings.ckpt_path)
 
     after_validate = after_test = _write_results

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lightning_med.checkpoints.checkpoint_files import find_newest_whole
+from lightning_med.checkpoints.newest_checkpoint import find_newest_whole
 from lightning_med.checkpoints.reading import KEY
 from lightning_med.cli.run_names import find_versions
 from lightning_med.cli.trainer_options import make_list

@@ -10,12 +10,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
-from lightning_med.cli.results import find_output
+from lightning_med.cli.output.results import find_output
 from lightning_med.cli.trainer_options import find_optimizer, make_list
 from lightning_med.data.batching.tokens_per_step import check_accumulation
 from lightning_med.model.adaptation import Adaptation
 from lightning_med.model.causal_lm import check_from_scratch
 from lightning_med.training.base_checks import check_base, check_trainer, check_training
+from lightning_med.training.loggers.trackers import check_trackers
 from lightning_med.training.module import DialogueLM
 from lightning_med.training.optimization.other_optimizers import check_automatic
 from lightning_med.training.register import checks as register
@@ -89,6 +90,10 @@ def _check_fit(settings: Any) -> None:
     precision = str(find_precision(trainer.precision or "32-true", trainer.accelerator))
     check_trainer(Adaptation.read(settings.model.as_dict()), trainer.strategy == "sharded", precision)
     check_accumulation(settings.data.tokens_per_step, trainer.accumulate_grad_batches)
+    if names := make_list(settings.logger):
+        if trainer.logger is False:
+            raise InputError("--trainer.logger false logs nothing, and --logger names where to.", "Give one of them.")
+        check_trackers(names, register.list_names(trainer.logger))
 
 
 def check_model(settings: Any) -> None:

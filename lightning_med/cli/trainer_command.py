@@ -12,9 +12,9 @@ import torch
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_med.cli import json_output
 from lightning_med.cli.checkpoint_settings import add_checkpoint_settings
 from lightning_med.cli.lightning_cli import TRAINER_HELP, MedCLI, MedTrainer
+from lightning_med.cli.output import json_output
 from lightning_med.cli.parsing.parser import SettingsParser
 from lightning_med.cli.parsing.untrusted_configs import check_configs
 from lightning_med.cli.shipped_configs import find_shipped_configs

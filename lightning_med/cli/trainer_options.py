@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers.logger import DummyLogger
 
-from lightning_med.cli import json_output
 from lightning_med.cli.checkpoint_settings import EVALUATIONS
+from lightning_med.cli.output import json_output
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
+from lightning_med.training.loggers.run_files import make_run_files
+from lightning_med.training.loggers.trackers import Name, make_trackers
 from lightning_med.training.optimization.other_optimizers import NamedOptimizer
 
 _NAME_HELP = (
     "Name of the run. Default: that of the first config file, without its ending; its folder's name where the file is "
     "called config.yaml; the run's own name for a run's config.yaml; without a config, run. What is no good in a name "
     "becomes '-'."
+)
+_LOGGER_HELP = (
+    "Where a fit logs beside its own folder: wandb, mlflow, trackio, or a list of them. They get settings, metrics and "
+    "sample answers (docs/experiments.md)."
 )
 _TITLES = {
     "trainer": "trainer (steps, validations, devices, callbacks)",
@@ -55,6 +63,7 @@ class _Flag(argparse.Action):
 def add_run_options(parser: LightningArgumentParser) -> None:
     """Adds the options that every verb has."""
     parser.add_argument("--name", type=str | None, default=None, help=_NAME_HELP)
+    parser.add_argument("--logger", type=Name | list[Name] | None, default=None, help=_LOGGER_HELP)
     parser.add_lightning_class_args(Checkpoints, "checkpoint")
     parser.add_lightning_class_args(SampleAnswers, "samples")
     parser.add_optimizer_args()
@@ -111,6 +120,27 @@ def find_optimizer(settings: Any) -> NamedOptimizer | None:
     if schedule is not None and schedule["class_path"].endswith("ReduceLROnPlateau"):
         frequency = settings.trainer.check_val_every_n_epoch or 1  # it judges validations
     return NamedOptimizer(settings.optimizer.as_dict(), schedule, settings.lr_scheduler_interval, frequency)
+
+
+def choose_loggers(settings: Any, given: Any, run: Path | None, steps: int | None) -> list[Any]:
+    """Returns the loggers of a fit: the files in its folder, the trackers of `--logger`, those of `--trainer.logger`.
+
+    Args:
+        settings: Of the fit, parsed.
+        given: The value of `--trainer.logger`.
+        run: The run's folder; `None` on any rank but the first.
+        steps: Optimizer steps that a resumed run has done.
+    """
+    if given is False:
+        return []
+    if run is None:
+        return [DummyLogger()]  # callbacks that log are on every rank, and may refuse a trainer without a logger
+    trackers: list[Any] = []
+    if not settings.trainer.fast_dev_run:  # a trial run keeps nothing
+        trackers = make_trackers(
+            make_list(settings.logger), run, settings.samples.questions and settings.samples.tracked
+        )
+    return [*make_run_files(run, steps), *trackers, *([] if isinstance(given, bool) else make_list(given))]
 
 
 def make_list(value: Any) -> list[Any]:

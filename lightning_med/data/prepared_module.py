@@ -46,6 +46,7 @@ class PreparedDataModule(L.LightningDataModule):
         self._prepared: Prepared | None = None
         self._stores: dict[str, TokenStore] = {}
         self._seen: SeenRows | None = None
+        self._unseen: dict[str, np.ndarray] = {}  # rows by split; they are looked for, and counted in a line, once
         self._run_content: str | None = None  # where all rows of other data count
         self._checked_content: str | None = None  # where other data is not checked against tables
 
@@ -136,7 +137,7 @@ class PreparedDataModule(L.LightningDataModule):
 
     def leave_out(self, keys: np.ndarray, fingerprint: str) -> None:
         """Leaves rows out of the evaluation whose questions a run was trained on; see `SeenRows`."""
-        self._seen = SeenRows(keys, fingerprint)
+        self._seen, self._unseen = SeenRows(keys, fingerprint), {}
 
     @property
     def prepared(self) -> Prepared:
@@ -172,4 +173,6 @@ class PreparedDataModule(L.LightningDataModule):
         store = self.store(split)
         if self._seen is None:
             return np.arange(len(store))
-        return self._seen.select_unseen(store, split, self.prepared)
+        if split not in self._unseen:
+            self._unseen[split] = self._seen.select_unseen(store, split, self.prepared)
+        return self._unseen[split]

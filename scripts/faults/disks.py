@@ -12,7 +12,8 @@ from pathlib import Path
 
 from faults.configs import SETTINGS, write_config
 from faults.runs import Progress, Result, get_run_folder, start_fit
-from lightning_med.checkpoints import checkpoint_files, digests, writing
+from lightning_med.checkpoints import digests, writing
+from lightning_med.checkpoints.newest_checkpoint import find_newest_whole
 
 
 def check_full_disk(folder: Path, progress: Progress) -> Iterator[Result]:
@@ -37,7 +38,7 @@ def check_full_disk(folder: Path, progress: Progress) -> Iterator[Result]:
                 and bool(messages)
                 and "MiB" in messages[0]
                 and digests.verify_digest(earlier)
-                and checkpoint_files.find_newest_whole(get_run_folder(cwd)) is not None
+                and find_newest_whole(get_run_folder(cwd)) is not None
                 and not list(earlier.parent.glob(".*.ckpt-*"))
             )
         method = "a tmpfs" if mount else "an injected ENOSPC"
@@ -61,7 +62,7 @@ def check_read_only_mount(folder: Path, progress: Progress) -> Iterator[Result]:
             resumed = start_fit(config, writable, "--resume", "auto", "--trainer.default_root_dir", str(mount))
             code, log = resumed.wait(), resumed.read_log()
             held = held and code != 0 and len(_find_messages(log)) == 1 and "Traceback" not in log
-            held = held and checkpoint_files.find_newest_whole(get_run_folder(mount)) is not None
+            held = held and find_newest_whole(get_run_folder(mount)) is not None
         finally:
             subprocess.run(["mount", "-o", "remount,rw", str(mount)], check=True)
     yield "read-only mount: non-zero exit, one line, the earlier checkpoint loads", int(held), 1

@@ -13,7 +13,7 @@ from faults import injection
 from faults.configs import SETTINGS, write_config
 from faults.fingerprints import compute_fingerprint
 from faults.runs import Progress, Result, complete_fit, get_run_folder, start_fit
-from lightning_med.checkpoints import checkpoint_files
+from lightning_med.checkpoints.newest_checkpoint import find_newest_whole
 
 
 def check_resumption(folder: Path, count: int, rng: random.Random, progress: Progress) -> Iterator[Result]:
@@ -73,7 +73,7 @@ def check_saves(folder: Path, count: int, rng: random.Random, progress: Progress
             cwd = folder / "saves" / str(number)
             inject = injection.kill_in_save(rng.randint(2, 6), stage)
             status = start_fit(config, cwd, "--checkpoint_every", "2", inject=inject).wait()
-            checkpoint = checkpoint_files.find_newest_whole(get_run_folder(cwd))
+            checkpoint = find_newest_whole(get_run_folder(cwd))
             held += status == -signal.SIGKILL and checkpoint is not None
             shutil.rmtree(cwd)
         yield f"kill -9 during a save, {stage}: a complete checkpoint is found", held, total

@@ -25,8 +25,15 @@ def run_python(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *argv], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize(("argv", "status"), [([], 0), (["--help"], 0), (["--version"], 0), (["fly"], 2)])
-def test_help_version_and_unknown_verbs_import_no_heavy_library(argv: list[str], status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("argv", "status"), [([], 0), (["--help"], 0), (["--version"], 0), (["fly"], 2), (["runs", "."], 0)]
+)
+def test_help_version_runs_and_unknown_verbs_import_no_heavy_library(
+    argv: list[str], status: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lightning_logs" / "tiny" / "version_0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("data: {source: a.csv}\n", encoding="utf-8")
     result = run_python("-c", NO_TORCH, *argv, cwd=tmp_path)
     assert result.returncode == status, result.stderr
 

@@ -15,6 +15,7 @@ RUN_FILES = {".lock", "config.yaml", "checkpoints/last.ckpt", "checkpoints/best-
     "checkpoints/step-N.ckpt.sha256",
     "events.out.tfevents",
     "metrics.csv",
+    "run.json",
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_med.cli.json_output import collect_result
+from lightning_med.cli.output.json_output import collect_result
 from lightning_med.cli.verbs import serve
 from tests import tiny
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_med.cli.next_steps import print_after_prepare
+from lightning_med.cli.output.next_steps import print_after_prepare
 
 SMALL = "--model.base null --model.from_scratch '{n_layer: 2, n_embd: 128, n_head: 4}'"
 

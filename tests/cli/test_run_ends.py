@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lightning_med.checkpoints.run_facts import Status, read_facts
 from tests import tiny
 from tests.cli.test_resume import fit, get_run, load_last, stop_after
 
@@ -37,6 +38,8 @@ def stopped_early(folder: Path) -> Path:
     assert status == 0, output
     assert "Stopped early, at step 6." in output
     assert load_last(get_run(folder))["epoch"] == 2
+    facts = read_facts(get_run(folder))
+    assert (facts.status, facts.steps_done, facts.steps_planned) == (Status.FINISHED, 6, 12)
     return folder
 
 
@@ -46,6 +49,7 @@ def test_a_run_with_early_stopping_resumes_from_any_step(stopped_early: Path, tm
     config = stopped_early / "small.yaml"
     assert fit(config, tmp_path, *stop_after(step))[0] == 143
     assert load_last(get_run(tmp_path))["global_step"] == step
+    assert read_facts(get_run(tmp_path)).status is Status.INTERRUPTED
     status, output = fit(config, tmp_path, "--name", "small", "--resume", "auto")
     assert status == 0, output
     ours, theirs = load_last(get_run(tmp_path)), load_last(get_run(stopped_early))
@@ -83,6 +87,7 @@ def test_a_run_out_of_time_is_not_finished(tmp_path: Path) -> None:
     status, output = fit(config, tmp_path, "--resume", "auto")
     assert status == 0, output
     assert load_last(get_run(tmp_path))["global_step"] == 12
+    assert read_facts(get_run(tmp_path)).status is Status.FINISHED
     assert "is finished, at step 12" in fit(config, tmp_path, "--resume", "auto")[1]
 
 

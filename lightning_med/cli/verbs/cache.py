@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_med.cli import json_output
+from lightning_med.cli.output import json_output
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.data.preparation.cache.cache_folder import find_cache_root
 from lightning_med.data.preparation.cache.entries import Entry, delete_entry, list_entries, measure_size

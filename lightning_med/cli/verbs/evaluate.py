@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lightning_med.cli import json_output
+from lightning_med.cli.output import json_output
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.errors import InputError, check_range
 

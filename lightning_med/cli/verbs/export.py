@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lightning_med.cli import json_output
+from lightning_med.cli.output import json_output
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.export.checkpoint_export import export_checkpoint
 from lightning_med.export.export_kind import DTYPES, FORMATS, QUANTIZATIONS, ExportKind

@@ -6,9 +6,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lightning_med.cli import json_output
 from lightning_med.cli.bases.base_folder import HOME, is_whole, make_base
 from lightning_med.cli.bases.download import BASES
+from lightning_med.cli.output import json_output
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.errors import InputError
 

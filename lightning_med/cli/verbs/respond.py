@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_med.cli import json_output
 from lightning_med.cli.answering.model_options import (
     add_decoding_options,
     add_model_option,
@@ -18,6 +17,7 @@ from lightning_med.cli.answering.model_options import (
     find_model,
     read_decoding,
 )
+from lightning_med.cli.output import json_output
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.inference.part_file import check_unwritten

@@ -9,9 +9,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_med.cli import json_output
 from lightning_med.cli.answering.model_options import find_model, open_service, read_decoding
 from lightning_med.cli.answering.server_options import LOCAL_HOSTS, check_server_options, make_parser
+from lightning_med.cli.output import json_output
 from lightning_med.cli.verbs.triage import check_safety_settings
 from lightning_med.safety.answers.guard import DISCLAIMER
 

@@ -21,6 +21,7 @@ from lightning_med.safety.answers.guard import DISCLAIMER
 from lightning_med.safety.answers.unsafe_content import count_unsafe_content, describe_counts
 from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.tokenization.consultation import QUESTION
+from lightning_med.training.loggers.tracker import Tracker
 from lightning_med.training.sharding import ShardedStrategy
 from lightning_med.utils.console import say, show
 from lightning_med.utils.errors import check_range
@@ -31,6 +32,7 @@ TAGS = {  # by name of `COUNTED`
     "discouragement": "safety/talked_out_of_care",
 }
 ANSWERS_TAG = "safety/answers"
+_COLUMNS = ("question", "reference", "raw answer", "guarded answer")
 _AT_ONCE = 16  # questions that are answered side by side, beside an optimizer's state in memory
 
 
@@ -49,16 +51,22 @@ class SampleAnswers(L.Callback):
         max_seconds: Longest time of a round; a shown answer that is not ready by then is shown as far as it got, and
             nothing is counted.
         counted: Answers that are counted for the curves `safety/*`, those shown among them; 0 for no curves.
+        tracked: Whether the trackers of `--logger` get the questions and answers that are shown: patients' words.
     """
 
     def __init__(
-        self, questions: int = 3, max_new_tokens: int = 96, max_seconds: float = 60.0, counted: int = 32
+        self,
+        questions: int = 3,
+        max_new_tokens: int = 96,
+        max_seconds: float = 60.0,
+        counted: int = 32,
+        tracked: bool = True,
     ) -> None:
         check_range("questions", questions, 0)
         check_range("max_new_tokens", max_new_tokens, 1)
         check_range("counted", counted, 0)
         self.questions, self.max_new_tokens = questions, max_new_tokens
-        self.max_seconds, self.counted = max_seconds, counted
+        self.max_seconds, self.counted, self.tracked = max_seconds, counted, tracked
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         # What random weights write says nothing.
@@ -118,18 +126,24 @@ class SampleAnswers(L.Callback):
     ) -> None:
         title = f"Sample answers at step {trainer.global_step}, {speed}"
         table = Table(title=title, show_lines=True, title_justify="left")
-        for name in ("question", "reference", "raw answer", "guarded answer"):
+        for name in _COLUMNS:
             table.add_column(name, overflow="fold", ratio=1)
+        samples = []
         for number, (text, raw) in enumerate(zip(texts, answers, strict=True)):
             question, reference = str(text["question"]), str(text["answer"])
             guarded = guard(question, raw, resolve_file_region()).answer.removesuffix(DISCLAIMER).rstrip()
-            table.add_row(*(_shorten(cell) for cell in (question, reference, raw, guarded)))
+            cells = (question, reference, raw, guarded)
+            table.add_row(*map(_shorten, cells))
+            samples.append(dict(zip(_COLUMNS, cells, strict=True)))
             when = f"at step {trainer.global_step}"
             parts = {"Question": question, "Reference": reference, f"Answer {when}": raw, f"Guarded {when}": guarded}
             page = "\n\n".join(f"**{heading}**\n\n{content}" for heading, content in parts.items())
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"samples/{number}", page, step)
+        for tracker in trainer.loggers if self.tracked and samples else ():
+            if isinstance(tracker, Tracker):
+                tracker.log_samples(samples, step)
         show(table, trainer)
 
 

@@ -42,7 +42,7 @@ def check_settings(trainer: Mapping[str, Any], fits: bool = True) -> None:
     for section, kind in _SECTIONS.items():
         if not fits and section in _OF_FITS:
             continue
-        for name in _list_names(trainer.get(section)):
+        for name in list_names(trainer.get(section)):
             _check_option(kind, name)
     if trainer.get("num_nodes") not in (None, 1):
         _check_option("argument", "num_nodes")
@@ -141,7 +141,7 @@ def _check_values(trainer: Mapping[str, Any]) -> None:
             )
 
 
-def _list_names(setting: Any) -> Iterator[str]:
+def list_names(setting: Any) -> Iterator[str]:
     """Yields the names of the classes in a setting: those of its class paths, or a name by itself."""
     if isinstance(setting, str):
         yield setting.rpartition(".")[2]
@@ -149,6 +149,6 @@ def _list_names(setting: Any) -> Iterator[str]:
         yield str(setting["class_path"]).rpartition(".")[2]
     elif isinstance(setting, Iterable) and not isinstance(setting, Mapping):
         for one in setting:
-            yield from _list_names(one)
+            yield from list_names(one)
     elif setting is not None and not isinstance(setting, (bool, int, float, Mapping)):
         yield type(setting).__name__  # an object that the parser has made

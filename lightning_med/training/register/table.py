@@ -141,8 +141,8 @@ CALLBACKS = {
 LOGGERS = {
     "CSVLogger": _honoured("a second metrics.csv"),
     "TensorBoardLogger": _honoured("events in a second place"),
-    "MLFlowLogger": _not_run("gets metrics and settings", "mlflow"),
-    "WandbLogger": _not_run("gets metrics and settings", "wandb"),
+    "MLFlowLogger": _not_run("gets metrics and settings; --logger mlflow is tested", "mlflow"),
+    "WandbLogger": _not_run("gets metrics and settings; --logger wandb is tested", "wandb"),
     "CometLogger": _not_run("gets metrics and settings", "comet_ml"),
     "LitLogger": _not_run("gets metrics and settings", "litlogger"),
 }

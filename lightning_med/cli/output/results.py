@@ -8,8 +8,7 @@ from typing import Any
 
 from lightning import Trainer
 
-from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, find_run_folder
-from lightning_med.cli.next_steps import find_best
+from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, find_best_checkpoint, find_run_folder
 from lightning_med.data.preparation.pipeline import Prepared
 from lightning_med.safety.answers.unsafe_content import COUNTED, describe_counts
 from lightning_med.training.callbacks.predictions import count_unsafe_predictions
@@ -25,7 +24,9 @@ def find_output(settings: Any, name: str) -> Path:
     return Path(settings.output) if settings.output else find_run_folder(settings.ckpt_path) / name
 
 
-def write_results(path: Path, metrics: dict[str, float], checkpoint: str, fingerprint: str) -> dict[str, Any]:
+def write_results(
+    path: Path, metrics: dict[str, float], checkpoint: str, fingerprint: str, rows: str
+) -> dict[str, Any]:
     """Writes metrics as JSON, in full precision, and prints them.
 
     Args:
@@ -33,11 +34,12 @@ def write_results(path: Path, metrics: dict[str, float], checkpoint: str, finger
         metrics: By name.
         checkpoint: The file that was evaluated.
         fingerprint: Of the data.
+        rows: A digest of the rows that were measured.
 
     Returns:
         What `--json` prints.
     """
-    content = {**metrics, "checkpoint": str(checkpoint), "data": fingerprint}
+    content = {**metrics, "checkpoint": str(checkpoint), "data": fingerprint, "rows": rows}
     write_text(path, json.dumps(content, indent=2) + "\n")
     for name, value in metrics.items():
         print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value:.4f}")
@@ -67,7 +69,7 @@ def describe_fit(run: Path, trainer: Trainer) -> dict[str, Any]:
     """
     return {
         "run": run,
-        "checkpoint": find_best(run),
+        "checkpoint": find_best_checkpoint(run),
         "last": next(iter((run / CHECKPOINTS).glob(LAST)), None),
         "steps": trainer.global_step,
         "metrics": {name: float(value) for name, value in sorted(trainer.callback_metrics.items())},

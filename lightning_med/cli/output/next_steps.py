@@ -5,32 +5,38 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, find_run_folder
+from lightning_med.checkpoints.checkpoint_files import find_best_checkpoint, find_run_folder
 
 _SMALL = ("--model.from_scratch", "{n_layer: 2, n_embd: 128, n_head: 4}")  # a network for a tokenizer of one's own
 
 
 def print_after_fit(run: Path) -> None:
     """Prints how to export a run's best checkpoint and ask it a question; nothing for a trial run, which keeps none."""
-    checkpoint = find_best(run)
-    if checkpoint is not None:
-        model = _quote(run / "export")
+    if checkpoint := find_best_checkpoint(run):
         print(f"run: {run}")
-        export = f"lightning-med export --checkpoint {_quote(checkpoint)} --output {model}"
-        print(f'next: {export} && lightning-med respond --model {model} "My tongue is sore, what can I do?"')
+        print(f"next: {format_export(checkpoint, run / 'export')} && {format_question(run / 'export')}")
 
 
-def find_best(run: Path) -> Path | None:
-    """Returns a run's checkpoint with the best validation perplexity, else its last one; `None` for a trial run."""
-    kept = [*sorted((run / CHECKPOINTS).glob("best*.ckpt")), run / CHECKPOINTS / LAST]
-    return next((path for path in kept if path.is_file()), None)
+def format_export(checkpoint: Path, output: Path) -> str:
+    """Returns the command that exports a checkpoint."""
+    return f"lightning-med export --checkpoint {_quote(checkpoint)} --output {_quote(output)}"
+
+
+def format_question(model: Path) -> str:
+    """Returns the command that asks an export a question."""
+    return f'lightning-med respond --model {_quote(model)} "My tongue is sore, what can I do?"'
+
+
+def format_resumption(settings: Path) -> str:
+    """Returns the command that continues a run, given its settings."""
+    return f"lightning-med fit --config {_quote(settings)} --resume auto"
 
 
 def print_export(checkpoint: str) -> None:
     """Prints how to export a checkpoint into its run's folder."""
     output, here = find_run_folder(checkpoint) / "export", Path.cwd()
     output = output.relative_to(here) if output.is_relative_to(here) else output
-    print(f"next: lightning-med export --checkpoint {_quote(checkpoint)} --output {_quote(output)}")
+    print(f"next: {format_export(Path(checkpoint), output)}")
 
 
 def print_after_prepare(arguments: list[str]) -> None:

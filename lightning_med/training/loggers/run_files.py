@@ -8,14 +8,13 @@ from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lightning_med.checkpoints.run_metrics import METRICS
 from lightning_med.training.patches.command import AppendingCSVLogger
 from lightning_med.utils.files import write_atomically
 
-METRICS = "metrics.csv"
 
-
-def make_loggers(run: Path, step: int | None) -> list[Any]:
-    """Returns the loggers of a run's folder.
+def make_run_files(run: Path, step: int | None) -> list[Any]:
+    """Returns the loggers that write into a run's folder.
 
     Args:
         run: The run's folder, `ROOT/lightning_logs/NAME/version_N`.
