@@ -28,6 +28,8 @@ from lightning_med.tokenization.tokenizer import StoredTokenizer, load_tokenizer
 from scripts.bases.chat_templates import SMOLLM2
 from scripts.bases.tokenizers import QWEN2_SPLIT, split_like
 
+pytestmark = pytest.mark.slow  # real rows are many
+
 TABLES = ("healthcaremagic_3k.csv", "questiondoctors_5k.csv", "icliniq_465.csv")
 SCRATCH = {"n_layer": 2, "n_embd": 64, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
 

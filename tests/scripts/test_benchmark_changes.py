@@ -45,6 +45,7 @@ def test_taking_a_change_back_leaves_the_loss(script: Script) -> None:
     assert torch.isfinite(torch.tensor(list(losses.values()))).all()
 
 
+@pytest.mark.slow
 def test_growth_tells_an_epoch(
     script: Script,
     tokenizer: PreTrainedTokenizerFast,

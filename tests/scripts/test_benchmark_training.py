@@ -45,6 +45,7 @@ def list_installed(contenders: dict[str, tuple[str, tuple[str, ...]]]) -> list[s
     return [name for name, (_, needs) in contenders.items() if all(map(find_spec, needs))]
 
 
+@pytest.mark.slow
 def test_every_contender_gives_all_figures_from_the_same_ids(
     script: Script,
     tokenizer_folder: str,

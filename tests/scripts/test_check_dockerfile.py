@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lightning_med.cli.answering.server_options import check_server_options, make_server_parser
+from lightning_med.cli.answering.server_options import check_server_options, make_parser
 from lightning_med.utils.errors import InputError
 from tests.conftest import ROOT
 
@@ -58,11 +58,11 @@ def test_the_default_command_is_one_of_ours_and_asks_for_a_login(
         monkeypatch.delenv(f"LIGHTNING_MED_{name}", raising=False)
     program, verb, *options = find_last(stages, target, "CMD").words
     assert (program, verb) == ("lightning-med", "serve")
-    given = make_server_parser().parse_args(options)
+    given = make_parser().parse_args(options)
     with pytest.raises(InputError, match="needs --auth"):
         check_server_options(given)
     monkeypatch.setenv("LIGHTNING_MED_AUTH", "ward:secret")
-    given = make_server_parser().parse_args(options)
+    given = make_parser().parse_args(options)
     check_server_options(given)
     assert f":{given.port}/health" in find_last(stages, target, "HEALTHCHECK").text
     assert find_last(stages, target, "EXPOSE").text == str(given.port)

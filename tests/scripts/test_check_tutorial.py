@@ -171,6 +171,7 @@ def test_what_a_page_says_and_a_command_does_not_is_an_error(
         run(script, text, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_answers_within_its_section_and_ends_with_it(script: Script, tmp_path: Path) -> None:
     address = "http://127.0.0.1:80"  # taken or not allowed: the commands of the section get another port
     server = block("echo up; python -m http.server --bind 127.0.0.1 80 >&2", "up", f"until {address}/")

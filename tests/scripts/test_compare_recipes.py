@@ -119,6 +119,7 @@ def task(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     return plans.Task(tmp_path / "runs", "small", 7, source, None, 0.1)
 
 
+@pytest.mark.slow
 def test_each_recipe_ends_in_an_export_that_answers(
     script: Script, task: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

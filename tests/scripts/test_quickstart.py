@@ -96,6 +96,7 @@ def test_the_untuned_base_answers_with_its_own_weights(
     assert tiny.is_equal(tiny.weights(tuned), tiny.weights(before))
 
 
+@pytest.mark.slow
 def test_without_the_base_a_small_model_is_trained_from_scratch(
     quickstart: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,6 +82,7 @@ def letters(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return folder
 
 
+@pytest.mark.slow
 def test_training_is_repeatable_and_learns_its_examples(
     script: Script, sets: Path, encoder: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,17 +23,7 @@ _START = "lightning-med fit --config configs/quickstart_small.yaml"
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    parser = Parser("lightning-med runs", "The runs under lightning_logs: how far, how good, and which is best.")
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, help="lightning_logs, or where it lies")
-    parser.add_argument("--name", metavar="NAME", help="the runs of one name alone")
-    parser.add_argument(
-        "--sort",
-        choices=("when", "perplexity", "name"),
-        default="when",
-        help="newest first; or by validation perplexity, group by group; or by name (default: when)",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line for each run")
-    given = parser.parse_args(argv[1:])
+    given = make_parser().parse_args(argv[1:])
     folders = _list_runs(_find_root(given.folder or Path()), given.name)
     runs = []
     with show_progress("reading") as progress:
@@ -55,6 +45,21 @@ def main(argv: list[str]) -> int:
         print(line)
     print(f"next: {_choose_next(runs, comparison)}")
     return 0
+
+
+def make_parser() -> Parser:
+    """Returns the parser of `runs`."""
+    parser = Parser("lightning-med runs", "The runs under lightning_logs: how far, how good, and which is best.")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", type=Path, help="lightning_logs, or where it lies")
+    parser.add_argument("--name", metavar="NAME", help="the runs of one name alone")
+    parser.add_argument(
+        "--sort",
+        choices=("when", "perplexity", "name"),
+        default="when",
+        help="newest first; or by validation perplexity, group by group; or by name (default: when)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each run")
+    return parser
 
 
 def _find_root(folder: Path) -> Path:

@@ -27,6 +27,7 @@ def misspell(name: str, rng: random.Random, edits: int) -> str:
     return f"{section}{dot}{word}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("edits", "share"), [(1, 0.97), (2, 0.95)])
 def test_the_nearest_of_a_misspelt_option_is_the_right_one(parser: SettingsParser, edits: int, share: float) -> None:
     fit = find_verb_parser(parser, "fit")

@@ -16,7 +16,7 @@ import pytest
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from lightning_med.data.report.data_report import print_report, write_report
-from lightning_med.data.sources import source as sources
+from lightning_med.data.sources import source_files as sources
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.data.splits.own_splits import describe_own_splits
 from lightning_med.utils.errors import InputError

@@ -71,6 +71,7 @@ STAGES = {
 ROWS_STAND = ("rows renamed", "encoded", "tokens written", "renamed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_any_stage_leaves_nothing_that_is_used(
     cache: Path, consultations: Callable[..., Path], tmp_path: Path, begin: Callable[..., Any], stage: str

@@ -93,6 +93,7 @@ def test_input_error_of_another_process_is_raised(
     assert left_in(cache) == []
 
 
+@pytest.mark.slow
 def test_two_processes_of_other_lengths_share_clean_rows(cache: Path, consultations: Callable[..., Path]) -> None:
     """One of them cleans, the other waits for it."""
     code = (

@@ -241,6 +241,7 @@ def test_a_closed_page_stops_the_model(browser: Any, served: tuple[StepWriter, s
     wait_for(lambda: writer.streams[0].is_cancelled)
 
 
+@pytest.mark.slow
 def test_many_people_ask_at_once_and_one_can_stop(
     browser: Any, served: tuple[StepWriter, str], writer: StepWriter
 ) -> None:
