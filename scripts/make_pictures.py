@@ -55,17 +55,20 @@ def run_server(*command: str, path: str = "/", folder: str | None = None) -> Ite
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     words = [sys.executable, "-m", *(port if word == "PORT" else word for word in command)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder)
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads would fill up
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=log, cwd=folder)
     address = f"http://127.0.0.1:{port}"
     try:
         while not _answers(address + path):
             if process.poll() is not None:
-                raise InputError(f"{command[0]} did not start: {process.communicate()[1][-300:]}", "See above.")
+                log.seek(0)
+                raise InputError(f"{command[0]} did not start: {log.read()[-300:]}", "Start it by hand to see more.")
             time.sleep(0.5)
         yield address
     finally:
         process.terminate()
         process.wait()
+        log.close()
 
 
 def _answers(address: str) -> bool:
@@ -106,7 +109,13 @@ def picture_tensorboard(browser: Any, run: Path, output: Path) -> None:
 
 
 def picture_report(browser: Any, report: Path, path: Path) -> None:
-    """The beginning of a report."""
+    """The beginning of a report.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not report.is_file():
+        raise InputError(f"{report}: there is no report.", "`prepare` and `evaluate` write one.")
     page = browser.new_page(viewport={"width": 1100, "height": 1000}, color_scheme="light")
     page.goto(report.resolve().as_uri())
     save(page.screenshot(), path)
@@ -136,6 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--evaluation", type=Path, metavar="FOLDER", help="of evaluate")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the pictures go")
     given = parser.parse_args(argv)
+    if not (given.run or given.data_report or given.evaluation):
+        parser.error("name --run, --data_report or --evaluation")
     given.output.mkdir(parents=True, exist_ok=True)
     try:
         with open_browser() as browser:

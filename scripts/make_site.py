@@ -24,6 +24,7 @@ from lightning_med.utils.errors import InputError, RunError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "docs" / "zensical.toml"
+MARK = ".lightning_med_site"  # in a folder that may be replaced
 
 
 def build_site(output: Path) -> None:
@@ -33,7 +34,7 @@ def build_site(output: Path) -> None:
         InputError: A page, its links or its diagrams are wrong.
         RunError: Zensical is missing or fails.
     """
-    if output.exists() and not (output / "index.html").is_file():
+    if output.exists() and not (output / MARK).is_file():
         raise InputError(f"{output} is there and holds no site.", "Name another folder, or remove it.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -46,7 +47,9 @@ def build_site(output: Path) -> None:
         if faults := list_faults(site):
             print(*faults, sep="\n", file=sys.stderr)
             raise InputError(f"The site has {len(faults)} faults, see above.", "Mend the pages that it was made from.")
-        shutil.rmtree(output, ignore_errors=True)
+        (site / MARK).touch()
+        if output.exists():
+            shutil.rmtree(output)
         shutil.move(site, output)
 
 

@@ -14,7 +14,7 @@ from lightning_med.utils.errors import InputError
 OUTSIDE = {name: f"{name.lower()}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")}
 FILES = "files"  # where other files that pages link to are in the site
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
-_CODE = re.compile(r"^(`{3,}).*?^\1`*$|`[^`\n]+`", re.S | re.M)
+_CODE = re.compile(r"^ *(`{3,}).*?^ *\1`*$|`[^`\n]+`", re.S | re.M)
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.S | re.M)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from traitlets.config import Config
 
@@ -55,9 +55,9 @@ def run_notebook(notebook: NotebookNode, folder: Path, environment: Mapping[str,
             start = time.monotonic()
             try:
                 client.execute_cell(cell, number)
-            except CellExecutionError as error:
+            except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
                 raise StepError(f"cell {number}:\n{error}") from error
-            yield cell.source.splitlines()[0], time.monotonic() - start
+            yield (cell.source.splitlines() or ["(empty)"])[0], time.monotonic() - start
 
 
 def drop_private_metadata(notebook: NotebookNode) -> None:

@@ -108,7 +108,8 @@ def _run(step: Step, folder: Path, environment: Mapping[str, str]) -> str:
     try:
         written = process.communicate(step.typed.encode(), timeout=_PATIENCE)[0].decode(errors="replace")
     except subprocess.TimeoutExpired as error:
-        raise StepError(_describe(step, f"it did not end within {_PATIENCE:.0f} s.", "")) from error
+        written = (error.output or b"").decode(errors="replace")
+        raise StepError(_describe(step, f"it did not end within {_PATIENCE:.0f} s.", written)) from error
     finally:
         _stop(process)
     if process.returncode != step.status:
