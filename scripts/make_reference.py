@@ -108,12 +108,19 @@ def _describe_options(options: list[Option], prefix: str = "", only: str = "") -
         yield f"`{option.names[0]}`{{ #{anchor} }}{rest}" + (f" `{option.value}`" if option.value else "")
         facts = [
             f"Type: `{option.type}`." if option.type else "",
-            f"Default: `{option.default}`." if option.default else "",
+            f"Default: {_format_default(option.default)}." if option.default else "",
         ]
-        yield f":   {' '.join(filter(None, (escape(option.help), *facts, only)))}\n"
+        text = escape(option.help).rstrip()
+        sentence = text if not text or text.endswith((".", "?", "!")) else f"{text}."
+        yield f":   {' '.join(filter(None, (sentence, *facts, only)))}\n"
         if option.classes:
             classes = "".join(f"\n        - `{name}`" for name in option.classes)
             yield f'    ??? note "Known classes"\n{classes}\n'
+
+
+def _format_default(default: str) -> str:
+    """Returns a default as code, or as text where it is said in words."""
+    return escape(default) if " " in default and not default.startswith(("[", "{", "'", '"')) else f"`{default}`"
 
 
 def write_reference(folder: Path) -> None:
@@ -136,6 +143,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the pages go")
     folder = parser.parse_args(argv).output
+    if folder.resolve() == STUBS.resolve():
+        parser.error(f"{STUBS} has the frames that the pages are made from; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_reference(folder)
     print(f"reference: {folder / 'commands.md'}, {folder / 'settings.md'}")

@@ -73,7 +73,7 @@ def test_a_verb_of_tomorrow_and_its_own_verbs_are_described(script: Script, monk
     text = make_reference.write_commands({"cache": parser})
     assert "## cache\n" in text
     assert "### cache list\n" in text
-    assert "`--old_than`{ #cache-list--old_than } `OLD_THAN`\n:   days &lt;of&gt; \\*age\\* Default: `3`." in text
+    assert "`--old_than`{ #cache-list--old_than } `OLD_THAN`\n:   days &lt;of&gt; \\*age\\*. Default: `3`." in text
 
 
 def test_settings_are_listed_once_and_configs_with_their_purpose(reference: dict[str, str]) -> None:
