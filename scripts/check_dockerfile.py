@@ -76,7 +76,7 @@ def serve(root: StageRoot, target: str) -> None:
     command = find_last(read_stages(DOCKERFILE), target, "CMD")
     assert command is not None
     with mount(root.folder, []):
-        root.run(command.words, (0, ENDED), LIGHTNING_MED_AUTH=os.environ.get("LIGHTNING_MED_AUTH", ""))
+        root.run(command.words, {"LIGHTNING_MED_AUTH": os.environ.get("LIGHTNING_MED_AUTH", "")}, (0, ENDED))
 
 
 def main(argv: list[str]) -> int:

@@ -80,15 +80,15 @@ class StageRoot:
             for source in sources:
                 self._copy(roots[stage].folder / source.lstrip("/") if stage else context / source, target)
         elif instruction.name == "RUN":
-            self.run(["/bin/sh", "-c", instruction.text], **{**self.arguments, **self.environment})
+            self.run(["/bin/sh", "-c", instruction.text], {**self.arguments, **self.environment})
 
-    def run(self, argv: Sequence[str], statuses: Sequence[int] = (0,), **extra: str) -> None:
+    def run(self, argv: Sequence[str], more: Mapping[str, str], statuses: Sequence[int] = (0,)) -> None:
         """Runs a command in the root.
 
         Args:
             argv: Its words.
+            more: Further variables.
             statuses: With which it may end.
-            extra: Further variables.
 
         Raises:
             RunError: It failed.
@@ -97,7 +97,7 @@ class StageRoot:
         user = ["--userspec", self.user] if self.user else []
         inside = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', self.workdir, *argv]
         command = ["chroot", *user, str(self.folder), *inside]
-        status = subprocess.run(command, env={**self.environment, **extra}).returncode
+        status = subprocess.run(command, env={**self.environment, **more}).returncode
         if status not in statuses:
             raise RunError(f"It ended with status {status}.")
 

@@ -106,7 +106,11 @@ def test_a_folder_without_a_base_is_refused(
     ],
 )
 def test_a_target_or_an_argument_that_is_not_known_is_refused(
-    script: Callable[[str], ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], what: str
+    script: Callable[[str], ModuleType],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    what: str,
 ) -> None:
     (tmp_path / "base" / "bin").mkdir(parents=True)
     assert script("check_dockerfile").main([str(tmp_path), *options]) == 2

@@ -137,7 +137,9 @@ def _read_proxy(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     if network.prefixlen == 0:
         raise InputError(f"--proxy {text} would believe every client.", "Name the addresses of your proxies alone.")
     if mapped := getattr(network.network_address, "ipv4_mapped", None):
-        raise InputError(f"--proxy {text} is an address of IPv4 in the form of IPv6.", f"For instance: --proxy {mapped}")
+        raise InputError(
+            f"--proxy {text} is an address of IPv4 in the form of IPv6.", f"For instance: --proxy {mapped}"
+        )
     return network
 
 

@@ -161,7 +161,9 @@ def read_page(url: str, tab: str) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("endpoint", ["chat/completions", "completions"])
-def test_an_answer_has_one_record_with_the_id_that_the_client_got(url: str, log: Log, endpoint: str, stream: bool) -> None:
+def test_an_answer_has_one_record_with_the_id_that_the_client_got(
+    url: str, log: Log, endpoint: str, stream: bool
+) -> None:
     reply = post(url, endpoint=endpoint, stream=stream)
     (record,) = log.read()
     assert record["id"] == reply.headers["x-request-id"]
@@ -214,9 +216,7 @@ def test_requests_that_are_refused_before_a_question_is_read_have_no_record(tmp_
     """Otherwise anyone who reaches the port fills the disk, and nothing is answered any more."""
     log, file = Log(tmp_path / "audit.jsonl"), AuditFile(tmp_path / "audit.jsonl")
     access = {"api_key": "k", "login": ("ward", "k"), "hosts": ("testserver",), "rate": 6}
-    app = make_app(
-        ChatService(ScriptedWriter(), "GB"), ServerSettings("m", audit=Audit(file, "small-model"), **access)
-    )
+    app = make_app(ChatService(ScriptedWriter(), "GB"), ServerSettings("m", audit=Audit(file, "small-model"), **access))
     client, path, key = TestClient(app), "/v1/completions", {"authorization": "Bearer k"}
     refused = [
         client.post(path, json={"prompt": DANGER}),

@@ -21,7 +21,9 @@ def count(*requests: tuple[str, str | None], proxies: bool = True) -> list[bool]
     app = LimitRate(PlainTextResponse("ok"), 1, PROXIES if proxies else ())
     headers = [{} if named is None else {"x-forwarded-for": named} for _, named in requests]
     peers = [TestClient(app, client=(peer, 50_000)) for peer, _ in requests]
-    statuses = [peer.post("/v1/completions", headers=sent).status_code for peer, sent in zip(peers, headers, strict=True)]
+    statuses = [
+        peer.post("/v1/completions", headers=sent).status_code for peer, sent in zip(peers, headers, strict=True)
+    ]
     assert set(statuses) <= {200, 429}
     return [status == 200 for status in statuses]
 
