@@ -35,9 +35,11 @@ COPY scripts scripts
 RUN python scripts/quickstart.py && mkdir /models && cp -r lightning_logs/*/version_*/export /models/quickstart
 
 # A login must be given when a container starts, in LIGHTNING_MED_AUTH or as a file that LIGHTNING_MED_AUTH_FILE names:
-# without one the command ends with status 2. Nothing is written but below /tmp, and where an option says so.
+# without one the command ends with status 2. Nothing is written but below /tmp, and where an option says so: /audit is
+# for a volume with the log of --audit, and a new volume takes over its owner.
 FROM base AS served
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin med
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin med \
+    && install -d -o 10001 -g 10001 -m 0700 /audit
 COPY --from=model /models /models
 ENV HOME=/tmp LIGHTNING_MED_MODEL=/models/quickstart
 USER 10001:10001

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from container.changed_root import StageRoot, mount
-from container.dockerfile import find_last, list_needed, read_stages
+from container.dockerfile import Stage, find_last, list_needed, read_stages
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import say
@@ -24,18 +24,39 @@ from lightning_med.utils.errors import InputError, UserError
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "Dockerfile"
+ENDED = 143  # the status of a server that was asked to end
+
+
+def choose_stages(given: argparse.Namespace) -> tuple[list[Stage], dict[str, str]]:
+    """Returns the stages that the target needs, and the values of their arguments by name.
+
+    Raises:
+        InputError: There is no such target, or none of its stages takes such an argument.
+    """
+    stages = read_stages(DOCKERFILE)
+    if given.target not in stages:
+        raise InputError(f"There is no target {given.target}.", f"Targets: {', '.join(stages)}.")
+    needed = list_needed(stages, given.target)
+    taken = [one.text.partition("=")[0] for stage in needed for one in stage.instructions if one.name == "ARG"]
+    for pair in given.argument:
+        name, sign, _ = pair.partition("=")
+        if name not in taken:
+            raise InputError(f"--argument {pair}: no stage takes {name}.", f"Known: {', '.join(taken) or 'none'}.")
+        if not sign:
+            raise InputError(f"--argument {pair} has no value.", f"For instance: --argument {name}=")
+    return needed, dict(pair.partition("=")[::2] for pair in given.argument)
 
 
 def build(given: argparse.Namespace) -> StageRoot:
     """Runs the stages that the target needs and returns its root.
 
     Raises:
+        InputError: See `choose_stages`.
         RunError: A command failed.
     """
-    stages = read_stages(DOCKERFILE)
-    arguments = dict(pair.partition("=")[::2] for pair in given.argument)
+    needed, arguments = choose_stages(given)
     roots: dict[str, StageRoot] = {}
-    for stage in list_needed(stages, given.target):
+    for stage in needed:
         folder, begun = given.roots / f"stage-{stage.name}", roots.get(stage.base)
         say(f"{stage.name}: {folder}")
         root = StageRoot.copy(folder, begun.folder if begun else given.roots / "base", begun)
@@ -55,7 +76,7 @@ def serve(root: StageRoot, target: str) -> None:
     command = find_last(read_stages(DOCKERFILE), target, "CMD")
     assert command is not None
     with mount(root.folder, []):
-        root.run(command.words, LIGHTNING_MED_AUTH=os.environ.get("LIGHTNING_MED_AUTH", ""))
+        root.run(command.words, {"LIGHTNING_MED_AUTH": os.environ.get("LIGHTNING_MED_AUTH", "")}, (0, ENDED))
 
 
 def main(argv: list[str]) -> int:

@@ -56,6 +56,7 @@ _MORE = {
     "trackio": _TRACKED,
 }
 _KEPT = ("PIP_", "SSL_", "CURL_", "REQUESTS_")  # how this machine reaches the package index
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")  # in small letters, too
 _SHORT = "--trainer.max_steps 12 --trainer.limit_val_batches 2 --samples.counted 0"
 
 
@@ -71,7 +72,7 @@ class Place:
 
     @property
     def variables(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in os.environ if name.startswith(_KEPT)}
+        kept = {name: os.environ[name] for name in os.environ if name.startswith(_KEPT) or name.upper() in _PROXIES}
         path = os.pathsep.join((str(self.programs), "/usr/local/bin", "/usr/bin", "/bin"))
         return {**kept, "PATH": path, "HOME": str(self.folder / "home"), "LANG": "C.UTF-8", "WANDB_MODE": "offline"}
 

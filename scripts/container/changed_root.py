@@ -30,6 +30,7 @@ class StageRoot:
 
     def __init__(self, folder: Path, environment: Mapping[str, str], workdir: str) -> None:
         self.folder, self.environment, self.workdir = folder, dict(environment), workdir
+        self.arguments: dict[str, str] = {}  # of ARG; Docker forgets them after the stage
         self.user: str | None = None
 
     @classmethod
@@ -68,7 +69,7 @@ class StageRoot:
                 self.environment[name] = self._expand(value)
         elif instruction.name == "ARG":
             name, _, value = instruction.text.partition("=")
-            self.environment[name] = arguments.get(name, value)  # Docker forgets it after the stage
+            self.arguments[name] = arguments.get(name, value)
         elif instruction.name == "WORKDIR":
             self.workdir = instruction.text
             self._find(self.workdir).mkdir(parents=True, exist_ok=True)
@@ -79,14 +80,15 @@ class StageRoot:
             for source in sources:
                 self._copy(roots[stage].folder / source.lstrip("/") if stage else context / source, target)
         elif instruction.name == "RUN":
-            self.run(["/bin/sh", "-c", instruction.text])
+            self.run(["/bin/sh", "-c", instruction.text], {**self.arguments, **self.environment})
 
-    def run(self, argv: Sequence[str], **extra: str) -> None:
+    def run(self, argv: Sequence[str], more: Mapping[str, str], statuses: Sequence[int] = (0,)) -> None:
         """Runs a command in the root.
 
         Args:
             argv: Its words.
-            extra: Further variables.
+            more: Further variables.
+            statuses: With which it may end.
 
         Raises:
             RunError: It failed.
@@ -95,8 +97,8 @@ class StageRoot:
         user = ["--userspec", self.user] if self.user else []
         inside = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', self.workdir, *argv]
         command = ["chroot", *user, str(self.folder), *inside]
-        status = subprocess.run(command, env={**self.environment, **extra}).returncode
-        if status not in (0, 143):  # 143: a server that was asked to end
+        status = subprocess.run(command, env={**self.environment, **more}).returncode
+        if status not in statuses:
             raise RunError(f"It ended with status {status}.")
 
     def _copy(self, source: Path, target: str) -> None:
@@ -113,7 +115,7 @@ class StageRoot:
         return self.folder / os.path.normpath(os.path.join(self.workdir, path)).lstrip("/")
 
     def _expand(self, value: str) -> str:
-        return _VARIABLE.sub(lambda match: self.environment.get(match[1], ""), value)
+        return _VARIABLE.sub(lambda match: {**self.arguments, **self.environment}.get(match[1], ""), value)
 
 
 @contextmanager

@@ -89,6 +89,10 @@ def check_refused(what: str, how: str, *options: object, cwd: Path) -> None:
         ("--host 0.0.0.0 --api_key k", "needs --auth NAME:PASSWORD.", "Set $LIGHTNING_MED_AUTH"),
         ("--public_name doctor.example", "--public_name lets other machines in", "Set $LIGHTNING_MED_AUTH"),
         ("--proxy somewhere", "--proxy: 'somewhere' does not appear to be an IPv4 or IPv6 network.", "For instance: --proxy 127.0.0.1"),
+        ("--proxy 0.0.0.0/0", "--proxy 0.0.0.0/0 would believe every client.", "Name the addresses of your proxies"),
+        ("--proxy ::/0", "--proxy ::/0 would believe every client.", "Name the addresses of your proxies"),
+        ("--proxy ::ffff:10.0.0.1", "--proxy ::ffff:10.0.0.1 is an address of IPv4", "For instance: --proxy 10.0.0.1"),
+        ("--auth a:b --auth_file none", "--auth and --auth_file exclude each other.", "Leave one of them out."),
         ("--auth_file none", "--auth_file none cannot be read: No such file", "Its one line is NAME:PASSWORD."),
         ("--auth_file .", "--auth_file . cannot be read: Is a directory", "Its one line is NAME:PASSWORD."),
         ("--auth ward", "--auth takes NAME:PASSWORD.", "For instance: --auth clinic:"),
@@ -280,7 +284,7 @@ def test_a_login_is_read_from_a_file(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_option: bool
 ) -> None:
     path = tmp_path / "login"
-    path.write_text("ward:pass:word\n", "utf-8")
+    path.write_text("\ufeffward:pass:word\n", "utf-8")  # as an editor on Windows writes it
     monkeypatch.setenv("LIGHTNING_MED_AUTH", "other:one")
     if not is_option:
         monkeypatch.setenv("LIGHTNING_MED_AUTH_FILE", str(path))
@@ -290,7 +294,7 @@ def test_a_login_is_read_from_a_file(
 
 
 @pytest.mark.usefixtures("unloaded")
-@pytest.mark.parametrize("content", ["", "ward", "a:b\nc:d"])
+@pytest.mark.parametrize("content", ["", "ward", "ward:", ":secret", "a:b\nc:d"])
 def test_a_file_without_a_login_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "login").write_text(content, "utf-8")
     check_refused("login does not hold a login.", "NAME:PASSWORD", "--auth_file", "login", cwd=tmp_path)

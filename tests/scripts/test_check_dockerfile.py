@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lightning_med.cli.answering.server_options import check_server_options, make_parser
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, RunError
 from tests.conftest import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile"
@@ -91,6 +94,93 @@ def test_a_folder_without_a_base_is_refused(
 ) -> None:
     assert script("check_dockerfile").main([str(tmp_path)]) == 2
     assert "is no root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--target", "cpuu"], "There is no target cpuu.\n  Targets: base, source, "),
+        (["--argument", "TORCH_IDX="], "--argument TORCH_IDX=: no stage takes TORCH_IDX.\n  Known: TORCH_INDEX."),
+        (["--argument", "PYTHON_IMAGE=python"], "no stage takes PYTHON_IMAGE."),
+        (["--argument", "TORCH_INDEX"], "--argument TORCH_INDEX has no value."),
+    ],
+)
+def test_a_target_or_an_argument_that_is_not_known_is_refused(
+    script: Callable[[str], ModuleType],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    what: str,
+) -> None:
+    (tmp_path / "base" / "bin").mkdir(parents=True)
+    assert script("check_dockerfile").main([str(tmp_path), *options]) == 2
+    assert what in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+@pytest.fixture
+def commands(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    """The commands that would be run in a changed root, each with its variables; one with `exit` ends with 143."""
+    ran: list[tuple[str, dict[str, str]]] = []
+
+    def run(argv: list[str], env: dict[str, str] | None = None, **_: object) -> subprocess.CompletedProcess[bytes]:
+        ran.append((argv[-1], env or {}))
+        return subprocess.CompletedProcess(argv, 143 if "exit" in argv[-1] else 0)
+
+    module = sys.modules[script("check_dockerfile").StageRoot.__module__]
+    monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
+    return ran
+
+
+def test_an_argument_ends_with_its_stage_and_a_variable_does_not(
+    script: Callable[[str], ModuleType], tmp_path: Path, commands: list[tuple[str, dict[str, str]]]
+) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM i AS a\nARG INDEX=x\nARG HOME=no\nENV URL=${INDEX}/cpu\nRUN first\nFROM a AS b\nRUN last ${INDEX}\n",
+        encoding="utf-8",
+    )
+    checker, begun = script("check_dockerfile"), None
+    for stage in checker.read_stages(tmp_path / "Dockerfile").values():
+        begun = checker.StageRoot.copy(tmp_path / stage.name, tmp_path, begun)
+        for instruction in stage.instructions:
+            begun.take(instruction, ROOT, {}, {"INDEX": "given"})
+    first, last = (variables for command, variables in commands if command.startswith(("first", "last")))
+    assert (first["INDEX"], first["HOME"], first["URL"]) == ("given", "/root", "given/cpu")
+    assert ("INDEX" in last, last["URL"]) == (False, "given/cpu")
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_step_that_is_ended_has_failed_and_a_server_that_is_ended_has_not(
+    script: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checker = script("check_dockerfile")
+    monkeypatch.setattr(checker, "mount", lambda *_: nullcontext())
+    monkeypatch.setattr(checker, "DOCKERFILE", tmp_path / "Dockerfile")
+    (tmp_path / "Dockerfile").write_text('FROM i AS a\nRUN exit\nCMD ["exit"]\n', "utf-8")
+    root = checker.StageRoot(tmp_path, {}, "/")
+    with pytest.raises(RunError, match="status 143"):
+        root.take(checker.read_stages(tmp_path / "Dockerfile")["a"].instructions[0], ROOT, {}, {})
+    checker.serve(root, "a")
+
+
+def test_the_documented_commands_are_ours_and_the_log_has_a_folder_of_the_user(
+    stages: dict[str, Any], find_last: Callable[..., Any]
+) -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text("utf-8").replace("\\\n", "")
+    runs = [shlex.split(line) for line in text.splitlines() if line.startswith("docker run ")]
+    paths = []
+    for words in runs:
+        program, *options = words[words.index("lightning-med") + 1 :] or ["lightning-med", "serve"]
+        assert (program, options.pop(0)) == ("lightning-med", "serve")
+        audit = make_parser().parse_args(options).audit
+        if audit is not None:
+            volume = words[words.index("-v") + 1].partition(":")[2]
+            assert audit.parent == Path(volume)
+            paths.append(volume)
+    (folder,) = paths
+    user, _, group = find_last(stages, "cpu", "USER").text.partition(":")
+    steps = [step.text for step in stages["served"].instructions if step.name == "RUN"]
+    assert any(f"install -d -o {user} -g {group} -m 0700 {folder}" in step for step in steps)
 
 
 def test_hadolint_finds_nothing() -> None:

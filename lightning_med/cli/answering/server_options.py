@@ -112,6 +112,8 @@ def check_server_options(given: argparse.Namespace) -> None:
 
 
 def _check_access(given: argparse.Namespace) -> None:
+    if given.auth and given.auth_file:
+        raise InputError("--auth and --auth_file exclude each other.", "Leave one of them out.")
     given.auth = given.auth or _read_login(given.auth_file) or os.environ.get("LIGHTNING_MED_AUTH")
     given.api_key = given.api_key or os.environ.get("LIGHTNING_MED_API_KEY")
     name, _, password = (given.auth or "").partition(":")
@@ -124,10 +126,21 @@ def _check_access(given: argparse.Namespace) -> None:
             "Set $LIGHTNING_MED_AUTH, and put a proxy with TLS before it: without, passwords can be read on the way.",
         )
     given.api_key = given.api_key or password or None
+    given.proxy = [_read_proxy(address) for address in given.proxy]
+
+
+def _read_proxy(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
-        given.proxy = [ipaddress.ip_network(address) for address in given.proxy]
+        network = ipaddress.ip_network(text)
     except ValueError as error:
         raise InputError(f"--proxy: {error}.", "For instance: --proxy 127.0.0.1, or --proxy 172.17.0.0/16") from error
+    if network.prefixlen == 0:
+        raise InputError(f"--proxy {text} would believe every client.", "Name the addresses of your proxies alone.")
+    if mapped := getattr(network.network_address, "ipv4_mapped", None):
+        raise InputError(
+            f"--proxy {text} is an address of IPv4 in the form of IPv6.", f"For instance: --proxy {mapped}"
+        )
+    return network
 
 
 def _read_login(path: Path | None) -> str | None:
@@ -136,11 +149,12 @@ def _read_login(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        login = path.read_text(encoding="utf-8").strip()
+        login = path.read_text(encoding="utf-8-sig").strip()  # editors on Windows may write a mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise InputError(f"--auth_file {path} cannot be read: {reason}.", "Its one line is NAME:PASSWORD.") from error
-    if ":" not in login or "\n" in login:
+    name, _, password = login.partition(":")
+    if not (name and password) or "\n" in login:
         raise InputError(f"--auth_file {path} does not hold a login.", "Its one line is NAME:PASSWORD.")
     return login
 

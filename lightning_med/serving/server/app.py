@@ -59,6 +59,7 @@ def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)  # its pages of docs load scripts from elsewhere
     metrics, capacity = Metrics(lambda: service.load), Capacity(settings.limit)
     add_api(app, ServerState(service, settings.model, metrics, capacity, settings.audit))
+    app.add_middleware(AuditRequests, audit=settings.audit)  # the first one is the last to see a request
     if settings.login is not None:
         require_login(app, *settings.login)
     if settings.api_key is not None:
@@ -66,8 +67,7 @@ def make_app(service: ChatService, settings: ServerSettings) -> FastAPI:
     add_security(app, settings.hosts, settings.public_name)
     app.add_middleware(LimitRate, per_minute=settings.rate, proxies=settings.proxies)
     app.add_middleware(LimitSize)
-    app.add_middleware(AuditRequests, audit=settings.audit)
-    app.add_middleware(CountErrors, count=metrics.count_error)  # the last one is the first to see a request
+    app.add_middleware(CountErrors, count=metrics.count_error)
     page = PageSettings(
         service, metrics, settings.model, capacity, settings.facts, list(EXAMPLES), settings.marks, settings.audit
     )

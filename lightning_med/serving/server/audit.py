@@ -21,10 +21,9 @@ from lightning_med.version import __version__
 ANSWERED, ALARM, REFUSED, CANCELLED, ERROR = "answered", "alarm", "refused", "cancelled", "error"
 PAGE, CHAT, COMPLETIONS = "page", "chat", "completions"
 CLOSED = 499  # the status where the reader went away; nobody sees it
-TOO_LONG, RATE, AUTH, BUSY, SITE, INVALID = "too_long", "rate", "auth", "busy", "site", "invalid"
+TOO_LONG, BUSY, INVALID = "too_long", "busy", "invalid"
 UNAVAILABLE = "The audit log cannot be written, so no question is answered."
-_DOORS = {"/v1/chat/completions": CHAT, "/v1/completions": COMPLETIONS, "/gradio_api/queue/join": PAGE}
-_REASONS = {401: AUTH, 403: SITE, 413: TOO_LONG, 421: SITE, 429: RATE, 503: BUSY}
+_ENDPOINTS = {"/v1/chat/completions": CHAT, "/v1/completions": COMPLETIONS}
 _ENTRY = "lightning_med.audit"  # in the scope of a request
 
 
@@ -33,7 +32,7 @@ class AuditEntry:
 
     Args:
         audit: Where it ends.
-        door: `page`, `chat` or `completions`.
+        endpoint: `page`, `chat` or `completions`.
 
     Attributes:
         id: At random; the client is told.
@@ -44,8 +43,8 @@ class AuditEntry:
         has_failed: It was broken off by an error.
     """
 
-    def __init__(self, audit: Audit, door: str) -> None:
-        self._audit, self._door = audit, door
+    def __init__(self, audit: Audit, endpoint: str) -> None:
+        self._audit, self._endpoint = audit, endpoint
         self._at, self._start = datetime.now(UTC), time.monotonic()
         self.id = uuid.uuid4().hex
         self.reply: Reply | None = None
@@ -56,10 +55,6 @@ class AuditEntry:
     def end(self) -> None:
         """Writes the record; again it does nothing."""
         self._audit.end(self)
-
-    def drop(self) -> None:
-        """Forgets the record: the request was no question, or another record is of it."""
-        self._audit.end(self, is_written=False)
 
     def describe(self, model: str, upstream: bool) -> dict[str, Any]:
         """Returns the record.
@@ -74,9 +69,9 @@ class AuditEntry:
         return {
             "time": self._at.isoformat(timespec="milliseconds"),
             "id": self.id,
-            "door": self._door,
+            "endpoint": self._endpoint,
             "outcome": outcome,
-            "reason": (self.reason or _REASONS.get(self.status, INVALID)) if outcome == REFUSED else None,
+            "reason": (self.reason or (BUSY if self.status == 503 else INVALID)) if outcome == REFUSED else None,
             "level": verdict.level if verdict else UNCHECKED if reply else None,
             "categories": list(verdict.categories) if verdict else [],
             "model_asked": reply is not None and not reply.is_fixed,
@@ -119,20 +114,20 @@ class Audit:
         """Whether questions may be answered: all records before are written."""
         return self._file is None or self._file.is_ready
 
-    def begin(self, door: str) -> AuditEntry:
+    def begin(self, endpoint: str) -> AuditEntry:
         """Begins the record of a question."""
-        entry = AuditEntry(self, door)
+        entry = AuditEntry(self, endpoint)
         with self._lock:
             self._open.add(entry)
         return entry
 
-    def end(self, entry: AuditEntry, is_written: bool = True) -> None:
+    def end(self, entry: AuditEntry) -> None:
         """See `AuditEntry`."""
         with self._lock:
             if entry not in self._open:
                 return
             self._open.remove(entry)
-        if is_written and self._file is not None:
+        if self._file is not None:
             self._file.append(json.dumps(entry.describe(self._model, self._upstream)))
 
     def close(self) -> None:
@@ -144,9 +139,10 @@ class Audit:
 
 
 class AuditRequests:
-    """Gives each question that a program sends a record and its id in `x-request-id`.
+    """Gives each question that a program sends a record and its id in `x-request-id`; the page records its own.
 
-    Of the page's requests it writes those that were refused before they reached the page, which records the others.
+    It stands behind the limits and the login: a request that they refuse has no record. Otherwise anyone who reaches
+    the port could fill the disk of the log, and no question is answered while it is full.
 
     Args:
         app: The rest.
@@ -158,14 +154,14 @@ class AuditRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
-        door = _DOORS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if door is None:
+        endpoint = _ENDPOINTS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if endpoint is None:
             await self._app(scope, receive, send)
             return
-        if door != PAGE and not self._audit.is_ready:
+        if not self._audit.is_ready:
             await send_error(send, 503, UNAVAILABLE, "server_error", "audit_unavailable")
             return
-        entry = self._audit.begin(door)
+        entry = self._audit.begin(endpoint)
         scope[_ENTRY] = entry
 
         async def send_named(message: Message) -> None:
@@ -180,10 +176,7 @@ class AuditRequests:
             entry.has_failed = True
             raise
         finally:
-            if door == PAGE and (entry.status < 400 or not self._audit.is_ready):
-                entry.drop()  # the page also tells it to stop an answer; while nothing can be written it may go on
-            else:
-                entry.end()
+            entry.end()
 
 
 def get_entry(scope: Scope) -> AuditEntry:

@@ -90,7 +90,7 @@ class LimitRate:
 
     Args:
         app: The rest.
-        per_minute: Questions of one client, by its address; as many may come at once.
+        per_minute: Questions of one client, by its address, or by its /64 of IPv6; as many may come at once.
         proxies: Whose header `X-Forwarded-For` names the client; nobody else's is read.
     """
 
@@ -109,19 +109,21 @@ class LimitRate:
         await self._app(scope, receive, send)
 
     def _find_client(self, scope: Scope) -> str:
-        """The last address on the way here that is no proxy's; what comes before it anyone may have written."""
-        client = str((scope.get("client") or ("",))[0])
-        named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",") if self._proxies else []
-        while named and self._is_proxy(client):
-            client = named.pop().strip()
-        return client
+        """The last address on the way here that is no proxy's; what comes before it anyone may have written.
 
-    def _is_proxy(self, client: str) -> bool:
-        try:
-            address = ipaddress.ip_address(client)
-        except ValueError:
-            return False
-        return any(address in proxy for proxy in self._proxies)
+        Where a proxy names no address, it is its own. A client has a whole network of IPv6, in which it can choose.
+        """
+        peer = str((scope.get("client") or ("",))[0])
+        client = _read_address(peer)
+        if client is None:
+            return peer
+        named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",") if self._proxies else []
+        while named and any(client in proxy for proxy in self._proxies):
+            before = _read_address(named.pop())
+            if before is None:
+                break
+            client = before
+        return str(client) if client.version == 4 else f"{int(client) >> 64:x}/64"
 
     def _count(self, client: str) -> float:
         """Counts a question; returns the seconds until it would be accepted, 0 where it is."""
@@ -132,6 +134,20 @@ class LimitRate:
         if len(self._clients) > _MAX_CLIENTS:
             self._clients.popitem(last=False)
         return 0.0 if left >= 1 else (1 - left) / pace
+
+
+def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Reads an address, whose port is left out; one of IPv4 in the form of IPv6 is one of IPv4."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def send_error(

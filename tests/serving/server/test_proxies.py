@@ -183,8 +183,11 @@ def test_a_long_question_passes_and_a_large_request_is_refused(proxy: Proxy) -> 
         before = [*QUESTION["messages"], {"role": "assistant", "content": "x" * 19_000}] * 45
         reply = proxy.post(client, json={"messages": [*before, *QUESTION["messages"]]})
         assert reply.status_code == 200, reply.text
-        large = proxy.post(client, content=b"x" * 1_200_000)
-        assert large.status_code in (413, 502)  # Caddy says the latter where the server ends the connection early
+        try:
+            status = proxy.post(client, content=b"x" * 1_200_000).status_code
+        except (httpx2.RemoteProtocolError, httpx2.NetworkError):
+            status = 502
+        assert status in (413, 502)  # where the server ends the connection early, Caddy says the latter or breaks off
 
 
 @pytest.mark.skipif(fixtures.BROWSER is None, reason="no Chromium")
