@@ -56,7 +56,7 @@ def describe_run(trainer: L.Trainer, module: Any) -> RunRecord:
 
 
 def digest_rows(data: Any, split: str, limit: float = 1.0) -> str:
-    """Returns a digest of the questions that an evaluation measures, and of how much of their answers; empty without any.
+    """Returns a digest of the questions that an evaluation measures and of how much of their answers; empty for none.
 
     It does not depend on the tokenizer, unless that cuts other answers or puts other rows under a limit of batches.
 

@@ -99,7 +99,7 @@ class LoaderFactory:
         return self.make_loader(store, self.plan_evaluation(store, rows, batch_tokens))
 
     def plan_evaluation(self, store: TokenStore, rows: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-        """Returns the row numbers of each batch of an evaluation, over all ranks; each rank has equally many batches."""
+        """Returns the row numbers of each batch of an evaluation, over all ranks; each rank has equally many."""
         plan = plan_batches(measure_rows(store, self.padded), batch_tokens, rows)
         return plan + [np.empty(0, dtype=np.int64)] * (-len(plan) % self.ranks)
 

@@ -158,7 +158,8 @@ def test_patients_words_are_sent_away_only_where_that_is_asked_for(
     folder: Path, tmp_path: Path, asked: list[str], is_remote: bool, tracked: bool | None, tables: int
 ) -> None:
     tracker = Tracked(tmp_path, is_remote)
-    fit(folder, tmp_path, [SampleAnswers(1, counted=0, tracked=tracked)], logger=tracker, max_epochs=1)
+    options = {} if tracked is None else {"tracked": tracked}  # as by default
+    fit(folder, tmp_path, [SampleAnswers(1, counted=0, **options)], logger=tracker, max_epochs=1)
     assert asked
     assert len(tracker.tables) == tables
 

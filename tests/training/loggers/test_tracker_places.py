@@ -8,7 +8,6 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from lightning_med.training.loggers.tracker import TrackedRun
 from lightning_med.training.loggers.tracker_place import describe_failure, hide_login, is_here
 from lightning_med.training.loggers.trackers import make_trackers
 from lightning_med.utils.errors import InputError
