@@ -37,7 +37,7 @@ class MlflowTracker(MLFlowLogger, Tracker):
         home = run.folder.parent.parent.resolve()
         given = os.environ.get(_PLACE)
         uri = given or f"sqlite:///{(home / _DATABASE).as_posix()}"
-        self.place = hide_login(uri)
+        self.place = self._address = hide_login(uri)
         self._run, self._key, self._has_failed = run, hide_login(given or _DATABASE), False
         project = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         identity = run.find_id(self.kind, self._key)
@@ -109,7 +109,7 @@ class MlflowTracker(MLFlowLogger, Tracker):
         except (MlflowException, OSError) as error:
             self._has_failed = True
             why = describe_failure(error, 200)
-            say(f"--logger mlflow: {self.place} fails ({why}). The fit goes on without it; metrics.csv has everything.")
+            say(f"--logger mlflow: {self._address} fails ({why}). The fit goes on without it; metrics.csv has everything.")
 
 
 def _is_database(uri: str) -> bool:
