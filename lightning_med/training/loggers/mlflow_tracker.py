@@ -108,8 +108,8 @@ class MlflowTracker(MLFlowLogger, Tracker):
             action()
         except (MlflowException, OSError) as error:
             self._has_failed = True
-            why = describe_failure(error, 200)
-            say(f"--logger mlflow: {self._address} fails ({why}). The fit goes on without it; metrics.csv has everything.")
+            what = f"--logger mlflow: {self._address} fails ({describe_failure(error, 200)})."
+            say(f"{what} The fit goes on without it; metrics.csv has everything.")
 
 
 def _is_database(uri: str) -> bool:
