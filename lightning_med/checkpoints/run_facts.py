@@ -27,6 +27,7 @@ class Status(StrEnum):
     FINISHED = "finished"  # it has done all its steps or epochs, or was stopped early
     OUT_OF_TIME = "out of time"  # `max_time` ended it
     INTERRUPTED = "interrupted"  # a signal, a crash or an error ended it
+    UNKNOWN = "unknown"  # no end is recorded, and the file system has no locks that say whether it runs
     ENDED = "ended"  # nobody trains it; an earlier release did not record why
     EMPTY = "empty"  # it never started
     BROKEN = "broken"  # its files cannot be read
@@ -106,7 +107,7 @@ def read_facts(run: Path) -> RunFacts:
     model = _get(settings, "model")
     return RunFacts(
         path=run,
-        status=Status.RUNNING if is_running else _judge_end(record),
+        status=Status.RUNNING if is_running else _judge_end(record, is_running),
         data=_name_data(_get(settings, "data").get("source")),
         base=_name_base(model),
         has_adapter=bool(model.get("lora")),
@@ -135,7 +136,9 @@ def _get(settings: dict[str, Any], section: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _judge_end(record: RunRecord | None) -> Status:
+def _judge_end(record: RunRecord | None, is_running: bool | None) -> Status:
+    if is_running is None and not (record and record.end):
+        return Status.UNKNOWN
     if record is None:
         return Status.ENDED
     if record.end == OUT_OF_TIME:

@@ -136,8 +136,11 @@ def hold_lock(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def is_being_trained(run: Path) -> bool:
-    """Returns whether a process holds the lock of a run. A fit that begins at this moment is not kept from it."""
+def is_being_trained(run: Path) -> bool | None:
+    """Returns whether a process holds the lock of a run; `None` where the file system has no locks that could tell.
+
+    A fit that begins at this moment is not kept from its lock.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
@@ -148,8 +151,10 @@ def is_being_trained(run: Path) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who ask together do not see each other
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:  # ENOLCK or ENOTSUP, of a network drive
+        return None
     finally:
         os.close(handle)
     return False

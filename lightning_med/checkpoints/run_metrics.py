@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,24 +31,33 @@ class Validation:
 def read_metrics(run: Path) -> tuple[int, Validation | None]:
     """Returns the optimizer steps that are logged, and the best validation, of `metrics.csv`.
 
-    Lines that cannot be read, as a run that is being written may end with, are passed over.
+    Lines that cannot be read are passed over.
     """
     steps, best = 0, None
     try:
-        with (run / METRICS).open(newline="", encoding="utf-8", errors="replace") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            places = [header.index(name) if name in header else None for name in _COLUMNS]
-            for row in rows:
-                step, perplexity, bits = (_read_number(row, place) for place in places)
-                if step is None or len(row) != len(header):
-                    continue
-                steps = max(steps, int(step) + 1)  # Lightning counts from 0
-                if perplexity is not None and (best is None or perplexity < best.perplexity):
-                    best = Validation(int(step) + 1, perplexity, bits)
+        rows = read_rows(run / METRICS)
+        header = next(rows, [])
+        places = [header.index(name) if name in header else None for name in _COLUMNS]
+        for row in rows:
+            step, perplexity, bits = (_read_number(row, place) for place in places)
+            if step is None or len(row) != len(header):
+                continue
+            steps = max(steps, int(step) + 1)  # Lightning counts from 0
+            if perplexity is not None and (best is None or perplexity < best.perplexity):
+                best = Validation(int(step) + 1, perplexity, bits)
     except (OSError, csv.Error):
         pass  # without loggers there is none
     return steps, best
+
+
+def read_rows(path: Path) -> Iterator[list[str]]:
+    """Returns the rows of a CSV that may be being written: a last line without its end is left out.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    text = path.read_bytes().decode("utf-8", "replace")
+    return csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
 
 
 def _read_number(row: list[str], place: int | None) -> float | None:
@@ -72,5 +83,10 @@ def read_results(path: Path) -> dict[str, Any]:
 def pick_number(content: dict[str, Any], name: str) -> float | None:
     """Returns a finite number of a mapping; `None` where it is none."""
     value = content.get(name)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None  # type: ignore[arg-type]
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None

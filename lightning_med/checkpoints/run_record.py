@@ -18,7 +18,8 @@ class RunRecord:
 
     Attributes:
         data: The fingerprint of the prepared data.
-        validation: A digest of the rows that a validation measures, the same for every tokenizer; empty without any.
+        validation: A digest of the rows that a validation measures, the same for every tokenizer unless a limit of
+            batches makes it measure others; empty without any.
         test: The same of the test split.
         tokenizer: A digest of the tokenizer.
         prompt: A digest of the text around questions and answers.

@@ -239,7 +239,7 @@ class MedCLI(HookedCLI):
             path = results.find_output(self.settings, f"{self.verb}.json")
             fingerprint = self.datamodule.prepared.fingerprint
             limit = self.trainer.limit_val_batches if self.verb == "validate" else self.trainer.limit_test_batches
-            rows = digest_rows(self.datamodule, "validation" if self.verb == "validate" else "test", [limit])
+            rows = digest_rows(self.datamodule, "validation" if self.verb == "validate" else "test", limit)
             self.result = results.write_results(path, self.model.results, self.settings.ckpt_path, fingerprint, rows)
             next_steps.print_export(self.settings.ckpt_path)
 

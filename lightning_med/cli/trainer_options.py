@@ -137,9 +137,8 @@ def choose_loggers(settings: Any, given: Any, run: Path | None, steps: int | Non
         return [DummyLogger()]  # callbacks that log are on every rank, and may refuse a trainer without a logger
     trackers: list[Any] = []
     if not settings.trainer.fast_dev_run:  # a trial run keeps nothing
-        trackers = make_trackers(
-            make_list(settings.logger), run, settings.samples.questions and settings.samples.tracked
-        )
+        tracked = settings.samples.tracked if settings.samples.questions else False
+        trackers = make_trackers(make_list(settings.logger), run, tracked)
     return [*make_run_files(run, steps), *trackers, *([] if isinstance(given, bool) else make_list(given))]
 
 

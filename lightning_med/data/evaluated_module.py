@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from lightning_med.data.batching.collate import Batch
@@ -42,6 +43,21 @@ class EvaluatedDataModule(PreparedDataModule):
         """Returns the test questions with their references."""
         device = "cpu" if self.trainer is None else self.trainer.strategy.root_device.type
         return self._loaders.make_question_loader(self.store("test"), self.select_rows("test"), device)
+
+    def select_measured(self, split: str, limit: float) -> np.ndarray:
+        """Returns the rows of a split that an evaluation measures under a trainer's limit.
+
+        Args:
+            split: Its name.
+            limit: `limit_val_batches` or `limit_test_batches`: batches of each rank, or a share of them as a float.
+        """
+        rows = self.select_rows(split)
+        if isinstance(limit, float) and limit == 1:  # 1 is one batch, 1.0 is all
+            return rows
+        plan = self._loaders.plan_evaluation(self.store(split), rows, self.batch_tokens)
+        planned = len(plan) // self.ranks
+        batches = min(planned, limit) if isinstance(limit, int) else int(planned * limit)
+        return np.concatenate([rows[:0], *plan[: batches * self.ranks]])
 
     @property
     def _loaders(self) -> LoaderFactory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -47,7 +46,7 @@ def describe_run(trainer: L.Trainer, module: Any) -> RunRecord:
     identity = make_identity(module)
     return RunRecord(
         data=identity["data"],
-        validation=digest_rows(data, "validation", [trainer.limit_val_batches, 1 - trainer.overfit_batches]),  # type: ignore[attr-defined]
+        validation=digest_rows(data, "validation", trainer.limit_val_batches),
         test=digest_rows(data, "test"),
         tokenizer=identity["tokenizer"],
         prompt=sha256(identity["prompt"].encode()).hexdigest()[:_DIGITS],
@@ -56,25 +55,22 @@ def describe_run(trainer: L.Trainer, module: Any) -> RunRecord:
     )
 
 
-def digest_rows(data: Any, split: str, limits: Sequence[float] = ()) -> str:
-    """Returns a digest of the questions that an evaluation counts, and of how much of their answers; empty without any.
+def digest_rows(data: Any, split: str, limit: float = 1.0) -> str:
+    """Returns a digest of the questions that an evaluation measures and of how much of their answers; empty for none.
 
-    It does not depend on the tokenizer, unless that cuts other answers.
+    It does not depend on the tokenizer, unless that cuts other answers or puts other rows under a limit of batches.
 
     Args:
         data: The data module.
         split: Its name.
-        limits: The trainer's limits of batches, each 1.0 for all.
+        limit: The trainer's limit of batches; 1.0 for all.
     """
-    store, rows = data.store(split), data.select_rows(split)
+    store, rows = data.store(split), data.select_measured(split, limit)
     if not len(rows):
         return ""
     keys, sizes = store.question_keys[rows], store.answer_bytes[rows].astype(np.uint64)
     order = np.lexsort((sizes, keys))
-    digest = sha256(keys[order].tobytes() + sizes[order].tobytes())
-    if any(limit != 1 or isinstance(limit, int) for limit in limits):  # 1 is one batch, 1.0 is all
-        digest.update(repr([*limits, data.batch_tokens]).encode())
-    return digest.hexdigest()[:_DIGITS]
+    return sha256(keys[order].tobytes() + sizes[order].tobytes()).hexdigest()[:_DIGITS]
 
 
 def _tell_time() -> str:

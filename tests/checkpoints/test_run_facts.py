@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,29 @@ def test_asking_whether_a_run_is_trained_leaves_its_lock_alone(tmp_path: Path) -
         read_facts(run)
     with hold_lock(run):  # free again
         pass
+
+
+@pytest.mark.parametrize(
+    ("code", "end", "status"),
+    [
+        (errno.EWOULDBLOCK, "", "running"),
+        (errno.ENOLCK, "", "unknown"),
+        (errno.ENOTSUP, "", "unknown"),
+        (errno.ENOLCK, "epochs", "finished"),
+    ],
+)
+def test_without_locks_a_run_is_not_taken_for_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, end: str, status: str
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    run = make_run(tmp_path, end=end)
+    (run / ".lock").touch()
+
+    def refuse(*args: object) -> None:
+        raise OSError(code, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert str(read_facts(run).status) == status
 
 
 def test_a_run_of_an_earlier_release_has_no_end_and_is_not_compared(tmp_path: Path) -> None:
@@ -104,10 +128,17 @@ def test_a_line_that_is_not_complete_and_a_figure_that_is_not_finite_do_not_coun
     with (run / "metrics.csv").open("a") as file:
         file.write("0,39,,0.1,1")  # cut off: it was to be 12.5
     facts = read_facts(run)
-    assert facts.perplexity == 1.0  # a whole number of cells cannot be told from a complete line
+    assert (facts.perplexity, facts.steps_done) == (8.0, 30)
     with (run / "metrics.csv").open("a") as file:
-        file.write("\n0,49,,0")
-    assert read_facts(run).steps_done == 40
+        file.write("2.5\n0,49,,0")
+    assert (read_facts(run).perplexity, read_facts(run).steps_done) == (8.0, 40)
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "1e400", "NaN", "true", '"8"'])
+def test_a_test_result_that_is_no_finite_number_is_none(tmp_path: Path, value: str) -> None:
+    run = make_run(tmp_path)
+    (run / "test.json").write_text(f'{{"test/perplexity": {value}}}')
+    assert read_facts(run).test_perplexity is None
 
 
 @given(

@@ -123,11 +123,19 @@ def test_the_next_command_asks_the_best_run_that_is_exported(tmp_path: Path) -> 
     assert read_runs(tmp_path, "--name", "b")[0]["exports"] == ["lightning_logs/b/version_0/export"]
 
 
-def test_the_next_command_resumes_what_has_nothing_yet(tmp_path: Path) -> None:
-    run = make_run(tmp_path, perplexities=(), end="")
-    (run / "checkpoints" / "last.ckpt").unlink()
-    last = list_runs(tmp_path)[-1]
-    assert last == "next: lightning-med fit --config lightning_logs/tiny/version_0/config.yaml --resume auto"
+@pytest.mark.parametrize("end", ["", "time"])
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_the_next_command_resumes_the_newest_run_if_it_broke_off(
+    tmp_path: Path, end: str, has_checkpoint: bool
+) -> None:
+    run = make_run(tmp_path, end=end)
+    if not has_checkpoint:
+        (run / "checkpoints" / "last.ckpt").unlink()
+    set_age(make_run(tmp_path, "older", perplexities=(2.0,)), 10)
+    resumption = "next: lightning-med fit --config lightning_logs/tiny/version_0/config.yaml --resume auto"
+    assert list_runs(tmp_path, "--sort", "perplexity")[-1] == resumption
+    make_run(tmp_path, "newer")
+    assert list_runs(tmp_path)[-1].startswith("next: lightning-med export")
 
 
 def test_a_test_on_other_data_is_marked(tmp_path: Path) -> None:

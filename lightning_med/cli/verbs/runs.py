@@ -19,6 +19,7 @@ from lightning_med.utils.errors import InputError
 from lightning_med.utils.output import format_json
 
 _START = "lightning-med fit --config configs/quickstart_small.yaml"
+_BROKEN_OFF = (Status.INTERRUPTED, Status.OUT_OF_TIME)
 
 
 def main(argv: list[str]) -> int:
@@ -95,10 +96,7 @@ def _list_runs(root: Path, name: str | None) -> list[Path]:
 def _sort(runs: list[RunFacts], by: str) -> list[RunFacts]:
     """Returns runs in order; of equal ones, the newest first. Perplexities are sorted within their group."""
 
-    def get_time(run: RunFacts) -> datetime:
-        return run.changed or datetime.fromtimestamp(0).astimezone()
-
-    newest = sorted(runs, key=get_time, reverse=True)
+    newest = sorted(runs, key=_get_time, reverse=True)
     if by == "name":
         return sorted(newest, key=lambda run: (run.path.parent.name, int(run.path.name.rpartition("_")[2])))
     if by == "perplexity":
@@ -109,8 +107,17 @@ def _sort(runs: list[RunFacts], by: str) -> list[RunFacts]:
     return newest
 
 
+def _get_time(run: RunFacts) -> datetime:
+    return run.changed or datetime.fromtimestamp(0).astimezone()
+
+
 def _choose_next(runs: list[RunFacts], comparison: Comparison) -> str:
-    """Returns the command that comes next: a question to the best run of the first group, or what leads there."""
+    """Returns the command that comes next.
+
+    It goes on with the newest run if that broke off; else it asks the best run of the first group, or leads there.
+    """
+    if runs and (newest := max(runs, key=_get_time)).status in _BROKEN_OFF:
+        return format_resumption(newest.path / SETTINGS)
     measured = comparison.groups[0] if comparison.groups else comparison.unknown
     for run in [*sorted(measured, key=lambda run: run.perplexity or 0.0), *runs]:
         if run.exports:
@@ -119,6 +126,6 @@ def _choose_next(runs: list[RunFacts], comparison: Comparison) -> str:
             output = run.path / "export"
             return f"{format_export(checkpoint, output)} && {format_question(output)}"
     for run in runs:
-        if run.status is Status.INTERRUPTED:
+        if run.status in _BROKEN_OFF:
             return format_resumption(run.path / SETTINGS)
     return _START

@@ -96,9 +96,12 @@ class LoaderFactory:
 
     def make_evaluation_loader(self, store: TokenStore, rows: np.ndarray, batch_tokens: int) -> TimedLoader:
         """Returns a loader over rows in their order, in batches of up to `batch_tokens`."""
+        return self.make_loader(store, self.plan_evaluation(store, rows, batch_tokens))
+
+    def plan_evaluation(self, store: TokenStore, rows: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
+        """Returns the row numbers of each batch of an evaluation, over all ranks; each rank has equally many."""
         plan = plan_batches(measure_rows(store, self.padded), batch_tokens, rows)
-        plan += [np.empty(0, dtype=np.int64)] * (-len(plan) % self.ranks)
-        return self.make_loader(store, plan)
+        return plan + [np.empty(0, dtype=np.int64)] * (-len(plan) % self.ranks)
 
     def make_question_loader(self, store: TokenStore, rows: np.ndarray, device: str) -> DataLoader[Any]:
         """Returns a loader over questions with their references, those of similar length together.

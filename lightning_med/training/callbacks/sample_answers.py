@@ -51,7 +51,8 @@ class SampleAnswers(L.Callback):
         max_seconds: Longest time of a round; a shown answer that is not ready by then is shown as far as it got, and
             nothing is counted.
         counted: Answers that are counted for the curves `safety/*`, those shown among them; 0 for no curves.
-        tracked: Whether the trackers of `--logger` get the questions and answers that are shown: patients' words.
+        tracked: Whether the trackers of `--logger` get the questions and answers that are shown, patients' words; by
+            default those on this machine alone.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class SampleAnswers(L.Callback):
         max_new_tokens: int = 96,
         max_seconds: float = 60.0,
         counted: int = 32,
-        tracked: bool = True,
+        tracked: bool | None = None,
     ) -> None:
         check_range("questions", questions, 0)
         check_range("max_new_tokens", max_new_tokens, 1)
@@ -141,8 +142,8 @@ class SampleAnswers(L.Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_text(f"samples/{number}", page, step)
-        for tracker in trainer.loggers if self.tracked and samples else ():
-            if isinstance(tracker, Tracker):
+        for tracker in trainer.loggers if samples else ():
+            if isinstance(tracker, Tracker) and tracker.takes_samples(self.tracked):
                 tracker.log_samples(samples, step)
         show(table, trainer)
 

@@ -11,8 +11,9 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 from lightning_med.training.loggers.tracker import PROJECT, TrackedRun, Tracker, set_defaults
+from lightning_med.training.loggers.tracker_place import describe_failure, find_scheme, hide_login, is_here
 from lightning_med.utils.console import say
-from lightning_med.utils.errors import InputError, describe_error
+from lightning_med.utils.errors import InputError
 
 _PLACE = "MLFLOW_TRACKING_URI"
 _DATABASE, _FILES = "mlflow.db", "mlflow_artifacts"  # beside the folders of all runs
@@ -31,29 +32,34 @@ class MlflowTracker(MLFlowLogger, Tracker):
 
     def __init__(self, run: TrackedRun) -> None:
         _prepare_library()
-        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
         home = run.folder.parent.parent.resolve()
         given = os.environ.get(_PLACE)
-        self.place = given or f"sqlite:///{(home / _DATABASE).as_posix()}"
-        self.is_remote = self.place.startswith(("http://", "https://", "databricks"))
-        self._run, self._key, self._has_failed = run, given or _DATABASE, False
+        uri = given or f"sqlite:///{(home / _DATABASE).as_posix()}"
+        self.place = self._address = hide_login(uri)
+        self._run, self._key, self._has_failed = run, hide_login(given or _DATABASE), False
         project = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         identity = run.find_id(self.kind, self._key)
         try:
-            client = MlflowClient(self.place)
+            client = MlflowClient(uri)
             if identity:
-                client.get_run(identity)
-            elif client.get_experiment_by_name(project) is None:
-                client.create_experiment(project, None if given else (home / _FILES).as_uri())
-        except (MlflowException, OSError) as error:
+                files = client.get_run(identity).info.artifact_uri
+            elif experiment := client.get_experiment_by_name(project):
+                files = experiment.artifact_location
+            else:  # a database alone would have them in the folder where the command is called
+                files = (home / _FILES).as_uri() if _is_database(uri) else None
+                client.create_experiment(project, files)
+        except Exception as error:  # of the library, of a database's driver, of the network
             hint = f"For a database beside the runs: unset {_PLACE}" if given else f"Name another place by {_PLACE}"
             if identity:
                 hint = f"{hint}; or begin another MLflow run: delete {run.folder / 'trackers.json'}"
-            what = f"--logger mlflow cannot use {self.place}: {describe_error(error, 160)}."
+            what = f"--logger mlflow cannot use {self.place}: {describe_failure(error, 160)}."
             raise InputError(what, hint) from error
-        super().__init__(project, run.name, self.place, run_id=identity)
+        self.is_remote = not (is_here(uri) and is_here(files or ""))
+        if _is_database(uri):
+            self.place += f", files to {hide_login(files or '').removeprefix('file://')}"
+        super().__init__(project, run.name, uri, run_id=identity)
 
     @property
     @rank_zero_experiment
@@ -102,8 +108,12 @@ class MlflowTracker(MLFlowLogger, Tracker):
             action()
         except (MlflowException, OSError) as error:
             self._has_failed = True
-            why = describe_error(error, 200)
-            say(f"--logger mlflow: {self.place} fails ({why}). The fit goes on without it; metrics.csv has everything.")
+            what = f"--logger mlflow: {self._address} fails ({describe_failure(error, 200)})."
+            say(f"{what} The fit goes on without it; metrics.csv has everything.")
+
+
+def _is_database(uri: str) -> bool:
+    return find_scheme(uri) not in ("", "file", "http", "https", "databricks")
 
 
 def _prepare_library() -> None:

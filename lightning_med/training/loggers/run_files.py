@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lightning_med.checkpoints.run_metrics import METRICS
+from lightning_med.checkpoints.run_metrics import METRICS, read_rows
 from lightning_med.training.patches.command import AppendingCSVLogger
 from lightning_med.utils.files import write_atomically
 
@@ -32,13 +32,10 @@ def remove_later_rows(path: Path, step: int) -> None:
     """Removes the rows of `metrics.csv` at `step` and later, and a last line that is incomplete."""
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        column = header.index("step") if "step" in header else None
-        rows = [
-            row for row in reader if len(row) == len(header) and column is not None and _is_before(row[column], step)
-        ]
+    reader = read_rows(path)
+    header = next(reader, [])
+    column = header.index("step") if "step" in header else None
+    rows = [row for row in reader if len(row) == len(header) and column is not None and _is_before(row[column], step)]
     if not rows:
         path.unlink()
         return

@@ -12,6 +12,7 @@ from lightning_med.utils.files import write_text
 
 PROJECT = "lightning_med"  # where all runs are, so that they compare; each tracker has a variable that names another
 _IDS = "trackers.json"  # in the run's folder
+_defaults: dict[str, str] = {}  # variables that were set here, in this process
 
 
 class Tracker(ABC):
@@ -20,12 +21,20 @@ class Tracker(ABC):
     Attributes:
         kind: Its name on the command line.
         place: Where what it is given goes: a server or a folder.
-        is_remote: Whether that leaves this machine.
+        is_remote: Whether that leaves this machine, or may.
     """
 
     kind: ClassVar[str]
     place: str
     is_remote: bool
+
+    def takes_samples(self, tracked: bool | None) -> bool:
+        """Returns whether it is given sample answers.
+
+        Args:
+            tracked: The setting `samples.tracked`; `None` where they stay on this machine.
+        """
+        return not self.is_remote if tracked is None else tracked
 
     @abstractmethod
     def log_samples(self, samples: list[dict[str, str]], step: int) -> None:
@@ -68,6 +77,7 @@ class TrackedRun:
 
 
 def set_defaults(**variables: str) -> None:
-    """Sets environment variables of a library that is about to be loaded, where the user has not."""
+    """Sets environment variables of a library, where the user has not; those of an earlier run are replaced."""
     for name, value in variables.items():
-        os.environ.setdefault(name, value)
+        if os.environ.get(name) in (None, _defaults.get(name)):
+            os.environ[name] = _defaults[name] = value

@@ -12,7 +12,8 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_med.training.loggers.tracker import PROJECT, TrackedRun, Tracker, set_defaults
-from lightning_med.utils.errors import RunError, describe_error
+from lightning_med.training.loggers.tracker_place import describe_failure, hide_login
+from lightning_med.utils.errors import RunError
 
 _SPACE, _SERVER = "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"
 
@@ -30,7 +31,7 @@ class TrackioTracker(Logger, Tracker):
         set_defaults(TRACKIO_DIR=str((run.folder.parent.parent / "trackio").resolve()))
         from trackio.utils import TRACKIO_DIR  # read once, when the library is imported
 
-        server = os.environ.get(_SERVER, "").partition("?")[0]  # behind it may be a token
+        server = hide_login(os.environ.get(_SERVER, ""))
         space = os.environ.get(_SPACE)
         self.is_remote = bool(space or server)
         self.place = f"https://huggingface.co/spaces/{space}" if space else server or str(Path(TRACKIO_DIR))
@@ -84,7 +85,7 @@ class TrackioTracker(Logger, Tracker):
                 return trackio.init(PROJECT, name=self._run.name, config=params, resume=resume, **quiet)  # type: ignore[arg-type]
         except Exception as error:  # of the library, of the Hub, of the network
             raise RunError(
-                f"--logger trackio: {self.place}: {describe_error(error, 200)}.",
+                f"--logger trackio: {self.place}: {describe_failure(error, 200)}.",
                 f"Unset {_SPACE} and {_SERVER} to log into a folder",
             ) from error
 

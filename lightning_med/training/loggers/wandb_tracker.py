@@ -13,10 +13,11 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 from lightning_med.training.loggers.tracker import PROJECT, TrackedRun, Tracker, set_defaults
-from lightning_med.utils.errors import InputError, RunError, describe_error
+from lightning_med.training.loggers.tracker_place import describe_failure, hide_login
+from lightning_med.utils.errors import InputError, RunError
 
 _KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
-_HERE = ("offline", "dryrun", "disabled")  # modes that send nothing
+_HERE = ("offline", "dryrun")  # modes that send nothing
 
 
 class WandbTracker(WandbLogger, Tracker):
@@ -32,8 +33,8 @@ class WandbTracker(WandbLogger, Tracker):
         set_defaults(WANDB_DATA_DIR=str(run.folder / "wandb"))  # tables wait there to be sent
         settings = _read_settings()
         self.is_remote = settings.mode not in _HERE
-        self.place = str(settings.base_url) if self.is_remote else str(run.folder / "wandb")
-        self._run, self._server = run, str(settings.base_url)
+        self._run, self._server = run, hide_login(str(settings.base_url))
+        self.place = self._server if self.is_remote else str(run.folder / "wandb")
         self._opened: Any = None
         identity = run.find_id(self.kind, self._server) or secrets.token_hex(4)  # the same offline, to be sent later
         project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -56,7 +57,7 @@ class WandbTracker(WandbLogger, Tracker):
                 self._opened = wandb.init(**options, resume="allow")
             except wandb.errors.Error as error:
                 raise RunError(
-                    f"--logger wandb: {self.place} does not answer: {describe_error(error, 200)}.",
+                    f"--logger wandb: {self.place} does not answer: {describe_failure(error, 200)}.",
                     "WANDB_MODE=offline keeps the run here; wandb sync sends it later",
                 ) from error
             self._opened.define_metric("trainer/global_step")
@@ -75,15 +76,20 @@ class WandbTracker(WandbLogger, Tracker):
 
 
 def check_wandb() -> None:
-    """Checks that nothing would ask for a login in the middle of a fit.
+    """Checks that something is logged, and that nothing would ask for a login in the middle of a fit.
 
     Raises:
-        InputError: There is no login, and the mode is none that needs none.
+        InputError: The mode logs nothing; or there is no login, and the mode needs one.
     """
     settings = _read_settings()
+    if settings.mode == "disabled":
+        raise InputError(
+            "--logger wandb: with WANDB_MODE=disabled nothing is logged.",
+            "Leave --logger wandb out; or keep the run on this machine: WANDB_MODE=offline",
+        )
     if settings.mode not in _HERE and not _has_login(str(settings.base_url)):
         raise InputError(
-            f"--logger wandb: there is no login for {settings.base_url}.",
+            f"--logger wandb: there is no login for {hide_login(str(settings.base_url))}.",
             "wandb login; or keep the run on this machine: WANDB_MODE=offline",
         )
 

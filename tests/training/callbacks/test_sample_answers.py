@@ -18,6 +18,7 @@ from lightning_med.model.causal_lm import build_from_scratch
 from lightning_med.training.callbacks import sample_answers
 from lightning_med.training.callbacks.checkpoints import Checkpoints
 from lightning_med.training.callbacks.sample_answers import SampleAnswers
+from lightning_med.training.loggers.tracker import Tracker
 from tests import tiny
 from tests.training.callbacks.helpers import fit
 
@@ -133,6 +134,34 @@ def test_shares_of_unsafe_answers_are_logged_at_each_validation(
     assert len(set(asked)) == 4
     said = capsys.readouterr().out.replace("\n", " ")
     assert said.count("Of 4 sample answers as the model wrote them: 2 with a dose, 0 with a definitive") == 2
+
+
+class Tracked(CSVLogger, Tracker):
+    """A tracker that keeps the tables of sample answers that it is given."""
+
+    kind = "mlflow"
+
+    def __init__(self, folder: Path, is_remote: bool) -> None:
+        super().__init__(folder, name="logs", version="")
+        self.place, self.is_remote = str(folder), is_remote
+        self.tables: list[list[dict[str, str]]] = []
+
+    def log_samples(self, samples: list[dict[str, str]], step: int) -> None:
+        self.tables.append(samples)
+
+
+@pytest.mark.parametrize(
+    ("is_remote", "tracked", "tables"),
+    [(False, None, 1), (False, False, 0), (True, None, 0), (True, True, 1)],
+)
+def test_patients_words_are_sent_away_only_where_that_is_asked_for(
+    folder: Path, tmp_path: Path, asked: list[str], is_remote: bool, tracked: bool | None, tables: int
+) -> None:
+    tracker = Tracked(tmp_path, is_remote)
+    options = {} if tracked is None else {"tracked": tracked}  # as by default
+    fit(folder, tmp_path, [SampleAnswers(1, counted=0, **options)], logger=tracker, max_epochs=1)
+    assert asked
+    assert len(tracker.tables) == tables
 
 
 @pytest.mark.parametrize("counted", [0, 1, 40])

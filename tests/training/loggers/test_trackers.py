@@ -5,28 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from lightning_med.training.loggers.tracker import TrackedRun, set_defaults
 from tests import tiny
 from tests.training.loggers.wandb_file import read_run
 
 COLUMNS = ["question", "reference", "raw answer", "guarded answer"]
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The variables of trackers as on a machine without any; all variables are restored."""
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith(("WANDB", "MLFLOW", "TRACKIO"))]:
-        del os.environ[name]
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def fit(folder: Path, config: Path, *options: object, status: int = 0) -> str:
@@ -98,7 +87,6 @@ def keep_trackio_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_run_of_the_same_name_is_not_appended_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trackio = pytest.importorskip("trackio")
-    from lightning_med.training.loggers.tracker import TrackedRun
     from lightning_med.training.loggers.trackio_tracker import TrackioTracker
 
     keep_trackio_in(tmp_path, monkeypatch)
@@ -168,7 +156,8 @@ def test_a_resumed_run_is_one_run_in_each_tracker(tmp_path: Path, monkeypatch: p
     check_wandb(run, tmp_path)
     check_mlflow(run, tmp_path)
     assert "lightning_logs/tiny/version_0/wandb." in said
-    assert f"sqlite:///{tmp_path}/lightning_logs/mlflow.db." in said
+    logs = tmp_path / "lightning_logs"
+    assert f"are written to sqlite:///{logs}/mlflow.db, files to {logs}/mlflow_artifacts." in said
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["logger"] == ["wandb", "mlflow", "trackio"]
     checkpoint = run / "checkpoints" / "last.ckpt"
@@ -234,12 +223,25 @@ def test_a_server_is_named_with_what_it_is_sent(tmp_path: Path, monkeypatch: pyt
     from lightning_med.training.loggers.trackers import make_trackers
 
     monkeypatch.setenv("TRACKIO_SERVER_URL", "https://tracks.example/?write_token=secret")
-    for has_samples in (True, False):
-        make_trackers(["trackio"], tmp_path / "tiny" / "version_0", has_samples)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "trackio: settings, metrics and sample answers are sent to https://tracks.example/." in said
-    assert said.count("Sample answers hold patients' words: --samples.tracked false keeps them here.") == 1
-    assert "secret" not in said
+    said = {}
+    for tracked in (None, True, False):
+        make_trackers(["trackio"], tmp_path / "tiny" / "version_0", tracked)
+        said[tracked] = " ".join(capsys.readouterr().out.split())
+    without = "trackio: settings and metrics, no sample answers, are sent to https://tracks.example/."
+    words = "Sample answers hold patients' words: --samples.tracked"
+    assert said[None] == f"{without} {words} true sends them as well."
+    assert said[False] == without
+    everything = "trackio: settings, metrics and sample answers are sent to https://tracks.example/."
+    assert said[True] == f"{everything} {words} false keeps them here."
+
+
+def test_variables_that_the_user_set_stay_and_those_of_the_run_before_do_not() -> None:
+    set_defaults(WANDB_DATA_DIR="first", WANDB_CONSOLE="off")
+    set_defaults(WANDB_DATA_DIR="second", WANDB_CONSOLE="off")
+    assert os.environ["WANDB_DATA_DIR"] == "second"
+    os.environ["WANDB_DATA_DIR"] = "the user's"
+    set_defaults(WANDB_DATA_DIR="third")
+    assert os.environ["WANDB_DATA_DIR"] == "the user's"
 
 
 # ------------------------------------------------------------------ refused before the work
@@ -296,6 +298,43 @@ def test_without_a_login_wandb_is_refused_and_asks_nothing(tmp_path: Path, monke
         wandb.teardown()
 
 
+def test_wandb_is_refused_where_its_mode_logs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    wandb.teardown()
+    try:
+        assert "with WANDB_MODE=disabled nothing is logged" in refuse(tmp_path, "--logger", "wandb")
+    finally:
+        wandb.teardown()
+
+
+@pytest.mark.parametrize(("rank", "checks"), [("0", 1), ("1", 0)])
+def test_only_the_rank_that_logs_needs_a_login(monkeypatch: pytest.MonkeyPatch, rank: str, checks: int) -> None:
+    pytest.importorskip("wandb")
+    from lightning_med.training.loggers import trackers, wandb_tracker
+
+    asked: list[str] = []
+    monkeypatch.setattr(wandb_tracker, "check_wandb", lambda: asked.append(rank))
+    monkeypatch.setenv("RANK", rank)
+    trackers.check_trackers(["wandb"], [])
+    assert len(asked) == checks
+
+
+def test_a_password_in_the_address_of_wandb_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    from lightning_med.training.loggers.wandb_tracker import WandbTracker
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WANDB_BASE_URL", "https://ana:s3cret@wandb.example")
+    wandb.teardown()
+    try:
+        assert "there is no login for https://wandb.example." in refuse(tmp_path, "--logger", "wandb")
+        tracker = WandbTracker(TrackedRun(tmp_path / "tiny" / "version_0"))
+        assert (tracker.place, tracker.is_remote) == ("https://wandb.example", True)
+    finally:
+        wandb.teardown()
+
+
 @pytest.mark.parametrize(
     "content", ["machine wandb.example login user password key", "machine other password key", "machine"]
 )
@@ -314,8 +353,6 @@ def test_a_login_is_found_where_the_library_keeps_it(
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"mlflow": 1}', '{"mlflow": {"place": "b", "id": "x"}}'])
 def test_an_id_counts_only_where_it_was_given(tmp_path: Path, content: str) -> None:
-    from lightning_med.training.loggers.tracker import TrackedRun
-
     (tmp_path / "trackers.json").write_text(content)
     run = TrackedRun(tmp_path)
     assert run.find_id("mlflow", "a") is None

@@ -1,0 +1,19 @@
+"""What the tests of trackers share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """The variables of trackers as on a machine without any; all variables are restored."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("WANDB", "MLFLOW", "TRACKIO"))]:
+        del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
