@@ -81,8 +81,8 @@ def read_base(answer: str) -> Base:
 
 def guess_weights(name: str) -> float | None:
     """Returns the number of weights that a model's name tells, such as `…-135M`; `None` where it tells none."""
-    found = _SIZE.findall(name.replace("_", "-"))
-    return float(found[-1][0]) * (1e6 if found[-1][1] in "mM" else 1e9) if found else None
+    found = _SIZE.search(name.replace("_", "-"))  # a later number may be of tokens: TinyLlama-1.1B-step-50K-105b
+    return float(found[1]) * (1e6 if found[2] in "mM" else 1e9) if found else None
 
 
 def _read_folder(folder: Path) -> Base:
