@@ -15,7 +15,6 @@ from lightning_med.data.sources.table_places import ARCHIVE, SUFFIXES
 from lightning_med.utils.errors import InputError
 
 SAMPLE = "sample"
-COLUMNS = ("question_column", "answer_column", "messages_column")
 _REMOTE = re.compile(r"(kaggle|hub):[\w.-]+/[\w.-]+")
 _TABLES = (*SUFFIXES, ARCHIVE)
 _LISTED = 12  # columns that a message names
@@ -55,7 +54,7 @@ def read_data(answer: str, given: dict[str, str]) -> Data:
 
     Args:
         answer: A path, `kaggle:OWNER/NAME`, `hub:OWNER/NAME` or `sample`. Nothing is downloaded.
-        given: Columns that the command names, by `COLUMNS`.
+        given: Columns that the command names, by setting.
 
     Raises:
         InputError: There is no such table, or it lacks a column that is named.
