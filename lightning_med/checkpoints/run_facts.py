@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, list_step_checkpoints
-from lightning_med.checkpoints.export_folder import SETTINGS as EXPORT
+from lightning_med.checkpoints.export_folder import list_exports
 from lightning_med.checkpoints.run_folder import LOCK, SETTINGS, is_being_trained
 from lightning_med.checkpoints.run_metrics import METRICS, Validation, pick_number, read_metrics, read_results
 from lightning_med.checkpoints.run_record import OUT_OF_TIME, RECORD, RunRecord
@@ -102,7 +102,6 @@ def read_facts(run: Path) -> RunFacts:
         return RunFacts(run, Status.RUNNING if is_running else Status.BROKEN, str(error), changed=changed)
     logged, validation = read_metrics(run)
     saved = [int(path.stem.removeprefix("step-")) for path in list_step_checkpoints(run / CHECKPOINTS)]
-    exports = sorted((path.parent for path in run.glob(f"*/{EXPORT}")), key=_get_time, reverse=True)
     most = _get(settings, "trainer").get("max_steps")
     model = _get(settings, "model")
     return RunFacts(
@@ -116,7 +115,7 @@ def read_facts(run: Path) -> RunFacts:
         validation=validation,
         test=read_results(run / "test.json") or None,
         changed=changed,
-        exports=tuple(exports),
+        exports=tuple(list_exports([run])),
         record=record,
     )
 

@@ -111,6 +111,7 @@ class MedCLI(HookedCLI):
     def before_instantiate_classes(self) -> None:
         settings = self.settings
         setting_checks.check_launch(settings.trainer)
+        setting_checks.check_verb(self.verb, sys.argv[2:])
         if self.verb == "prepare":
             setting_checks.check_model(settings)
             return
@@ -175,8 +176,11 @@ class MedCLI(HookedCLI):
         given = self.config_init[self.verb].trainer
         fit, steps = self.verb == "fit", self.steps_done if self.settings.get("resume") else None
         loggers = trainer_options.choose_loggers(self.settings, given.logger, self.run_folder, steps) if fit else []
+        devices: dict[str, Any] = trainer_options.WITHOUT_DEVICES
+        if self.verb != "prepare":
+            devices = {"precision": choose_precision(given.precision, given.accelerator)}
         return {
-            "precision": None if self.verb == "prepare" else choose_precision(given.precision, given.accelerator),
+            **devices,
             "logger": loggers or False,
             "enable_checkpointing": fit and given.enable_checkpointing is not False,
             "plugins": [*trainer_options.make_list(given.plugins), AtomicCheckpointIO()],
@@ -232,7 +236,7 @@ class MedCLI(HookedCLI):
             say(f"Out of time, at step {self.trainer.global_step}: the same command with --resume auto goes on.")
         if self.run_folder is not None:
             next_steps.print_after_fit(self.run_folder)
-            self.result = results.describe_fit(self.run_folder, self.trainer)
+            self.result = results.describe_fit(self.run_folder, self.trainer, self.steps_done)
 
     def _write_results(self) -> None:
         if is_first_rank():

@@ -45,6 +45,20 @@ def check_checkpoint_option(verb: str, ckpt_path: str | None) -> None:
         )
 
 
+def check_verb(verb: str, options: Sequence[str]) -> None:
+    """Checks that a command line asks no other verb for what `fit` alone does; a config is for all of them.
+
+    Args:
+        verb: The subcommand.
+        options: The words of the command line after the verb.
+
+    Raises:
+        InputError: It does.
+    """
+    if verb != "fit" and any(word.partition("=")[0].rstrip("+") == "--logger" for word in options):
+        raise InputError(f"--logger: {verb} logs nothing, fit does.", "Leave it out.")
+
+
 def check_settings(verb: str, settings: Any, options: Sequence[str] = ()) -> None:
     """Checks the settings of a verb that runs a trainer.
 

@@ -24,7 +24,7 @@ _NAME_HELP = (
 )
 _LOGGER_HELP = (
     "Where a fit logs beside its own folder: wandb, mlflow, trackio, or a list of them. They get settings, metrics and "
-    "sample answers (docs/experiments.md)."
+    "sample answers (docs/experiments.md). Of fit alone."
 )
 _TITLES = {
     "trainer": "trainer (steps, validations, devices, callbacks)",
@@ -35,6 +35,8 @@ _TITLES = {
     "optimizer": "optimizer (a class of torch.optim instead of the own one)",
     "lr_scheduler": "lr_scheduler (a schedule for it)",
 }
+# `prepare` trains nothing: a config for other devices than this machine has prepares its data all the same.
+WITHOUT_DEVICES = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": None}
 # Options of one call, not of the run: saved, they would hold for every later call that takes the run's settings.
 _OF_ONE_CALL = (
     "config",

@@ -13,13 +13,12 @@ from lightning_med.checkpoints.export_folder import SETTINGS
 from lightning_med.export.export_kind import ExportKind
 from lightning_med.export.gguf.modelfile import GGUF_FILE, MARK, MODELFILE
 from lightning_med.utils.console import Progress, show_progress
-from lightning_med.utils.errors import InputError, RunError
-from lightning_med.utils.files import make_temporary_folder
+from lightning_med.utils.errors import InputError
+from lightning_med.utils.files import check_space, make_temporary_folder
 
 if TYPE_CHECKING:
     from lightning_med.export.trained_model import TrainedModel
 
-_SPARE = 2**25  # bytes of all files but the weights
 _OWN_FILES = (  # that an export writes; what else lies in a folder that is replaced is kept
     *("model.safetensors", "model-[0-9]*-of-[0-9]*.safetensors", "model.safetensors.index.json"),
     *("adapter_model.safetensors", "adapter_config.json"),
@@ -64,7 +63,7 @@ def export_checkpoint(
         name, digest = Path(checkpoint).resolve().name, compute_checkpoint_digest(Path(checkpoint))
         model = replace(restore_model(content, base, merge=not kind.adapter), checkpoint=name, checkpoint_digest=digest)
         kind.check(model)
-        _check_space(output, kind.count_bytes(model.network.num_parameters(only_trainable=kind.adapter)))
+        check_space(output, kind.count_bytes(model.network.num_parameters(only_trainable=kind.adapter)))
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             temporary = make_temporary_folder(output)
@@ -96,16 +95,6 @@ def _is_export(folder: Path) -> bool:
     if (folder / SETTINGS).is_file():
         return True
     return modelfile.is_file() and modelfile.read_bytes().startswith(MARK.encode())
-
-
-def _check_space(output: Path, need: int) -> None:
-    parent = next(folder for folder in output.absolute().parents if folder.is_dir())
-    need, free = need + _SPARE, shutil.disk_usage(parent).free
-    if free < need:
-        raise RunError(
-            f"{output} cannot be written: it needs {need / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free.",
-            "Free that much, or name another --output.",
-        )
 
 
 def _write_folder(model: TrainedModel, folder: Path, name: str, kind: ExportKind, progress: Progress) -> None:

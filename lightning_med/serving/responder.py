@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_med.checkpoints.export_folder import SETTINGS
+from lightning_med.checkpoints.export_folder import SETTINGS, list_exports
+from lightning_med.checkpoints.run_folder import RUNS
 from lightning_med.safety import Verdict, guard, triage
 from lightning_med.serving.answer import Answer
 from lightning_med.tokenization.text_normalization import normalize_whitespace
@@ -221,10 +222,10 @@ def find_newest_export() -> Path:
     Raises:
         InputError: There is none.
     """
-    exports = list(Path("lightning_logs").glob(f"*/version_*/*/{SETTINGS}"))
+    exports = list_exports(Path(RUNS).glob("*/version_*"))
     if not exports:
         raise InputError(
-            "No model is named, and there is no export under lightning_logs.",
+            f"No model is named, and there is no export under {RUNS}.",
             "Make one: `make quickstart`, or lightning-med fit, then lightning-med export.",
         )
-    return max(exports, key=lambda path: path.stat().st_mtime).parent
+    return exports[0]

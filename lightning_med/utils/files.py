@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from stat import S_IMODE
 
-from lightning_med.utils.errors import InputError
+from lightning_med.utils.errors import InputError, RunError
 
+_SPARE = 2**25  # bytes of all files of a model's folder but the weights
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # begins a file that stands for another
 
 
@@ -106,6 +107,25 @@ def make_writable_folder(folder: Path, option: str) -> None:
         raise InputError(f"{folder} cannot be made: {error.strerror}.", f"Name another place: {option}") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder} cannot be written.", f"Name another place: {option}")
+
+
+def check_space(output: Path, need: int) -> None:
+    """Checks that the disk has room for the folder of a model.
+
+    Args:
+        output: The folder; it need not exist.
+        need: Bytes of its weights.
+
+    Raises:
+        RunError: It has not.
+    """
+    parent = next(folder for folder in output.absolute().parents if folder.is_dir())
+    need, free = need + _SPARE, shutil.disk_usage(parent).free
+    if free < need:
+        raise RunError(
+            f"{output} cannot be written: it needs {need / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free.",
+            "Free that much, or name another --output.",
+        )
 
 
 def refuse_pointer(path: Path) -> None:

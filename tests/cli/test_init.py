@@ -267,6 +267,7 @@ def test_ctrl_d_on_a_terminal_writes_nothing(answer: Callable, here: Path) -> No
         ("--question_column", "a"),
         ("--messages_column", "a", "--question_column", "b", "--answer_column", "c"),
         ("--data", "three.csv", "--question_column", "a", "--answer_column", "z"),
+        ("--data", "sample", "--question_column", "a", "--answer_column", "b"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(answer: Callable, here: Path, options: tuple[str, ...]) -> None:
@@ -306,6 +307,20 @@ def test_conversations_beside_a_pair_are_ambiguous(here: Path) -> None:
     assert read_data("both.jsonl", {}).columns == {"messages_column": "conversations"}
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("some/notes.csv.gz", "notes"),
+        ("notes.zip/patients.csv", "patients"),
+        ("of.2024", "of.2024"),
+        ("here/*.csv", "here"),
+        (".", "here"),
+    ],
+)
+def test_the_config_is_named_by_the_data(here: Path, source: str, name: str) -> None:
+    assert Data(source, frozenset({"input", "output"}), {}).name == name
+
+
 def test_the_only_table_here_and_a_base_in_bases_are_the_defaults(here: Path) -> None:
     from lightning_med.cli.first_config.data_choice import suggest_data
 
@@ -329,7 +344,12 @@ def test_a_folder_without_weights_and_a_gguf_file_are_no_bases(here: Path) -> No
 
 @pytest.mark.parametrize(
     ("name", "weights"),
-    [("HuggingFaceTB/SmolLM2-135M-Instruct", 135e6), ("Qwen/Qwen2.5-0.5B", 0.5e9), ("me/model", None)],
+    [
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 135e6),
+        ("Qwen/Qwen2.5-0.5B", 0.5e9),
+        ("me/model", None),
+        ("T/TinyLlama-1.1B-step-50K-105b", 1.1e9),
+    ],
 )
 def test_a_name_tells_the_number_of_weights(name: str, weights: float | None) -> None:
     assert guess_weights(name) == weights

@@ -68,6 +68,12 @@ def test_wrong_input_is_answered_in_two_lines(argv: list[str], tmp_path: Path) -
     run_refused(*argv, cwd=tmp_path)
 
 
+@pytest.mark.parametrize("words", [["validate", "--logger=wandb"], ["prepare", "--logger", "[mlflow]"]], ids=" ".join)
+def test_only_a_fit_logs(folder: Path, tmp_path: Path, words: list[str]) -> None:
+    err = run_refused(*words, "--config", write_small_config(folder, tmp_path), cwd=tmp_path)
+    assert f"--logger: {words[0]} logs nothing" in err
+
+
 def test_a_mistyped_verb_is_corrected(tmp_path: Path) -> None:
     assert "Did you mean predict?" in run_refused("predcit", cwd=tmp_path)
 

@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lightning_med.cli.output.json_output import collect_result
 from lightning_med.cli.verbs import serve
@@ -59,6 +60,12 @@ def test_test_says_where_its_figures_are(shared_run: Path, tmp_path: Path) -> No
     assert "test/perplexity" in err
 
 
+def test_a_finished_run_says_how_many_steps_it_has_done(folder: Path, run: Path, tmp_path: Path) -> None:
+    result, err = call("fit", "--config", folder / "tiny.yaml", "--name", "tiny", "--resume", "auto", cwd=tmp_path)
+    assert "is finished, at step 16" in err
+    assert (result["steps"], result["run"]) == (16, str(run.relative_to(tmp_path)))
+
+
 def test_prepare_says_where_the_report_is(tmp_path: Path, cache: Path) -> None:
     options = ("--config", tiny.config(tmp_path), "--output", tmp_path / "report")
     result, err = call("prepare", *options)
@@ -66,6 +73,14 @@ def test_prepare_says_where_the_report_is(tmp_path: Path, cache: Path) -> None:
     assert Path(result["cache"]).is_dir()
     assert sum(result["rows"].values()) == 60
     assert "next: lightning-med fit" in err
+
+
+def test_prepare_needs_none_of_what_only_the_fit_uses(folder: Path, tmp_path: Path) -> None:
+    cluster = {"accelerator": "gpu", "devices": 8, "num_nodes": 2, "strategy": "ddp", "precision": "bf16-mixed"}
+    config = tmp_path / "cluster.yaml"
+    config.write_text(yaml.safe_dump({**tiny.settings(folder, **cluster), "logger": "wandb"}))
+    result, _ = call("prepare", "--config", config, "--output", tmp_path / "report")
+    assert Path(result["report"]).is_file()
 
 
 def test_export_and_respond_name_their_output(shared_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from lightning_med.cli.bases import conversion, download
@@ -279,6 +282,42 @@ def test_a_signal_leaves_nothing_behind(
     assert script("fetch_base").main([str(file), "--output", str(tmp_path / "new" / "inner" / "made")]) == 143
     assert "SIGTERM" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def run_stopped(script: Script, capsys: pytest.CaptureFixture[str], file: Path, output: Path) -> str:
+    """Runs the command, which must exit with 1 and an explanation; returns it."""
+    assert script("fetch_base").main([str(file), "--output", str(output)]) == 1
+    return capsys.readouterr().err
+
+
+def test_a_disk_without_room_is_found_before_anything_is_written(
+    file: Path, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2**20))
+    monkeypatch.setattr(conversion, "_write_model", lambda *args: pytest.fail("it is written"))
+    assert "MiB are free" in run_stopped(script, capsys, file, tmp_path / "made")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_while_it_is_written_leaves_nothing(
+    file: Path, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left")):
+        monkeypatch.setattr(conversion, "sync_files", Mock(side_effect=error))
+        assert "cannot be written: " in run_stopped(script, capsys, file, tmp_path / "made")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_made_meanwhile_is_left(
+    file: Path, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(folder: Path) -> None:
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made" / "mine").touch()
+
+    monkeypatch.setattr(conversion, "sync_files", make)
+    assert "exists now" in run_stopped(script, capsys, file, tmp_path / "made")
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "mine"]
 
 
 # ------------------------------------------------------------------ the package index

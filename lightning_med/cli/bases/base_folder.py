@@ -12,7 +12,6 @@ from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder
 
-HOME = Path("bases")  # the folder that a base's folder lies in, by default
 _CARD = """# {{name}}
 
 {origin}

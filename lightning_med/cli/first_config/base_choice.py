@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_med.cli.bases.base_folder import HOME
 from lightning_med.cli.bases.download import BASES
 from lightning_med.cli.parsing.nearest import find_nearest
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.hub import HOME_OF_BASES
 
 SCRATCH = "scratch"
 _ON_HUB = {"distilgpt2": 82e6, "gpt2": 124e6, "gpt2-medium": 355e6, "gpt2-large": 774e6, "gpt2-xl": 1558e6}
@@ -45,10 +45,10 @@ def suggest_base(memory: float) -> str:
     Args:
         memory: GiB that are free.
     """
-    there = sorted(str(path.parent) for path in HOME.glob("*/config.json"))
+    there = sorted(str(path.parent) for path in HOME_OF_BASES.glob("*/config.json"))
     if memory < _LEAST:
         return SCRATCH
-    preferred = str(HOME / "smollm2")
+    preferred = str(HOME_OF_BASES / "smollm2")
     return preferred if preferred in there or not there else there[0]
 
 
@@ -61,18 +61,28 @@ def read_base(answer: str) -> Base:
     Raises:
         InputError: It is none of these.
     """
-    folder = HOME / answer if answer in BASES or (HOME / answer / "config.json").is_file() else Path(answer)
+    folder = (
+        HOME_OF_BASES / answer
+        if answer in BASES or (HOME_OF_BASES / answer / "config.json").is_file()
+        else Path(answer)
+    )
     if answer == SCRATCH:
         return Base(None)
     if folder.expanduser().is_dir():
         return _read_folder(folder)
     if folder.suffix.lower() == ".gguf":
-        raise InputError(f"{answer} is a GGUF file.", f"First: lightning-med fetch {answer} --output {HOME}/NAME")
-    if folder.parent == HOME and folder.name in BASES:
+        raise InputError(
+            f"{answer} is a GGUF file.", f"First: lightning-med fetch {answer} --output {HOME_OF_BASES}/NAME"
+        )
+    if folder.parent == HOME_OF_BASES and folder.name in BASES:
         return Base(str(folder), _FETCHED[folder.name], fetch=folder.name)
     if answer in _ON_HUB:
         return Base(answer, _ON_HUB[answer], 1024, is_gpt2=True)
-    if _NAME.fullmatch(answer) and folder.parts[0] not in (str(HOME), ".", "..") and not folder.parent.exists():
+    if (
+        _NAME.fullmatch(answer)
+        and folder.parts[0] not in (str(HOME_OF_BASES), ".", "..")
+        and not folder.parent.exists()
+    ):
         return Base(answer, guess_weights(answer))
     near = find_nearest(answer, [SCRATCH, *BASES, *_ON_HUB])
     hint = f"It takes a folder, {', '.join(BASES)}, distilgpt2, OWNER/NAME on the Hub, or {SCRATCH}."
@@ -81,8 +91,8 @@ def read_base(answer: str) -> Base:
 
 def guess_weights(name: str) -> float | None:
     """Returns the number of weights that a model's name tells, such as `…-135M`; `None` where it tells none."""
-    found = _SIZE.findall(name.replace("_", "-"))
-    return float(found[-1][0]) * (1e6 if found[-1][1] in "mM" else 1e9) if found else None
+    found = _SIZE.search(name.replace("_", "-"))  # a later number may be of tokens: TinyLlama-1.1B-step-50K-105b
+    return float(found[1]) * (1e6 if found[2] in "mM" else 1e9) if found else None
 
 
 def _read_folder(folder: Path) -> Base:

@@ -15,7 +15,6 @@ from lightning_med.data.sources.table_places import ARCHIVE, SUFFIXES
 from lightning_med.utils.errors import InputError
 
 SAMPLE = "sample"
-COLUMNS = ("question_column", "answer_column", "messages_column")
 _REMOTE = re.compile(r"(kaggle|hub):[\w.-]+/[\w.-]+")
 _TABLES = (*SUFFIXES, ARCHIVE)
 _LISTED = 12  # columns that a message names
@@ -38,12 +37,10 @@ class Data:
     @property
     def name(self) -> str:
         """A name for the config."""
-        return Path(self.source.partition(":")[2] or self.source).stem if self.header is None else self._file_name
-
-    @property
-    def _file_name(self) -> str:
-        path = Path(self.source)
-        return (path.stem if path.suffix else path.name).strip("*.") or path.absolute().parent.name
+        path = Path(self.source if self.header is not None else self.source.partition(":")[2] or self.source)
+        ending = max((end for end in _TABLES if path.name.lower().endswith(end)), key=len, default="")
+        name = path.name[: len(path.name) - len(ending)].strip("*.")
+        return name or (path.parent if "*" in path.name else path).resolve().name
 
 
 def suggest_data() -> str:
@@ -57,7 +54,7 @@ def read_data(answer: str, given: dict[str, str]) -> Data:
 
     Args:
         answer: A path, `kaggle:OWNER/NAME`, `hub:OWNER/NAME` or `sample`. Nothing is downloaded.
-        given: Columns that the command names, by `COLUMNS`.
+        given: Columns that the command names, by setting.
 
     Raises:
         InputError: There is no such table, or it lacks a column that is named.
@@ -66,10 +63,13 @@ def read_data(answer: str, given: dict[str, str]) -> Data:
         if not _REMOTE.fullmatch(answer):
             raise InputError(f"{answer} names no data set.", "Write kaggle:OWNER/NAME or hub:OWNER/NAME.")
         return Data(answer, None, given or {"question_column": "input", "answer_column": "output"})
-    file = find_files(answer, "--data")[0]
-    header = frozenset(read_header(file))
+    if answer == SAMPLE and given:
+        hint = f"Leave --{next(iter(given))} out, or name another table: --data FILE"
+        raise InputError(f"The columns of {SAMPLE} are known, and have other names.", hint)
     if answer == SAMPLE:
         return Data(answer, None, {})
+    file = find_files(answer, "--data")[0]
+    header = frozenset(read_header(file))
     if missing := [name for name in given.values() if name not in header]:
         raise InputError(f"{file} has no column {missing[0]!r}.", _list_columns(header))
     return Data(answer, header, given or find_columns(file, header))

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lightning_med.utils.output import format_json
 from lightning_med.utils.ranks import is_first_rank
@@ -30,7 +30,12 @@ def collect_result(as_json: bool) -> Iterator[dict[str, Any]]:
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         yield result
     if as_json and is_first_rank():
-        print(format_json(_make_plain(result), output), file=output, flush=True)
+        print_object(result, output)
+
+
+def print_object(content: dict[str, Any], output: TextIO) -> None:
+    """Prints an object as one line of JSON."""
+    print(format_json(_make_plain(content), output), file=output, flush=True)
 
 
 def _make_plain(value: Any) -> Any:

@@ -60,18 +60,19 @@ def write_safety_counts(predictions: Path) -> dict[str, Any]:
     return counts
 
 
-def describe_fit(run: Path, trainer: Trainer) -> dict[str, Any]:
+def describe_fit(run: Path, trainer: Trainer, steps_before: int) -> dict[str, Any]:
     """Returns what `--json` prints of a fit.
 
     Args:
         run: Its folder.
         trainer: With the metrics of the last validation; none where the run was finished before.
+        steps_before: Optimizer steps of the checkpoint that it was resumed from.
     """
     return {
         "run": run,
         "checkpoint": find_best_checkpoint(run),
         "last": next(iter((run / CHECKPOINTS).glob(LAST)), None),
-        "steps": trainer.global_step,
+        "steps": max(trainer.global_step, steps_before),  # the trainer of a finished run has done none
         "metrics": {name: float(value) for name, value in sorted(trainer.callback_metrics.items())},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -36,18 +37,27 @@ def main(argv: list[str]) -> int:
     given = make_parser().parse_args(argv[1:])
     _check(given)
     root = find_cache_root(given.cache_dir)
+    if root.exists() and not root.is_dir():
+        raise InputError(f"The cache {root} is no folder.", "Name its folder: --cache_dir DIR")
+    before = math.inf if given.older_than is None else time.time() - given.older_than * _DAY
     with json_output.collect_result(given.json) as result:
         with show_progress("Measuring") as progress:
             progress(str(root), 0, 0)
-            entries = _choose_entries(root, given)
+            kinds = _CLEARED[given.clear or "all"]
+            entries = [entry for entry in list_entries(root) if entry.kind in kinds and entry.used <= before]
             others = _measure_others()
         result |= {"cache": root, "entries": [_describe(entry) for entry in entries]}
         result |= {"bytes": _sum(entries), "others": [{"path": path, "bytes": size} for path, size in others]}
-        _print_table(entries, root)
+        if entries:
+            _print_table(entries, root)
+        else:
+            print(f"{root}: {_explain_nothing(given)}.")
         if given.clear is None:
             _print_others(others)
         elif entries and (given.yes or _confirm(entries)):
-            result |= _delete(entries)
+            result |= _delete(entries, before)
+        else:
+            result |= {"deleted": [], "in_use": []}
     return 0
 
 
@@ -78,17 +88,13 @@ def _check(given: argparse.Namespace) -> None:
         )
 
 
-def _choose_entries(root: Path, given: argparse.Namespace) -> list[Entry]:
-    """Returns the entries that are shown, or deleted."""
-    before = time.time() - (given.older_than or 0) * _DAY
-    kinds = _CLEARED[given.clear or "all"]
-    return [entry for entry in list_entries(root) if entry.kind in kinds and entry.used <= before]
+def _explain_nothing(given: argparse.Namespace) -> str:
+    kind = "" if given.clear in (None, "all") else f" of the kind {given.clear}"
+    age = "" if given.older_than is None else f" that was last used more than {given.older_than:g} days ago"
+    return f"nothing{kind} is kept there{age}"
 
 
 def _print_table(entries: Sequence[Entry], root: Path) -> None:
-    if not entries:
-        print(f"{root}: nothing is kept there.")
-        return
     lines = [("kind", "what", "size", "last used", "name")]
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
@@ -119,22 +125,22 @@ def _confirm(entries: Sequence[Entry]) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _delete(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Deletes entries, says so, and returns which are deleted and which are in use."""
+def _delete(entries: Sequence[Entry], before: float) -> dict[str, Any]:
+    """Deletes entries that were not used after a time, says so, and returns which are deleted and which are in use."""
     deleted: list[Entry] = []
     kept: list[Entry] = []
     try:
         with show_progress("Deleting") as progress:
             for number, entry in enumerate(entries):
                 progress(str(entry.path), number, len(entries))
-                (deleted if delete_entry(entry) else kept).append(entry)
+                (deleted if delete_entry(entry, before) else kept).append(entry)
     except OSError as error:
         raise InputError(
             f"{error.filename or entry.path} cannot be deleted: {error.strerror}.", "Check its permissions."
         ) from error
     print(f"Deleted {_count(deleted)}.")
     for entry in kept:
-        print(f"Kept {entry.path}: a running process uses it.")
+        print(f"Kept {entry.path}: a process uses it, or has used it just now.")
     return {"deleted": [entry.path for entry in deleted], "in_use": [entry.path for entry in kept]}
 
 

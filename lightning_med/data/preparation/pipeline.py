@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,8 @@ def prepare(
     root = make_cache_root(cache_dir)
     digests = SourceDigests(root, files)
     own = _Own(tokenizer_text, prompt, parts)
-    target = _find_own(recipe, digests, root, own) or _recall(recipe, digests, root, own)
-    cached = target is not None
-    if target is None:
-        target, cached = _make(recipe, files, digests, root, own)
+    target, mark, cached = _find_and_mark(recipe, files, digests, root, own)
     folder = target.tokens
-    mark = Mark(folder)
     with refuse_damaged(folder):
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         tokenizer = restore_tokenizer(_read_tokenizer(folder))
@@ -188,6 +185,20 @@ def _digest_content(digests: SourceDigests) -> str:
     return (digests.recall() or digests.compute()[0]).hex()
 
 
+def _find_and_mark(
+    recipe: Recipe, files: Files, digests: SourceDigests, root: Path, own: _Own
+) -> tuple[_Target, Mark, bool]:
+    """Finds or makes the tokens and marks them; returns whether they were found, too."""
+    while True:
+        target = _find_own(recipe, digests, root, own) or _recall(recipe, digests, root, own)
+        cached = True
+        if target is None:
+            target, cached = _make(recipe, files, digests, root, own)
+        mark = Mark(target.tokens)
+        if mark.is_there:  # else the cache was cleared just then
+            return target, mark, cached
+
+
 def _recall(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:
     """Finds the tokens without reading a source."""
     content = digests.recall()
@@ -217,9 +228,11 @@ def _make(recipe: Recipe, files: Files, digests: SourceDigests, root: Path, own:
             store = CleanRowStore(target.rows, secret)
             encode_rows(recipe, store, target.tokenizer, target.prompt, folder, pool, progress)
 
-        find_or_make(target.rows, make_rows)
-        with Mark(target.rows):
-            return target, find_or_make(target.tokens, make_tokens)
+        while True:
+            find_or_make(target.rows, make_rows)
+            with Mark(target.rows) as rows:
+                if rows.is_there:
+                    return target, find_or_make(target.tokens, make_tokens)
 
 
 def _find_own(recipe: Recipe, digests: SourceDigests, root: Path, own: _Own) -> _Target | None:
@@ -274,5 +287,6 @@ def _read_named_tokenizer(recipe: Recipe, root: Path) -> str:
 
 def _read_tokenizer(folder: Path) -> str:
     path = folder / TOKENIZER
-    with refuse_damaged(folder):
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    with refuse_damaged(folder), suppress(FileNotFoundError):
+        return path.read_text(encoding="utf-8")
+    return ""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lightning_med.data.preparation import pipeline, token_pass
+from lightning_med.data.preparation.cache import marks
+from lightning_med.data.preparation.cache.entries import delete_entry, list_entries
+from lightning_med.data.preparation.cache.marks import Mark, claim_entry
 from lightning_med.data.preparation.clean_rows import CleanRowWriter
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.preparation.token_store import TokenWriter
@@ -28,6 +33,48 @@ def test_second_time_it_is_found(cache: Path, consultations: Callable[..., Path]
     assert again.cached
     assert (again.folder, again.report) == (first.folder, first.report)
     assert store_tokenizer(again.tokenizer) == store_tokenizer(first.tokenizer)
+
+
+@pytest.mark.parametrize("level", ["rows", "tokens", "found"])
+def test_what_is_cleared_before_it_is_marked_is_made_again(
+    cache: Path, consultations: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    wanted = recipe(consultations(rows=30))
+    if level == "found":
+        prepare(wanted)
+        gc.collect()  # it is no longer in use
+    kinds = ["rows" if level == "rows" else "tokens"]
+
+    def clear_and_mark(folder: Path) -> Mark:
+        for entry in list_entries(cache):
+            if entry.path == folder and entry.kind in kinds:
+                kinds.clear()  # once
+                assert delete_entry(entry)
+        return Mark(folder)
+
+    monkeypatch.setattr(pipeline, "Mark", clear_and_mark)
+    prepared = prepare(wanted)
+    assert not kinds
+    assert len(prepared.store("train")) > 0
+    assert not any(delete_entry(entry) for entry in list_entries(cache) if entry.path == prepared.folder)
+
+
+def test_a_deletion_that_has_begun_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "entry"
+    folder.mkdir()
+    (folder / "file").touch()
+    deletion = ExitStack()
+    assert deletion.enter_context(claim_entry(folder, None))
+    flock = marks.fcntl.flock
+
+    def wait(file: Any, operation: int) -> None:
+        if operation == marks.fcntl.LOCK_SH:  # it would wait here, and the deletion ends
+            shutil.rmtree(folder)
+            deletion.close()
+        flock(file, operation)
+
+    monkeypatch.setattr(marks.fcntl, "flock", wait)
+    assert not Mark(folder).is_there
 
 
 def test_a_source_that_changes_while_it_is_read_is_an_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from lightning_med.data.preparation.cache.cache_folder import CLEAN_ROWS, DIGESTS, GGUF, get_lock_path
 from lightning_med.data.preparation.cache.marks import claim_entry
+from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_temporary_folder
 
 Kind = Literal["rows", "tokens", "gguf", "digests", "leftovers"]
@@ -44,21 +46,32 @@ class Entry:
 
 
 def list_entries(root: Path) -> list[Entry]:
-    """Returns what a cache holds, by kind, the largest first."""
+    """Returns what a cache holds, by kind, the largest first.
+
+    Raises:
+        InputError: A folder of it cannot be read.
+    """
     order = ("rows", "tokens", "gguf", "digests", "leftovers")
-    return sorted(_find_entries(root), key=lambda entry: (order.index(entry.kind), -entry.size, entry.path.name))
+    try:
+        return sorted(_find_entries(root), key=lambda entry: (order.index(entry.kind), -entry.size, entry.path.name))
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}.", "Check its permissions.") from error
 
 
-def delete_entry(entry: Entry) -> bool:
+def delete_entry(entry: Entry, before: float = math.inf) -> bool:
     """Deletes an entry unless a process makes or uses it; returns whether it is gone.
 
     A folder is renamed before, so that none is ever seen that lacks a part.
+
+    Args:
+        entry: As it was listed; it may have been used since.
+        before: An entry that was used later stays, in seconds since 1970.
 
     Raises:
         OSError: It cannot be deleted.
     """
     with claim_entry(*_find_lock(entry)) as is_free:
-        if not is_free:
+        if not is_free or (entry.path.exists() and entry.path.stat().st_mtime > before):
             return False
         if entry.path.is_dir():
             aside = entry.path
@@ -84,26 +97,28 @@ def measure_size(path: Path) -> int:
 
 
 def _find_entries(root: Path) -> Iterator[Entry]:
+    for kind, what, path in _find_paths(root):
+        with suppress(FileNotFoundError):  # deleted since it was listed
+            yield Entry(kind, what, path, measure_size(path), path.stat().st_mtime)
+
+
+def _find_paths(root: Path) -> Iterator[tuple[Kind, str, Path]]:
     levels: tuple[tuple[Kind, Path], ...] = (("rows", root / CLEAN_ROWS), ("tokens", root))
     for kind, level in levels:
         for folder in _list_folder(level):
             if _KEY.fullmatch(folder.name) and (folder / _REPORT).is_file():
-                yield _make_entry(kind, _describe(folder), folder)
+                yield kind, _describe(folder), folder
             elif _LEFTOVER.fullmatch(folder.name):
-                yield _make_entry("leftovers", "half-made, by a process that was killed", folder)
+                yield "leftovers", "half-made, by a process that was killed", folder
     for file in _list_folder(root / GGUF):
         if file.name.endswith(".gguf") and not file.name.startswith("."):
-            yield _make_entry("gguf", file.name, file)
+            yield "gguf", file.name, file
     if (root / DIGESTS).is_file():
-        yield _make_entry("digests", "of sources, so that they are not read again", root / DIGESTS)
+        yield "digests", "of sources, so that they are not read again", root / DIGESTS
 
 
 def _list_folder(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _make_entry(kind: Kind, what: str, path: Path) -> Entry:
-    return Entry(kind, what, path, measure_size(path), path.stat().st_mtime)
 
 
 def _describe(folder: Path) -> str:

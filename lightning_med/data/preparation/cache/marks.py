@@ -24,17 +24,29 @@ except ImportError:  # Windows
 class Mark:
     """An entry of the cache that is in use until this is closed; it counts as used now.
 
+    A deletion that has begun is waited for, so that what is there with a mark stays.
+
     Args:
         entry: A file, or a folder of files.
+
+    Attributes:
+        is_there: Whether the entry is there; else it was deleted before it was marked.
     """
 
     def __init__(self, entry: Path) -> None:
         self._file: IO[bytes] | None = None
         with suppress(OSError):  # the cache may be for reading only, the entry damaged, the disk without locks
-            self._file = _find_file(entry).open("rb")
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            while not self._lock(_find_file(entry)):
+                self.close()
             os.utime(entry)
+        self.is_there = entry.exists()
+
+    def _lock(self, path: Path) -> bool:
+        """Locks a file; returns whether it still has its name, which it loses where it is deleted before."""
+        self._file = path.open("rb")
+        if fcntl is not None:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+        return path.exists() and os.path.samestat(os.fstat(self._file.fileno()), path.stat())
 
     def close(self) -> None:
         """Ends the use."""
