@@ -142,6 +142,24 @@ def test_what_names_leave_open_is_asked(names: tuple[str, ...], named: tuple[str
     assert f"{{path: /data, split: {MIXED}}}" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("train.zip/notes.csv", "test.zip/notes.csv"), ["train", "test"]),
+        (("train.ZIP/notes.csv", "Test.Zip/notes.csv"), ["train", "test"]),
+        (("train.xlsx/Patients", "test.xlsx/Patients"), ["train", "test"]),
+        (("my_train.XLSX/Patients", "my-test.ods/Sheet1"), ["train", "test"]),
+        (("train.xlsx/Patients", "test.csv"), ["train", "test"]),
+        (("all.xlsx/train", "all.xlsx/test"), ["train", "test"]),
+        (("blood-test.xlsx/train", "blood-test.xlsx/dev"), ["train", "validation"]),  # the sheets say it
+        (("data.zip/train.xlsx/P", "data.zip/test.xlsx/P"), ["train", "test"]),
+        (("train.xlsx/January", "train.xlsx/February"), []),
+    ],
+)
+def test_archives_and_workbooks_say_it_as_files_do(names: tuple[str, ...], splits: list[str]) -> None:
+    assert find_in(*((f"/data/{name}",) for name in names)) == splits
+
+
 def test_each_source_speaks_for_itself() -> None:
     own = ("/own/train.csv", "/own/test.csv")
     assert find_in(own, ("/other/notes.csv",)) == ["train", "test", None]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import tracemalloc
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.cache import source_digests
+from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sources import table_streams
 from lightning_med.data.sources.bad_rows import BadRows
@@ -257,6 +260,44 @@ def test_a_member_that_is_named_beside_its_archive_is_named_twice(cache: Path, t
     archive = pack(tmp_path, ["a.csv", "b.csv"])
     with pytest.raises(InputError, match=r"data\.zip/a\.csv is named twice"):
         prepare(DialogueDataModule([str(archive), f"{archive}/a.csv"], "train", 400).recipe)
+
+
+def test_tables_of_one_archive_are_other_data(cache: Path, tmp_path: Path) -> None:
+    """Their names are the same, and so is the archive's content."""
+    files = {}
+    for folder, start in (("en", 0), ("de", 30)):
+        path = write_records(tmp_path / "notes.csv", [consultation(number) for number in range(start, start + 30)])
+        files[f"{folder}/notes.csv"] = path.read_bytes()
+    archive = write_archive(tmp_path / "data.zip", files)
+    recipes = [DialogueDataModule(f"{archive}/{folder}", "train", 400).recipe for folder in ("en", "de")]
+    found = [prepare(recipe) for recipe in recipes]
+    assert [one.cached for one in found] == [False, False]
+    assert found[0].report["content"] != found[1].report["content"]
+    questions = [set(pd.read_parquet(one.folder / "train.parquet")["question"]) for one in found]
+    assert not questions[0] & questions[1]
+    assert prepare(recipes[0]).fingerprint == found[0].fingerprint
+    ours = write_records(tmp_path / "ours.csv", [consultation(number) for number in range(20, 70)])
+    reports = [
+        prepare(DialogueDataModule(str(ours), "train", 400, check_against=f"{archive}/{folder}").recipe).report
+        for folder in ("en", "de")
+    ]
+    assert [report["checked_against"]["left_out"] for report in reports] == [10, 30]
+
+
+def test_sheets_of_one_name_are_other_data(tmp_path: Path) -> None:
+    book = write_workbook(tmp_path / "c.xlsx", {"P": [("input", "output"), *ROWS], "Q": [("x",)]}).read_bytes()
+    archive = write_archive(tmp_path / "data.zip", {"2023/c.xlsx": book, "2024/c.xlsx": book})
+    places = [f"{archive}/2023/c.xlsx/P", f"{archive}/2024/c.xlsx/P", f"{archive}/2024/c.xlsx/Q", tmp_path / "c.xlsx/P"]
+    digests = [SourceDigests(tmp_path, [(0, Path(place))]).compute()[0] for place in places]
+    assert len(set(digests)) == len(places)
+
+
+def test_a_plain_file_keeps_its_digest(tmp_path: Path) -> None:
+    """Those that checkpoints of an earlier release hold."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(TABLE)
+    expected = sha256(json.dumps([[0, "a.csv", sha256(sha256(TABLE).hexdigest().encode()).hexdigest()]]).encode())
+    assert SourceDigests(tmp_path, [(0, path)]).compute()[0] == expected.digest()
 
 
 def test_tables_to_check_against_may_be_packed(cache: Path, tmp_path: Path) -> None:

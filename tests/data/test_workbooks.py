@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.formats import workbook_reader
 from lightning_med.data.sources.table_files import read_records
+from lightning_med.data.sources.table_places import find_repeated
 from lightning_med.utils.errors import InputError
 from tests.data.test_sources import ROWS, frame_of, refusal, texts
 from tests.data.test_table_files import rows_of
@@ -166,3 +169,18 @@ def test_a_workbook_made_to_fill_the_memory_is_not_opened(tmp_path: Path) -> Non
     path = write_archive(tmp_path / "a.xlsx", {"xl/worksheets/1.xml": bytes(70_000_000)})
     with pytest.raises(InputError, match="unpacks to over 200 times its size"):
         frame_of(path)
+
+
+def test_a_sheet_is_named_once(cache: Path, tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "a.xlsx", {"P": [("input", "output"), *ROWS]})
+    other = write_workbook(tmp_path / "b.xlsx", {"P": [("input", "output"), *ROWS], "Q": [("x",)]})
+    for source in ({"train": str(path), "test": f"{path}/P"}, [f"{path}/P", f"{path}/P"], [f"{path}/P", str(path)]):
+        with pytest.raises(InputError, match="named twice by --data.source"):
+            prepare(DialogueDataModule(source, "train", 400).recipe)
+    for places, fault in (
+        ([path], "named by --data.source and by --data.check_against"),
+        ([other / "P", other], "named twice by --data.check_against"),
+    ):
+        with pytest.raises(InputError, match=fault):
+            prepare(DialogueDataModule(f"{path}/P", "train", 400, check_against=list(map(str, places))).recipe)
+    assert find_repeated([path / "P", other / "P", other / "Q"]) is None

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_med.data.sources.table_places import ARCHIVE, WORKBOOKS, find_format
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.utils.errors import InputError
 
@@ -51,13 +52,13 @@ def find_file_splits(files: Files, paths: Sequence[str], given: Sequence[str | N
         InputError: A file's name holds words of two splits, or a source has files with a word and files without.
     """
     homes = _find_homes(files)
-    words = [_find_words(file.absolute().relative_to(homes[number]).parts) for number, file in files]
+    words = [_find_file_words(file, homes[number]) for number, file in files]
     for place, (number, _) in enumerate(files):
         if split := given[number]:
             words[place] = {split} - {MIXED}
     speaking = {number for (number, _), found in zip(files, words, strict=True) if found or given[number]}
     outer = {
-        number: find_exact_words(home.name.removesuffix(".zip"))
+        number: find_exact_words(home.stem if home.suffix.lower() == ARCHIVE else home.name)
         for number, home in homes.items()
         if number not in speaking
     }
@@ -89,6 +90,13 @@ def _find_homes(files: Files) -> dict[int, Path]:
     for number, file in files:
         parents[number].append(file.absolute().parent)
     return {number: Path(os.path.commonpath(folders)) for number, folders in parents.items()}
+
+
+def _find_file_words(file: Path, home: Path) -> set[str]:
+    """The splits that a file's name says; of a sheet whose own name says nothing, the workbook's name."""
+    words = _find_words(file.absolute().relative_to(home).parts)
+    is_sheet = find_format(file.parent.name)[0] in WORKBOOKS
+    return words or (_find_words([file.parent.name]) if is_sheet else words)
 
 
 def _find_words(parts: Sequence[str]) -> set[str]:
