@@ -6,6 +6,8 @@ import gzip
 import json
 import os
 import tracemalloc
+import warnings
+import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -167,6 +169,23 @@ def test_a_damaged_member_is_named(tmp_path: Path, damage: Callable[[bytearray],
     assert f"{archive}/a.csv is damaged" in refusal(archive).what
 
 
+def test_names_of_an_archive_that_are_no_text(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "data.zip", {"\u00e9.csv": TABLE})
+    archive.write_bytes(archive.read_bytes().replace("\u00e9".encode(), b"\xff\xfe"))
+    error = refusal(archive)
+    assert f"{archive} is damaged or not a zip archive" in error.what
+
+
+@pytest.mark.parametrize("other", ["./a.csv", "a.csv", "/a.csv"])
+def test_two_members_of_one_name_are_refused(tmp_path: Path, other: str) -> None:
+    """One of them would be lost."""
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as opened, warnings.catch_warnings(action="ignore"):
+        opened.writestr("a.csv", TABLE)
+        opened.writestr(other, TABLE)
+    assert refusal(archive).what == f"{archive} holds two files a.csv."
+
+
 def test_an_archive_that_is_a_pointer(tmp_path: Path) -> None:
     (tmp_path / "data.zip").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     assert "Git LFS pointer" in refusal(tmp_path / "data.zip").what
@@ -219,6 +238,17 @@ def test_an_archive_is_unpacked_while_it_is_read(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 50_000
     assert peak < len(table) / 4
+
+
+def test_an_archives_directory_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else many members take time by the square of their number."""
+    archive, opened = pack(tmp_path, [f"{number}.csv" for number in range(9)]), []
+    real = zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *given: opened.append(given) or real(*given))
+    assert len(texts(archive)) == 9 * len(ROWS)
+    assert len(opened) == 1
+    pack(tmp_path, ["a.csv"])  # another content is seen
+    assert texts(archive) == ROWS
 
 
 # Prepared
