@@ -269,6 +269,25 @@ def test_an_archive_is_prepared_as_its_folder(cache: Path, tmp_path: Path) -> No
         assert rows[0]["source"].astype(str).equals(rows[1]["source"].astype(str))
 
 
+def test_copies_and_codebooks_beside_tables_are_not_read(cache: Path, tmp_path: Path) -> None:
+    """A folder that held them was read without them before their formats were known."""
+    folder = tmp_path / "set"
+    (folder / "more").mkdir(parents=True)
+    rows = [consultation(number) for number in range(30)]
+    for name in ("data.csv.gz", "data.csv", "more/codebook.xlsx", "other.jsonl.xz"):
+        write_records(folder / name, rows)
+    archive = write_archive(
+        tmp_path / "set.zip", {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
+    )
+    for place in (str(folder), f"{folder}/**", str(archive)):
+        assert [file.name for file in find_files(place)] == ["data.csv", "other.jsonl.xz"]
+    for name in ("data.csv.gz", "more/codebook.xlsx"):
+        assert find_files(f"{folder}/{name}") == [folder / name]
+    assert len(find_files(f"{folder}/*.gz")) == len(find_files(f"{folder}/more")) == 1
+    (note,) = prepare(DialogueDataModule(str(folder), "train", 400).recipe).report["notes"]
+    assert note.endswith(f"{folder}/data.csv.gz, {folder}/more/codebook.xlsx.")
+
+
 def test_an_archive_is_read_once_and_its_change_is_noticed(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,9 @@ _RACY = 2_000_000_000  # nanoseconds; file systems date changes to two seconds (
 class SourceDigests:
     """The digest of some files' names, sources and content; their folder counts only where two files share a name.
 
-    Of a table inside a file, the path in it counts too. The digest of each file is remembered in the cache, with the file's size, inode and times of modification and of
+    Of a table inside a file, the path in it counts too.
+
+    The digest of each file is remembered in the cache, with the file's size, inode and times of modification and of
     status change. A file that was modified less than two seconds before it was read is not remembered: another change
     within these seconds could leave its times as they are (git has the same problem with its index).
 
