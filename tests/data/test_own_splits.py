@@ -11,6 +11,8 @@ from datasets.data_files import DataFilesDict, get_data_patterns
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_med.data.sources import table_places
+from lightning_med.data.splits import own_splits
 from lightning_med.data.splits.group_split import BY_FRACTIONS, LEFT_OUT, OwnAssignment, assign_splits, keep_own_splits
 from lightning_med.data.splits.own_splits import MIXED, find_file_splits, sort_held_first
 from lightning_med.utils.errors import InputError
@@ -158,6 +160,7 @@ def test_what_names_leave_open_is_asked(names: tuple[str, ...], named: tuple[str
 )
 def test_archives_and_workbooks_say_it_as_files_do(names: tuple[str, ...], splits: list[str]) -> None:
     assert find_in(*((f"/data/{name}",) for name in names)) == splits
+    assert own_splits.WORKBOOKS == table_places.WORKBOOKS
 
 
 def test_each_source_speaks_for_itself() -> None:

@@ -52,10 +52,10 @@ def find_checked_tables(places: Sequence[str], sources: Sequence[Path]) -> tuple
         raise InputError(f"{again[0]} is named twice by {OPTION}.", f"Name it once. It was named as {again[1]}.")
     if own := find_repeated([*sources, *files]):
         raise InputError(f"{own[0]} is named by --data.source and by {OPTION}.", "No row of it would be left.")
-    places = [locate_table(file) for file in files]
-    digests = {file: _compute_digest(file) for file in {place.file for place in places}}  # an archive is read once
+    located = [locate_table(file) for file in files]
+    digests = {file: _compute_digest(file) for file in {place.file for place in located}}  # an archive is read once
     return tuple(
-        CheckedTable(str(file), place.digest(digests[place.file])) for file, place in zip(files, places, strict=True)
+        CheckedTable(str(file), place.digest(digests[place.file])) for file, place in zip(files, located, strict=True)
     )
 
 

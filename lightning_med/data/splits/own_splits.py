@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_med.data.sources.table_places import ARCHIVE, WORKBOOKS, find_format
 from lightning_med.data.splits.group_split import SPLITS
 from lightning_med.utils.errors import InputError
 
@@ -29,6 +28,8 @@ _PATTERNS = {
     )
     for split, words in _WORDS.items()
 }
+# As in `table_places.py`, from which this file cannot import: sources import this one.
+WORKBOOKS = (".xlsx", ".xls", ".ods")
 _SHOWN = 2  # files that a line names
 
 Files = list[tuple[int, Path]]  # each with the number of its source
@@ -58,7 +59,7 @@ def find_file_splits(files: Files, paths: Sequence[str], given: Sequence[str | N
             words[place] = {split} - {MIXED}
     speaking = {number for (number, _), found in zip(files, words, strict=True) if found or given[number]}
     outer = {
-        number: find_exact_words(home.stem if home.suffix.lower() == ARCHIVE else home.name)
+        number: find_exact_words(home.stem if home.suffix.lower() == ".zip" else home.name)
         for number, home in homes.items()
         if number not in speaking
     }
@@ -95,7 +96,7 @@ def _find_homes(files: Files) -> dict[int, Path]:
 def _find_file_words(file: Path, home: Path) -> set[str]:
     """The splits that a file's name says; of a sheet whose own name says nothing, the workbook's name."""
     words = _find_words(file.absolute().relative_to(home).parts)
-    is_sheet = find_format(file.parent.name)[0] in WORKBOOKS
+    is_sheet = file.parent.suffix.lower() in WORKBOOKS
     return words or (_find_words([file.parent.name]) if is_sheet else words)
 
 
