@@ -86,8 +86,9 @@ class QuestionFile:
 
     def identify(self) -> dict[str, str]:
         """Returns what the questions depend on, by a name for messages."""
-        with locate_table(self.path).file.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        place = locate_table(self.path)
+        with place.file.open("rb") as file:
+            digest = place.digest(hashlib.file_digest(file, "sha256").hexdigest())
         return {"input": digest[:16], "question column": self.column or COLUMN}
 
 

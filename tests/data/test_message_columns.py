@@ -107,6 +107,13 @@ def test_columns_that_were_named_are_not_replaced(tmp_path: Path) -> None:
         read(path, question_column="asked")
 
 
+def test_an_instruction_that_was_named_is_not_dropped_for_messages(tmp_path: Path) -> None:
+    path = write_chats(tmp_path / "a.jsonl", {"context": ["Asthma."], "conversations": [make_chat(SHAREGPT)]})
+    with pytest.raises(InputError, match="no column 'input'"):
+        read(path, instruction_column="context")
+    assert read(path, instruction_column=None)[0] == PAIRS
+
+
 def test_several_columns_of_messages_are_asked_for(tmp_path: Path) -> None:
     path = write_chats(tmp_path / "a.jsonl", {"rejected": [make_chat(OPENAI)], "chosen": [make_chat(OPENAI)]})
     with pytest.raises(InputError, match="several that hold messages: chosen, rejected") as caught:

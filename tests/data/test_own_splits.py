@@ -11,6 +11,8 @@ from datasets.data_files import DataFilesDict, get_data_patterns
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_med.data.sources import table_places
+from lightning_med.data.splits import own_splits
 from lightning_med.data.splits.group_split import BY_FRACTIONS, LEFT_OUT, OwnAssignment, assign_splits, keep_own_splits
 from lightning_med.data.splits.own_splits import MIXED, find_file_splits, sort_held_first
 from lightning_med.utils.errors import InputError
@@ -140,6 +142,25 @@ def test_what_names_leave_open_is_asked(names: tuple[str, ...], named: tuple[str
     assert all(part in caught.value.what for part in named)
     assert "split: test" in caught.value.hint
     assert f"{{path: /data, split: {MIXED}}}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("train.zip/notes.csv", "test.zip/notes.csv"), ["train", "test"]),
+        (("train.ZIP/notes.csv", "Test.Zip/notes.csv"), ["train", "test"]),
+        (("train.xlsx/Patients", "test.xlsx/Patients"), ["train", "test"]),
+        (("my_train.XLSX/Patients", "my-test.ods/Sheet1"), ["train", "test"]),
+        (("train.xlsx/Patients", "test.csv"), ["train", "test"]),
+        (("all.xlsx/train", "all.xlsx/test"), ["train", "test"]),
+        (("blood-test.xlsx/train", "blood-test.xlsx/dev"), ["train", "validation"]),  # the sheets say it
+        (("data.zip/train.xlsx/P", "data.zip/test.xlsx/P"), ["train", "test"]),
+        (("train.xlsx/January", "train.xlsx/February"), []),
+    ],
+)
+def test_archives_and_workbooks_say_it_as_files_do(names: tuple[str, ...], splits: list[str]) -> None:
+    assert find_in(*((f"/data/{name}",) for name in names)) == splits
+    assert own_splits.WORKBOOKS == table_places.WORKBOOKS
 
 
 def test_each_source_speaks_for_itself() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import tracemalloc
+import warnings
+import zipfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +19,7 @@ from hypothesis import strategies as st
 
 from lightning_med.data.module import DialogueDataModule
 from lightning_med.data.preparation.cache import source_digests
+from lightning_med.data.preparation.cache.source_digests import SourceDigests
 from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sources import table_streams
 from lightning_med.data.sources.bad_rows import BadRows
@@ -164,6 +169,23 @@ def test_a_damaged_member_is_named(tmp_path: Path, damage: Callable[[bytearray],
     assert f"{archive}/a.csv is damaged" in refusal(archive).what
 
 
+def test_names_of_an_archive_that_are_no_text(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "data.zip", {"\u00e9.csv": TABLE})
+    archive.write_bytes(archive.read_bytes().replace("\u00e9".encode(), b"\xff\xfe"))
+    error = refusal(archive)
+    assert f"{archive} is damaged or not a zip archive" in error.what
+
+
+@pytest.mark.parametrize("other", ["./a.csv", "a.csv", "/a.csv"])
+def test_two_members_of_one_name_are_refused(tmp_path: Path, other: str) -> None:
+    """One of them would be lost."""
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as opened, warnings.catch_warnings(action="ignore"):
+        opened.writestr("a.csv", TABLE)
+        opened.writestr(other, TABLE)
+    assert refusal(archive).what == f"{archive} holds two files a.csv."
+
+
 def test_an_archive_that_is_a_pointer(tmp_path: Path) -> None:
     (tmp_path / "data.zip").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     assert "Git LFS pointer" in refusal(tmp_path / "data.zip").what
@@ -218,6 +240,17 @@ def test_an_archive_is_unpacked_while_it_is_read(tmp_path: Path) -> None:
     assert peak < len(table) / 4
 
 
+def test_an_archives_directory_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else many members take time by the square of their number."""
+    archive, opened = pack(tmp_path, [f"{number}.csv" for number in range(9)]), []
+    real = zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *given: opened.append(given) or real(*given))
+    assert len(texts(archive)) == 9 * len(ROWS)
+    assert len(opened) == 1
+    pack(tmp_path, ["a.csv"])  # another content is seen
+    assert texts(archive) == ROWS
+
+
 # Prepared
 
 
@@ -234,6 +267,25 @@ def test_an_archive_is_prepared_as_its_folder(cache: Path, tmp_path: Path) -> No
         rows = [pd.read_parquet(one.folder / f"{split}.parquet") for one in (plain, packed)]
         assert rows[0][["row", "question", "answer"]].equals(rows[1][["row", "question", "answer"]])
         assert rows[0]["source"].astype(str).equals(rows[1]["source"].astype(str))
+
+
+def test_copies_and_codebooks_beside_tables_are_not_read(cache: Path, tmp_path: Path) -> None:
+    """A folder that held them was read without them before their formats were known."""
+    folder = tmp_path / "set"
+    (folder / "more").mkdir(parents=True)
+    rows = [consultation(number) for number in range(30)]
+    for name in ("data.csv.gz", "data.csv", "more/codebook.xlsx", "other.jsonl.xz"):
+        write_records(folder / name, rows)
+    archive = write_archive(
+        tmp_path / "set.zip", {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
+    )
+    for place in (str(folder), f"{folder}/**", str(archive)):
+        assert [file.name for file in find_files(place)] == ["data.csv", "other.jsonl.xz"]
+    for name in ("data.csv.gz", "more/codebook.xlsx"):
+        assert find_files(f"{folder}/{name}") == [folder / name]
+    assert len(find_files(f"{folder}/*.gz")) == len(find_files(f"{folder}/more")) == 1
+    (note,) = prepare(DialogueDataModule(str(folder), "train", 400).recipe).report["notes"]
+    assert note.endswith(f"{folder}/data.csv.gz, {folder}/more/codebook.xlsx.")
 
 
 def test_an_archive_is_read_once_and_its_change_is_noticed(
@@ -257,6 +309,44 @@ def test_a_member_that_is_named_beside_its_archive_is_named_twice(cache: Path, t
     archive = pack(tmp_path, ["a.csv", "b.csv"])
     with pytest.raises(InputError, match=r"data\.zip/a\.csv is named twice"):
         prepare(DialogueDataModule([str(archive), f"{archive}/a.csv"], "train", 400).recipe)
+
+
+def test_tables_of_one_archive_are_other_data(cache: Path, tmp_path: Path) -> None:
+    """Their names are the same, and so is the archive's content."""
+    files = {}
+    for folder, start in (("en", 0), ("de", 30)):
+        path = write_records(tmp_path / "notes.csv", [consultation(number) for number in range(start, start + 30)])
+        files[f"{folder}/notes.csv"] = path.read_bytes()
+    archive = write_archive(tmp_path / "data.zip", files)
+    recipes = [DialogueDataModule(f"{archive}/{folder}", "train", 400).recipe for folder in ("en", "de")]
+    found = [prepare(recipe) for recipe in recipes]
+    assert [one.cached for one in found] == [False, False]
+    assert found[0].report["content"] != found[1].report["content"]
+    questions = [set(pd.read_parquet(one.folder / "train.parquet")["question"]) for one in found]
+    assert not questions[0] & questions[1]
+    assert prepare(recipes[0]).fingerprint == found[0].fingerprint
+    ours = write_records(tmp_path / "ours.csv", [consultation(number) for number in range(20, 70)])
+    reports = [
+        prepare(DialogueDataModule(str(ours), "train", 400, check_against=f"{archive}/{folder}").recipe).report
+        for folder in ("en", "de")
+    ]
+    assert [report["checked_against"]["left_out"] for report in reports] == [10, 30]
+
+
+def test_sheets_of_one_name_are_other_data(tmp_path: Path) -> None:
+    book = write_workbook(tmp_path / "c.xlsx", {"P": [("input", "output"), *ROWS], "Q": [("x",)]}).read_bytes()
+    archive = write_archive(tmp_path / "data.zip", {"2023/c.xlsx": book, "2024/c.xlsx": book})
+    places = [f"{archive}/2023/c.xlsx/P", f"{archive}/2024/c.xlsx/P", f"{archive}/2024/c.xlsx/Q", tmp_path / "c.xlsx/P"]
+    digests = [SourceDigests(tmp_path, [(0, Path(place))]).compute()[0] for place in places]
+    assert len(set(digests)) == len(places)
+
+
+def test_a_plain_file_keeps_its_digest(tmp_path: Path) -> None:
+    """Those that checkpoints of an earlier release hold."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(TABLE)
+    expected = sha256(json.dumps([[0, "a.csv", sha256(sha256(TABLE).hexdigest().encode()).hexdigest()]]).encode())
+    assert SourceDigests(tmp_path, [(0, path)]).compute()[0] == expected.digest()
 
 
 def test_tables_to_check_against_may_be_packed(cache: Path, tmp_path: Path) -> None:

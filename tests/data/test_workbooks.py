@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_med.data.module import DialogueDataModule
+from lightning_med.data.preparation.pipeline import prepare
 from lightning_med.data.sources.bad_rows import BadRows
 from lightning_med.data.sources.formats import workbook_reader
 from lightning_med.data.sources.table_files import read_records
+from lightning_med.data.sources.table_places import find_repeated
 from lightning_med.utils.errors import InputError
 from tests.data.test_sources import ROWS, frame_of, refusal, texts
 from tests.data.test_table_files import rows_of
@@ -150,6 +154,15 @@ def test_half_a_workbook(tmp_path: Path, kept: float) -> None:
     assert "damaged" in refusal(path).what
 
 
+def test_a_damaged_sheet(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "a.xlsx", {"Sheet1": [("input", "output"), *ROWS]})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"xl/worksheets/1.xml") + len("xl/worksheets/1.xml")
+    content[start : start + 20] = bytes(range(200, 220))
+    path.write_bytes(content)
+    assert "damaged" in refusal(path).what
+
+
 def test_an_encrypted_workbook_is_told_from_a_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import python_calamine
 
@@ -166,3 +179,67 @@ def test_a_workbook_made_to_fill_the_memory_is_not_opened(tmp_path: Path) -> Non
     path = write_archive(tmp_path / "a.xlsx", {"xl/worksheets/1.xml": bytes(70_000_000)})
     with pytest.raises(InputError, match="unpacks to over 200 times its size"):
         frame_of(path)
+
+
+def test_a_sheet_is_named_once(cache: Path, tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "a.xlsx", {"P": [("input", "output"), *ROWS]})
+    other = write_workbook(tmp_path / "b.xlsx", {"P": [("input", "output"), *ROWS], "Q": [("x",)]})
+    for source in ({"train": str(path), "test": f"{path}/P"}, [f"{path}/P", f"{path}/P"], [f"{path}/P", str(path)]):
+        with pytest.raises(InputError, match=r"named twice by --data\.source"):
+            prepare(DialogueDataModule(source, "train", 400).recipe)
+    for places, fault in (
+        ([path], "named by --data.source and by --data.check_against"),
+        ([other / "P", other], "named twice by --data.check_against"),
+    ):
+        with pytest.raises(InputError, match=fault):
+            prepare(DialogueDataModule(f"{path}/P", "train", 400, check_against=list(map(str, places))).recipe)
+    assert find_repeated([path / "P", other / "P", other / "Q"]) is None
+
+
+def edit_part(path: Path, name: str, old: str, new: str) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        parts = {one: archive.read(one) for one in archive.namelist()}
+    assert old.encode() in parts[name]
+    return write_archive(path, {**parts, name: parts[name].replace(old.encode(), new.encode())})
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>',
+        "<row r='1048576' x='>'><c\n s=\"0\" r='XFD1048576' ><v>1</v></c></row></sheetData>",
+        '<row><c r="XFD4"><v>1</v></c></row><row r="1048576"><c t="inlineStr"><is><t>x</t></is></c></row></sheetData>',
+    ],
+)
+def test_a_cell_far_away_is_refused_before_memory_is_taken(tmp_path: Path, new: str) -> None:
+    path = write_workbook(tmp_path / "a.xlsx", {"Sheet1": [("input", "output"), *ROWS]})
+    error = refusal(edit_part(path, "xl/worksheets/1.xml", "</sheetData>", new))
+    assert error.what.startswith(f"{path} has a sheet of 1,048,576 rows and 16,384 columns")
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        '<table:table-row table:number-rows-repeated="9999999"><table:table-cell/></table:table-row>'
+        '<table:table-row><table:table-cell table:number-columns-repeated="99"/>'
+        '<table:table-cell office:value-type="string"><text:p>x</text:p></table:table-cell></table:table-row>',
+        '<table:table-row><table:table-cell table:number-columns-repeated="99999999" office:value-type="float"'
+        ' office:value="1"/></table:table-row>',
+    ],
+)
+def test_repeated_cells_are_refused_before_memory_is_taken(tmp_path: Path, new: str) -> None:
+    path = write_workbook(tmp_path / "a.ods", {"Sheet1": [("input", "output"), *ROWS]})
+    assert "has a sheet of" in refusal(edit_part(path, "content.xml", "</table:table>", f"{new}</table:table>")).what
+
+
+def test_empty_cells_far_away_do_no_harm(tmp_path: Path) -> None:
+    """Programs write them where whole columns have a format."""
+    path = write_workbook(tmp_path / "a.xlsx", {"Sheet1": [("input", "output"), *ROWS]})
+    new = '<row r="1048576"><c r="XFD1048576" s="0"/></row></sheetData>'
+    assert texts(edit_part(path, "xl/worksheets/1.xml", "</sheetData>", new)) == ROWS
+    path = write_workbook(tmp_path / "a.ods", {"Sheet1": [("input", "output"), *ROWS]})
+    new = (
+        '<table:table-row table:number-rows-repeated="1048000"><table:table-cell'
+        ' table:number-columns-repeated="16384"/></table:table-row></table:table>'
+    )
+    assert texts(edit_part(path, "content.xml", "</table:table>", new)) == ROWS

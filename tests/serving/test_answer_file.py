@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from lightning_med.serving.question_file import QuestionFile
 from lightning_med.utils.errors import InputError
 from tests import tiny
 from tests.cli.helpers import run_refused
-from tests.written_tables import write_archive, write_records
+from tests.written_tables import write_archive, write_records, write_workbook
 
 ALARMING = "my dad collapsed and is not breathing"
 ROWS = 20  # of the file; with a blank one and an alarming one
@@ -332,6 +333,16 @@ def test_packed_tables_and_workbooks_hold_questions(tmp_path: Path, name: str) -
     file = QuestionFile(path)
     assert list(file) == list(enumerate(QUESTIONS))
     assert set(file.identify()) == {"input", "question column"}
+
+
+def test_tables_of_one_file_are_other_questions(tmp_path: Path) -> None:
+    """An interrupted run over one is not gone on with over another."""
+    book = write_workbook(tmp_path / "q.xlsx", {"A": [("input",), ("Why?",)], "B": [("input",), ("How?",)]})
+    archive = write_archive(tmp_path / "q.zip", dict.fromkeys(("a/q.csv", "b/q.csv"), b"input\nWhy?\n"))
+    places = [book / "A", book / "B", archive / "a/q.csv", archive / "b/q.csv"]
+    assert len({QuestionFile(place).identify()["input"] for place in places}) == len(places)
+    plain = write_records(tmp_path / "q.csv", [("Why?",)], ("input",))
+    assert QuestionFile(plain).identify()["input"] == sha256(plain.read_bytes()).hexdigest()[:16]
 
 
 def test_an_archive_of_several_tables_is_no_file_of_questions(tmp_path: Path) -> None:

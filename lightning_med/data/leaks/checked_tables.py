@@ -16,7 +16,7 @@ from lightning_med.data.sources.source_files import find_files
 from lightning_med.data.sources.source_reader import SourceReader
 from lightning_med.data.sources.table_columns import ANSWERS, QUESTIONS
 from lightning_med.data.sources.table_files import read_header
-from lightning_med.data.sources.table_places import locate_table
+from lightning_med.data.sources.table_places import find_repeated, locate_table
 from lightning_med.utils.errors import InputError
 
 OPTION = "--data.check_against"
@@ -30,7 +30,7 @@ class CheckedTable:
 
     Attributes:
         path: Its file, maybe inside an archive.
-        digest: The SHA-256 of the file on disk, in hexadecimal.
+        digest: The SHA-256 of the file on disk, in hexadecimal; of a table inside it, of that and of the path in it.
     """
 
     path: str
@@ -48,19 +48,20 @@ def find_checked_tables(places: Sequence[str], sources: Sequence[Path]) -> tuple
         InputError: One is not there or cannot be read, is named twice, or is a source too.
     """
     files = [file for place in places for file in find_files(place, OPTION)]
-    resolved = [file.resolve() for file in files]
-    own = {file.resolve() for file in sources} if files else set()
-    for file in resolved:
-        if file in own:
-            raise InputError(f"{file} is named by --data.source and by {OPTION}.", "No row of it would be left.")
-        if resolved.count(file) > 1:
-            raise InputError(f"{file} is named twice by {OPTION}.", "Name it once.")
-    return tuple(CheckedTable(str(file), _compute_digest(file)) for file in files)
+    if again := find_repeated(files):
+        raise InputError(f"{again[0]} is named twice by {OPTION}.", f"Name it once. It was named as {again[1]}.")
+    if own := find_repeated([*sources, *files]):
+        raise InputError(f"{own[0]} is named by --data.source and by {OPTION}.", "No row of it would be left.")
+    located = [locate_table(file) for file in files]
+    digests = {file: _compute_digest(file) for file in {place.file for place in located}}  # an archive is read once
+    return tuple(
+        CheckedTable(str(file), place.digest(digests[place.file])) for file, place in zip(files, located, strict=True)
+    )
 
 
 def _compute_digest(file: Path) -> str:
     try:
-        with locate_table(file).file.open("rb") as stream:
+        with file.open("rb") as stream:
             return file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from error

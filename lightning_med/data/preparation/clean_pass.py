@@ -21,7 +21,7 @@ from lightning_med.data.preparation.clean_rows import CleanRowWriter, encrypt_ke
 from lightning_med.data.preparation.recipe import Files, Recipe
 from lightning_med.data.preparation.worker_pool import WorkerPool
 from lightning_med.data.sources.bad_rows import BadRows
-from lightning_med.data.sources.source_files import name_files
+from lightning_med.data.sources.source_files import name_files, note_left_out
 from lightning_med.data.sources.source_reader import SourceReader, make_readers
 from lightning_med.data.splits.row_groups import Groups, group_rows
 from lightning_med.data.splits.shingle_sets import ShingleSets
@@ -72,9 +72,9 @@ def clean_rows(recipe: Recipe, files: Files, secret: bytes, folder: Path, pool: 
         split_keys = encrypt_keys(np.where(patients != 0, patients, arrays["origins"][kept]), secret)
         writer.write_arrays(**{name: arrays[name] for name in ("files", "rows", "turns")})
         writer.write_arrays(kept=kept, split_keys=split_keys, labels=groups.labels, founders=groups.founders)
-        figures = counts.report(
-            recipe, arrays["files"][kept], bad, [note for reader in readers for note in reader.notes]
-        )
+        notes = [note for source in recipe.sources for note in note_left_out(source.path)]
+        notes += [note for reader in readers for note in reader.notes]
+        figures = counts.report(recipe, arrays["files"][kept], bad, notes)
         figures["checked_against"] = search.report() if search else None
         if search:
             figures["rules"][IN_CHECKED_TABLE], figures["effects"][IN_CHECKED_TABLE] = search.left_out, "dropped"

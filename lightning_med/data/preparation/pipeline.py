@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from lightning_med.data.preparation.token_pass import REPORT, TOKENIZER, encode_
 from lightning_med.data.preparation.token_store import TokenStore
 from lightning_med.data.preparation.worker_pool import WorkerPool, count_cores
 from lightning_med.data.sources.source_files import find_files
-from lightning_med.data.sources.table_places import locate_table
+from lightning_med.data.sources.table_places import find_repeated, locate_table
 from lightning_med.data.splits.own_splits import FileSplits, find_file_splits, sort_held_first
 from lightning_med.tokenization.prompt_choice import choose_prompt
 from lightning_med.tokenization.prompts import Prompt
@@ -154,10 +153,10 @@ def prepare(
 def _find_source_files(recipe: Recipe) -> tuple[Recipe, Files]:
     """Returns the files in the order in which they are read, and the recipe with the owner's own splits of them."""
     files = [(number, file) for number, source in enumerate(recipe.sources) for file in find_files(source.path)]
-    repeated = [file for file, count in Counter(file.resolve() for _, file in files).items() if count > 1]
-    if repeated:
+    if again := find_repeated(file for _, file in files):
         raise InputError(
-            f"{repeated[0]} is named twice by --data.source.", "To show its rows twice an epoch: weight: 2."
+            f"{again[0]} is named twice by --data.source.",
+            f"It was named as {again[1]}. To show its rows twice an epoch: weight: 2.",
         )
     paths, given = ([getattr(source, name) for source in recipe.sources] for name in ("path", "split"))
     files, splits = sort_held_first(files, find_file_splits(files, paths, given))

@@ -47,7 +47,8 @@ def choose_columns(source: Source, file: Path) -> ColumnChoice:
     """
     columns = source.columns
     chooses = source.instruction_column == AUTO and columns.get("question_column") == INPUT
-    usual = (columns.get("question_column"), columns.get("answer_column")) == (INPUT, OUTPUT)
+    pair = (columns.get("question_column"), columns.get("answer_column"))
+    usual = pair == (INPUT, OUTPUT) and source.instruction_column in (AUTO, None)
     header = read_header(file) if chooses or usual else set()
     if chooses and {INSTRUCTION, INPUT} <= header:
         return ColumnChoice({**columns, **INSTRUCTION_COLUMN}, chooses=True, instructed=True)

@@ -13,6 +13,7 @@ from lightning_med.data.sources.table_places import (
     ARCHIVE,
     KNOWN_SUFFIXES,
     SUFFIXES,
+    WORKBOOKS,
     TablePlace,
     find_format,
     locate_table,
@@ -29,6 +30,8 @@ _HIDDEN = re.compile(r"\.|~\$|__MACOSX$")
 def find_files(path: str, option: str = "--data.source") -> list[Path]:
     """Returns the table files of a source in a fixed order; downloads them if need be.
 
+    Of several, a compressed copy of another is left out, and so are workbooks beside other tables.
+
     Args:
         path: See `Source.path`.
         option: The setting that names it, for messages.
@@ -36,6 +39,30 @@ def find_files(path: str, option: str = "--data.source") -> list[Path]:
     Raises:
         InputError: Nothing is there, it cannot be reached, or it holds no table.
     """
+    files = _find_all(path, option)
+    aside = _find_aside(files)
+    return [file for file in files if file not in aside]
+
+
+def note_left_out(path: str) -> list[str]:
+    """Returns one line about the tables of a source that `find_files` leaves out, if there are any."""
+    files = _find_all(path, "--data.source")
+    names = [str(file) for file in files if file in _find_aside(files)]
+    if not names:
+        return []
+    shown = ", ".join(names[:_MAX_LISTED]) + " …" * (len(names) > _MAX_LISTED)
+    return [f"{path}: copies of other tables, or workbooks beside them, are not read unless they are named: {shown}."]
+
+
+def _find_aside(files: list[Path]) -> set[Path]:
+    """Returns those of a source's files that are not its tables: compressed copies, and a codebook or the like."""
+    all_files = set(files)
+    copies = {file for file in files if find_format(file.name)[1] and file.with_suffix("") in all_files}
+    books = {file for file in files if find_format(file.name)[0] in WORKBOOKS}
+    return copies | (books if books < all_files - copies else set())
+
+
+def _find_all(path: str, option: str) -> list[Path]:
     if path == "sample":
         from lightning_med.data import sample
 

@@ -5,7 +5,9 @@ A table inside a file is named by a path that goes on behind the file's: `data.z
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 ARCHIVE = ".zip"
@@ -40,6 +42,15 @@ class TablePlace:
         """Whether its bytes are not those of the file."""
         return bool(self.member or self.compression)
 
+    def digest(self, content: str) -> str:
+        """Returns the digest of a table: its file's, and where the table lies inside that, if it does.
+
+        Args:
+            content: The digest of the file, in hexadecimal.
+        """
+        inside = "/".join([*self.member, *([self.sheet] if self.sheet else [])])
+        return sha256(f"{content}/{inside}".encode(errors="surrogateescape")).hexdigest() if inside else content
+
 
 def locate_table(path: Path) -> TablePlace:
     """Returns where a table lies; nothing need be there."""
@@ -69,3 +80,19 @@ def find_format(name: str) -> tuple[str, str]:
 def get_format(path: Path) -> str:
     """Returns the format of a table; empty where it is unknown."""
     return locate_table(path).format
+
+
+def find_repeated(paths: Iterable[Path]) -> tuple[Path, Path] | None:
+    """Returns the first table that an earlier path names too, and that path; `None` where each is named once.
+
+    A workbook without a sheet counts as each of its sheets.
+    """
+    known: dict[tuple[Path, tuple[str, ...]], dict[str, Path]] = {}
+    for path in paths:
+        place = locate_table(path)
+        sheets = known.setdefault((place.file.resolve(), place.member), {})
+        for sheet, earlier in sheets.items():
+            if sheet == place.sheet or not sheet or not place.sheet:
+                return path, earlier
+        sheets[place.sheet] = path
+    return None

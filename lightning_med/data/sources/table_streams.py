@@ -6,11 +6,14 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, cast
@@ -20,10 +23,15 @@ from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import refuse_pointer
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_BROKEN = (EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, NotImplementedError)
+_BROKEN = (
+    *(EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, NotImplementedError),
+    *(ValueError, struct.error),  # of an archive's directory: names that are not UTF-8, fields that are too short
+)
 _BUFFER = 1 << 16  # bytes
 _MAX_RATIO = 200  # unpacked to packed; tables of text reach 20
 _ALWAYS_READ = 1 << 26  # bytes that are unpacked whatever their ratio
+
+Members = dict[tuple[str, ...], zipfile.ZipInfo]  # the files of an archive by their folders and name
 
 
 def open_table(path: Path) -> BinaryIO:
@@ -52,23 +60,37 @@ def open_whole(path: Path) -> Iterator[Path | BinaryIO]:
         yield cast(BinaryIO, file)
 
 
-def list_members(archive: Path) -> dict[tuple[str, ...], zipfile.ZipInfo]:
+def list_members(archive: Path) -> Members:
     """Returns the files in a zip archive by their folders and name.
 
     Raises:
-        InputError: It is damaged, or a Git LFS pointer.
+        InputError: It is damaged, holds two files of one name, or is a Git LFS pointer.
     """
     try:
         refuse_pointer(archive)
-        with zipfile.ZipFile(archive) as opened:
-            return _list_members(opened)
+        return _open_archive(archive)[1]
     except _BROKEN as error:
         raise _explain(archive, error) from error
 
 
-def _list_members(archive: zipfile.ZipFile) -> dict[tuple[str, ...], zipfile.ZipInfo]:
-    files = (info for info in archive.infolist() if not info.is_dir())
-    return {tuple(name for name in info.filename.split("/") if name not in ("", ".")): info for info in files}
+def _open_archive(file: Path) -> tuple[zipfile.ZipFile, Members]:
+    """Returns an archive with its files, opened once for all of them: its directory is long where they are many."""
+    stat = file.stat()
+    return _keep_open(file, stat.st_size, stat.st_mtime_ns, stat.st_ino, os.getpid())  # a fork would share its position
+
+
+@lru_cache(maxsize=4)
+def _keep_open(file: Path, *_: int) -> tuple[zipfile.ZipFile, Members]:
+    archive = zipfile.ZipFile(file)
+    members: Members = {}
+    for info in archive.infolist():
+        member = tuple(name for name in info.filename.split("/") if name not in ("", "."))
+        if info.is_dir():
+            continue
+        if member in members:
+            raise InputError(f"{file} holds two files {'/'.join(member)}.", "Pack it again with one of them.")
+        members[member] = info
+    return archive, members
 
 
 def check_expansion(path: Path, packed: int, unpacked: int) -> None:
@@ -99,13 +121,15 @@ class _Unpacked(io.RawIOBase):
     def __init__(self, path: Path, place: TablePlace) -> None:
         self._path, self._given, self._closing = path, 0, ExitStack()
         with ExitStack() as opened:
-            self._stream: Any = opened.enter_context(place.file.open("rb"))
-            self._packed = place.file.stat().st_size
             try:
                 if place.member:
-                    archive = opened.enter_context(zipfile.ZipFile(self._stream))
-                    info = _find_member(path, archive, place)
-                    self._stream, self._packed = opened.enter_context(archive.open(info)), info.compress_size
+                    archive, members = _open_archive(place.file)
+                    info = _find_member(path, members, place)
+                    self._stream: Any = opened.enter_context(archive.open(info))
+                    self._packed = info.compress_size
+                else:
+                    self._stream = opened.enter_context(place.file.open("rb"))
+                    self._packed = place.file.stat().st_size
                 if place.compression:
                     self._stream = opened.enter_context(_OPENERS[place.compression](self._stream))
             except _BROKEN as error:
@@ -130,8 +154,8 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
-def _find_member(path: Path, archive: zipfile.ZipFile, place: TablePlace) -> zipfile.ZipInfo:
-    info = _list_members(archive).get(place.member)
+def _find_member(path: Path, members: Members, place: TablePlace) -> zipfile.ZipInfo:
+    info = members.get(place.member)
     if info is None:
         raise InputError(f"{path}: {place.file.name} has no such file.", f"List them: unzip -l {place.file}")
     if info.flag_bits & 1:

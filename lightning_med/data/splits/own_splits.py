@@ -28,6 +28,8 @@ _PATTERNS = {
     )
     for split, words in _WORDS.items()
 }
+# As in `table_places.py`, from which this file cannot import: sources import this one.
+WORKBOOKS = (".xlsx", ".xls", ".ods")
 _SHOWN = 2  # files that a line names
 
 Files = list[tuple[int, Path]]  # each with the number of its source
@@ -51,13 +53,13 @@ def find_file_splits(files: Files, paths: Sequence[str], given: Sequence[str | N
         InputError: A file's name holds words of two splits, or a source has files with a word and files without.
     """
     homes = _find_homes(files)
-    words = [_find_words(file.absolute().relative_to(homes[number]).parts) for number, file in files]
+    words = [_find_file_words(file, homes[number]) for number, file in files]
     for place, (number, _) in enumerate(files):
         if split := given[number]:
             words[place] = {split} - {MIXED}
     speaking = {number for (number, _), found in zip(files, words, strict=True) if found or given[number]}
     outer = {
-        number: find_exact_words(home.name.removesuffix(".zip"))
+        number: find_exact_words(home.stem if home.suffix.lower() == ".zip" else home.name)
         for number, home in homes.items()
         if number not in speaking
     }
@@ -89,6 +91,13 @@ def _find_homes(files: Files) -> dict[int, Path]:
     for number, file in files:
         parents[number].append(file.absolute().parent)
     return {number: Path(os.path.commonpath(folders)) for number, folders in parents.items()}
+
+
+def _find_file_words(file: Path, home: Path) -> set[str]:
+    """The splits that a file's name says; of a sheet whose own name says nothing, the workbook's name."""
+    words = _find_words(file.absolute().relative_to(home).parts)
+    is_sheet = file.parent.suffix.lower() in WORKBOOKS
+    return words or (_find_words([file.parent.name]) if is_sheet else words)
 
 
 def _find_words(parts: Sequence[str]) -> set[str]:

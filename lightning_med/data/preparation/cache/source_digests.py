@@ -25,6 +25,8 @@ _RACY = 2_000_000_000  # nanoseconds; file systems date changes to two seconds (
 class SourceDigests:
     """The digest of some files' names, sources and content; their folder counts only where two files share a name.
 
+    Of a table inside a file, the path in it counts too.
+
     The digest of each file is remembered in the cache, with the file's size, inode and times of modification and of
     status change. A file that was modified less than two seconds before it was read is not remembered: another change
     within these seconds could leave its times as they are (git has the same problem with its index).
@@ -41,7 +43,8 @@ class SourceDigests:
         self._root = root
         self._numbers = [number for number, _ in files]
         self._names = name_files([file for _, file in files])
-        self._files = [locate_table(file).file for _, file in files]  # of an archive's tables, the archive
+        self._places = [locate_table(file) for _, file in files]
+        self._files = [place.file for place in self._places]  # of an archive's tables, the archive
 
     def recall(self) -> bytes | None:
         """Returns the digest without reading a file; `None` if one of them is not remembered or has changed."""
@@ -79,7 +82,8 @@ class SourceDigests:
         return self._join([_hash(file_hash) for file_hash in file_hashes]), secret
 
     def _join(self, digests: list[str]) -> bytes:
-        entries = zip(self._numbers, self._names, digests, strict=True)
+        tables = [place.digest(digest) for place, digest in zip(self._places, digests, strict=True)]
+        entries = zip(self._numbers, self._names, tables, strict=True)
         return bytes.fromhex(_hash(json.dumps(list(entries))))
 
     def _load(self) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, time
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_med.data.sources.bad_rows import BadRows
+from lightning_med.data.sources.formats.workbook_sizes import refuse_huge_sheets
 from lightning_med.data.sources.table_columns import Columns, Record, check_columns
 from lightning_med.data.sources.table_places import locate_table
 from lightning_med.data.sources.table_streams import check_expansion, open_whole
@@ -17,6 +20,7 @@ from lightning_med.utils.errors import InputError, describe_error
 
 _DIGITS = 15  # that a spreadsheet keeps of a number
 _MAX_LISTED = 12  # sheets that a message names
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error)  # of its zip archive
 
 
 def read_workbook(path: Path, columns: Columns, bad: BadRows, met: set[str]) -> Iterator[Record]:
@@ -45,7 +49,8 @@ def _read_rows(path: Path, file: Any) -> Iterator[tuple[int, list[str | None]]]:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as parts:
             sizes = [(part.compress_size, part.file_size) for part in parts.infolist()]
-        check_expansion(path, sum(size for size, _ in sizes), sum(size for _, size in sizes))
+            check_expansion(path, sum(size for size, _ in sizes), sum(size for _, size in sizes))
+            refuse_huge_sheets(path, parts)
     if not isinstance(file, Path):
         file.seek(0)
     workbook = CalamineWorkbook.from_object(file)
@@ -97,7 +102,7 @@ def _explain_faults(path: Path) -> Iterator[None]:
     except PasswordError as error:
         raise InputError(f"{path} is encrypted.", "Save it without a password.") from error
     except BaseException as error:
-        known = isinstance(error, (CalamineError, zipfile.BadZipFile, NotImplementedError))
+        known = isinstance(error, (CalamineError, *_BROKEN))
         if not known and type(error).__name__ != "PanicException":  # of its Rust code, which has no other name here
             raise
         what = f"{path} is damaged or not a workbook: {describe_error(error, 160)}"
