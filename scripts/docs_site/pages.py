@@ -14,6 +14,7 @@ from lightning_med.utils.errors import InputError
 OUTSIDE = {name: f"{name.lower()}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")}
 FILES = "files"  # where other files that pages link to are in the site
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
+_FRAME = re.compile(r"^In the repository this page is only a frame:[^\n]*\n", re.M)  # here it is filled
 _CODE = re.compile(r"^ *(`{3,}).*?^ *\1`*$|`[^`\n]+`", re.S | re.M)
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.S | re.M)
 
@@ -36,7 +37,8 @@ def copy_pages(root: Path, folder: Path, reference: Path) -> None:
         shutil.copy(source, copy)
     for page in sorted(folder.rglob("*.md")):
         source = sources.get(page, root / "docs" / page.relative_to(folder))
-        text = _DIAGRAM.sub(lambda match: draw_flowchart(match[1]), page.read_text(encoding="utf-8"))
+        text = _FRAME.sub("", page.read_text(encoding="utf-8"))
+        text = _DIAGRAM.sub(lambda match: draw_flowchart(match[1]), text)
         page.write_text(_rewrite_links(text, source, page, root, folder), encoding="utf-8")
 
 
