@@ -34,8 +34,9 @@ class Checkpoints(Checkpoint):
     Saves at each epoch's end, after each validation that is the best so far, and at the end of the fit. It saves only
     between two optimizer steps, in a background thread.
 
-    In a program, `folder` says where they are, once the fit has begun: in `checkpoints` under the trainer's root folder.
-    Where that has another fit's, `checkpoints-2` is taken, and so on; a fit that resumes from one of them goes on in it.
+    In a program, `folder` says where they are, once the fit has begun: in `checkpoints` under the trainer's root
+    folder. Where that has another fit's, `checkpoints-2` is taken, and so on; a fit that resumes from one of these
+    folders goes on in it.
 
     Args:
         every_n_train_steps: Also save every so many optimizer steps.
