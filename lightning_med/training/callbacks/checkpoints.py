@@ -20,6 +20,7 @@ from lightning_med.training.patches.loop import (
     stop_between_batches,
     will_fit_end,
 )
+from lightning_med.utils.console import say
 from lightning_med.utils.errors import check_range
 from lightning_med.utils.files import link_atomically
 
@@ -32,6 +33,10 @@ class Checkpoints(Checkpoint):
 
     Saves at each epoch's end, after each validation that is the best so far, and at the end of the fit. It saves only
     between two optimizer steps, in a background thread.
+
+    In a program, `folder` says where they are, once the fit has begun: in `checkpoints` under the trainer's root
+    folder. Where that has another fit's, `checkpoints-2` is taken, and so on; a fit that resumes from one of these
+    folders goes on in it.
 
     Args:
         every_n_train_steps: Also save every so many optimizer steps.
@@ -47,13 +52,14 @@ class Checkpoints(Checkpoint):
         check_range("checkpoint.keep_every_hours", 1 if keep_every_hours is None else keep_every_hours, 0.01)
         self.every_n_train_steps, self.keep, self.keep_every_hours = every_n_train_steps, keep, keep_every_hours
         self.folder: Path | None = None
+        self._chooses_folder = True  # at the start of each fit
         self._saved_step = 0
         self._best: dict[str, Any] = {}  # `step` and `perplexity`
         self._improved = False  # by a validation since the last save
 
     def use_folder(self, folder: Path) -> None:
-        """Sets where checkpoints are written; the default is `checkpoints` under the trainer's root folder."""
-        self.folder = folder
+        """Sets where checkpoints are written; those that lie there are taken for this fit's, and may be replaced."""
+        self.folder, self._chooses_folder = folder, False
 
     # ------------------------------------------------------------------ when to save
 
@@ -61,12 +67,17 @@ class Checkpoints(Checkpoint):
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return  # a trial run keeps nothing
         self._saved_step, self._best, self._improved = 0, {}, False  # a checkpoint brings its own
-        self.folder = self.folder or Path(trainer.default_root_dir) / CHECKPOINTS
-        if trainer.is_global_zero:
-            remove_leftovers(self.folder)
         if not isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         call_between_batches(trainer, self._save_if_due)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if self._chooses_folder:  # here, as only now the trainer knows what is resumed
+            self.folder = trainer.strategy.broadcast(_choose_folder(trainer))
+        if trainer.is_global_zero and self.folder:
+            remove_leftovers(self.folder)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         stop_between_batches(trainer, self._save_if_due)
@@ -139,3 +150,16 @@ class Checkpoints(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._saved_step, self._best = int(state_dict["saved"]), dict(state_dict["best"])
+
+
+def _choose_folder(trainer: L.Trainer) -> Path:
+    """Returns the folder of the checkpoint that is resumed, or the first one without a checkpoint, and says so."""
+    first = Path(trainer.default_root_dir) / CHECKPOINTS
+    resumed = Path(trainer.ckpt_path).resolve().parent if trainer.ckpt_path else None
+    folder, number = first, 1
+    while folder.resolve() != resumed and any(folder.glob("*.ckpt")):
+        number += 1
+        folder = first.with_name(f"{CHECKPOINTS}-{number}")
+    if number > 1 and folder.resolve() != resumed:
+        say(f"Checkpoints go into {folder}: {first} has those of another fit.", trainer)
+    return folder

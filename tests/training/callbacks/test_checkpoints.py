@@ -45,6 +45,29 @@ def test_the_latest_two_and_the_best_are_kept(folder: Path, tmp_path: Path) -> N
         assert digest == f"{sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
 
 
+def test_a_second_fit_leaves_the_first_ones_checkpoints(folder: Path, tmp_path: Path) -> None:
+    first, second = Checkpoints(keep=1), Checkpoints(keep=1)
+    fit(folder, tmp_path, [first], max_steps=2)
+    place = tmp_path / "checkpoints"
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    fit(folder, tmp_path, [second], max_steps=3)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    other = tmp_path / "checkpoints-2"
+    assert (first.folder, second.folder) == (place, other)
+    fit(folder, tmp_path, [third := Checkpoints(keep=1)], other / "last.ckpt", max_steps=4)  # goes on with the second
+    assert third.folder == other
+    assert (other / "last.ckpt").readlink() == Path("step-4.ckpt")
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_callback_that_is_used_again_begins_anew(folder: Path, tmp_path: Path) -> None:
+    callback = Checkpoints()
+    for name in ("checkpoints", "checkpoints-2"):
+        fit(folder, tmp_path, [callback], max_steps=1)
+        assert callback.folder == tmp_path / name
+        assert (callback.folder / "last.ckpt").is_file()
+
+
 def test_one_checkpoint_is_kept_for_each_interval(tmp_path: Path) -> None:
     """Eight files of four days."""
     callback = Checkpoints(keep=1, keep_every_hours=24)
