@@ -6,9 +6,12 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import lightning_med
+import lightning_med.safety
 from lightning_med.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -79,3 +82,9 @@ def test_the_installed_command_finds_configs_and_sample_outside_the_checkout(
     assert package.startswith(str(tmp_path))
     assert config == str(tmp_path / "site" / "lightning_med" / "configs" / "debug.yaml")
     assert sample == "True"
+
+
+@pytest.mark.parametrize("module", [lightning_med, lightning_med.safety])
+def test_names_that_are_imported_late_are_listed(module: ModuleType) -> None:
+    """Editors and notebooks complete by `dir`."""
+    assert set(module.__all__) <= set(dir(module))

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from torch.utils.data import DataLoader
 
 from lightning_med.data.batching.collate import Batch
@@ -108,6 +109,7 @@ class DialogueDataModule(EvaluatedDataModule):
         seed: int = 42,
         cache_dir: str | None = None,
     ) -> None:
+        _refuse_frame(source)
         check_types(DialogueDataModule, locals())
         super().__init__()
         check_range("num_workers", num_workers, 0)
@@ -210,6 +212,12 @@ class DialogueDataModule(EvaluatedDataModule):
         if self._interval is not None:
             self._interval.restore()
             self._interval = None
+
+
+def _refuse_frame(source: object) -> None:
+    if any(isinstance(one, pd.DataFrame) for one in (source if isinstance(source, list) else [source])):
+        hint = "Write it to a file and name that: df.to_csv('notes.csv', index=False); source='notes.csv'"
+        raise InputError("source is a DataFrame, which is not read.", hint)
 
 
 def _make_recipe(settings: Mapping[str, Any]) -> Recipe:

@@ -27,6 +27,11 @@ from lightning_med.safety.messages.advice import resolve_file_region
 from lightning_med.utils.console import Progress
 from lightning_med.utils.errors import InputError
 
+_UNKNOWN_TRAINING = (
+    "The training rows are not known: copies of them were not looked for, and models that were trained on these rows"
+    " look better than they are. Name them: --train RUN"
+)
+
 
 @dataclass(frozen=True)
 class Material:
@@ -76,7 +81,7 @@ def analyze(material: Material, results: MeasuredRows, progress: Progress) -> di
     rows, training, encoder = material.rows, material.training, material.encoder
     progress("triage of the questions, leaks", 0, 0)
     measurer = AnswerMeasurer(rows, _triage(rows.questions), None if training is None else training.references, encoder)
-    apart, doubts = (None, []) if training is None else _leave_out_leaks(rows, training)
+    apart, doubts = (None, [_UNKNOWN_TRAINING]) if training is None else _leave_out_leaks(rows, training)
     pair = None if apart is None else (apart.questions, apart.references)
     made = make_baselines(rows.questions, rows.references, pair, encoder, progress)
     if material.human is not None:

@@ -110,7 +110,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}, after line {number}: bytes that are not UTF-8.",
-            f"Convert it, for instance: iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}",
+            f"Convert it, for instance: iconv -f windows-1252 -t utf-8 {path.name} > utf8-{path.name}",
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error

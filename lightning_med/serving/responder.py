@@ -226,6 +226,7 @@ def find_newest_export() -> Path:
     if not exports:
         raise InputError(
             f"No model is named, and there is no export under {RUNS}.",
-            "Make one: `make quickstart`, or lightning-med fit, then lightning-med export.",
+            "Name one: --model DIR. Or make one: lightning-med fit --config configs/quickstart_small.yaml, then"
+            " lightning-med export.",
         )
     return exports[0]

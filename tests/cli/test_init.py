@@ -299,6 +299,17 @@ def test_columns_are_found_where_only_one_pair_can_be_meant(
     assert find_columns(file, header.split(",")) == columns
 
 
+def test_a_table_with_semicolons_is_refused_before_columns_are_asked_for(answer: Callable, here: Path) -> None:
+    Path("notes.csv").write_text("id;question;reply\n1;My ear hurts.;See a doctor.\n")
+    status, _, err = answer("notes.csv", "notes.csv", "sample", "scratch", "cpu", terminal=True)
+    assert status == 0
+    assert err.count("separated by ';'") == 2  # asked for the data again
+    assert "column" not in err
+    status, _, err = answer(options=("--data", "notes.csv"))
+    assert status == 2
+    assert "separated by ';'" in err
+
+
 def test_conversations_beside_a_pair_are_ambiguous(here: Path) -> None:
     file = here / "both.jsonl"
     file.write_text(json.dumps({"conversations": TALK, "question": "Why?", "answer": "So."}))

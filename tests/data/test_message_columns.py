@@ -164,8 +164,8 @@ def test_messages_in_a_table_to_check_against_are_recognised(cache: Path, tmp_pa
         (("Description", "Patient", "Doctor"), "--data.question_column Patient --data.answer_column Doctor"),
         (("instruction", "question", "answer"), "--data.question_column question --data.answer_column answer"),
         (("input", "answers"), "--data.answer_column answers"),
-        (("prompt", "x"), "--data.question_column prompt"),
-        (("x", "y"), "--data.question_column NAME"),
+        (("prompt", "x"), "--data.question_column prompt --data.answer_column NAME"),
+        (("x", "y"), "--data.question_column NAME --data.answer_column NAME"),
     ],
 )
 def test_the_hint_names_the_options_of_a_usual_pair(tmp_path: Path, names: tuple[str, ...], hint: str) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -316,6 +317,15 @@ def test_encoder_is_that_of_training(data: Callable[..., DialogueDataModule]) ->
     texts, ids = module.store("train").texts(0), module.store("train").input_ids(0)
     (encoded,) = module.encoder.encode([str(texts["question"])], [str(texts["answer"])])
     assert encoded.input_ids.tolist() == ids.tolist()
+
+
+def test_a_frame_is_refused_with_the_way_to_write_it() -> None:
+    frame = pd.DataFrame({"input": ["I cough."], "output": ["Rest."]})
+    for source in (frame, [frame]):
+        with pytest.raises(InputError) as caught:
+            DialogueDataModule(source)  # type: ignore[arg-type]
+        assert "\n" not in caught.value.what
+        assert "to_csv('notes.csv'" in caught.value.hint
 
 
 def test_nothing_is_read_before_it_is_needed(cache: Path) -> None:

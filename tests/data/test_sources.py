@@ -203,7 +203,15 @@ def test_wrong_columns_are_answered_with_those_there(tmp_path: Path, suffix: str
 
 def test_wrong_column_with_nothing_like_it(tmp_path: Path) -> None:
     error = refusal(write_table(tmp_path / "notes.csv", names=("x", "y")))
-    assert error.hint == "Name yours: --data.question_column NAME"
+    assert error.hint == "Name yours: --data.question_column NAME --data.answer_column NAME"
+
+
+def test_a_title_above_the_header_is_recognized(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("Letters of 2024,\nquestion,answer\nI cough.,Rest.\n", encoding="utf-8")
+    assert "first row" in refusal(path).hint
+    assert "first row" not in refusal(write_table(path, names=("x", "y"))).hint
+    assert "first row" not in refusal(write_table(tmp_path / "notes.jsonl", [("a", "b")], names=("x", "x"))).hint
 
 
 @pytest.mark.parametrize("columns", [("question_column", "answer_column"), ("answer_column", "group_column")])
@@ -246,7 +254,7 @@ def test_bytes_that_are_not_utf8(tmp_path: Path, suffix: str) -> None:
     assert str(path) in error.what
     assert "UTF-8" in error.what
     assert ("0xe9" if suffix == ".json" else "row 1") in error.what
-    assert "iconv" in error.hint
+    assert "iconv -f windows-1252" in error.hint  # as Excel writes: in latin1 its quotes would be control characters
 
 
 def test_bytes_that_are_not_utf8_far_down(tmp_path: Path) -> None:
@@ -358,6 +366,8 @@ HIDDEN = (
     "__MACOSX/notes.csv",
     "__MACOSX/deep/notes.parquet",
     "deep/.hidden/notes.tsv",
+    "data_report/sample.csv",
+    "lightning_logs/notes/version_0/export/rows.jsonl",
 )
 
 
@@ -378,7 +388,7 @@ def test_folder_of_hidden_files_alone_says_so(tmp_path: Path) -> None:
     write_table(tmp_path / ".notes.csv")
     error = refusal(tmp_path)
     assert "holds no table" in error.what
-    assert "hidden files are left out" in error.hint
+    assert "hidden files, data_report and lightning_logs are left out" in error.hint
 
 
 def test_folder_that_is_named_like_a_table(tmp_path: Path, consultations: Callable[..., Path]) -> None:

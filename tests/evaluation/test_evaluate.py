@@ -96,6 +96,7 @@ def test_a_model_against_itself_differs_nowhere_and_has_no_verdict(content: dict
 
 
 def test_baselines_stand_beside_the_models_with_what_is_missing(content: dict[str, Any]) -> None:
+    assert not any("training rows are not known" in sentence for sentence in content["findings"])
     assert set(content["baselines"]) == {"constant", "retrieval", "reference"}
     assert "rouge1" not in content["baselines"]["reference"]
     assert "copied_tokens" in content["baselines"]["reference"]
@@ -250,6 +251,18 @@ def test_rows_that_a_model_cuts_are_left_out_of_its_differences(exported: Path, 
     assert content["about"]["export"]["rows_cut"] == 1
     assert {each["rows"] for each in content["differences"] if each["b"] == "other"} == {1}
     assert any("had to cut" in sentence for sentence in content["left_out"])
+
+
+def test_unknown_training_rows_are_the_first_finding(exported: Path, tmp_path: Path) -> None:
+    """Outside its run an export does not say what it was trained on: the table may be just that."""
+    table = tmp_path / "mine.csv"
+    table.write_text('input,output\n"My tongue is sore, why?","Rest it, and drink water."\n')
+    away = shutil.copytree(exported, tmp_path / "elsewhere" / "my-model")
+    content = evaluate(
+        *("--model", away, "--data", table, "--answers", "likelihood", "--output", tmp_path / "out"),
+    )
+    assert content["findings"][0].startswith("The training rows are not known")
+    assert content["findings"][0] in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_a_planted_secret_is_measured_and_goes_on_canary_by_canary(exported: Path, run: Path, tmp_path: Path) -> None:

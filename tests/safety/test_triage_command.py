@@ -85,6 +85,7 @@ def test_a_bad_line_is_named(line: str, tmp_path: Path, capsys: pytest.CaptureFi
     code, out, err = run(capsys, "--input", str(source), "--output", str(tmp_path / "out.jsonl"))
     assert code == 2
     assert "line 2" in err
+    assert "JSON Lines, one object with a `text` on each line" in err
     assert not out
     assert not (tmp_path / "out.jsonl").exists()
 

@@ -186,7 +186,8 @@ def test_a_model_is_named_by_the_argument_else_the_variable_else_the_newest_expo
 def test_no_model_at_all_says_how_to_make_one() -> None:
     with pytest.raises(InputError, match="No model is named") as raised:
         generate_response(QUESTION)
-    assert "lightning-med fit" in raised.value.hint
+    assert "--model DIR" in raised.value.hint
+    assert "lightning-med fit --config configs/quickstart_small.yaml" in raised.value.hint
 
 
 def test_a_folder_exported_anew_is_read_anew(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightning_med.data.sources.column_choice import find_messages
 from lightning_med.data.sources.source_files import find_files
-from lightning_med.data.sources.table_columns import ANSWERS, QUESTIONS
+from lightning_med.data.sources.table_columns import ANSWERS, QUESTIONS, explain_separator
 from lightning_med.data.sources.table_files import read_header
 from lightning_med.data.sources.table_places import ARCHIVE, SUFFIXES
 from lightning_med.utils.errors import InputError
@@ -57,7 +57,8 @@ def read_data(answer: str, given: dict[str, str]) -> Data:
         given: Columns that the command names, by setting.
 
     Raises:
-        InputError: There is no such table, or it lacks a column that is named.
+        InputError: There is no such table, its cells are separated otherwise than its name says, or it lacks a column
+            that is named.
     """
     if answer.startswith(("kaggle:", "hub:")):
         if not _REMOTE.fullmatch(answer):
@@ -70,6 +71,8 @@ def read_data(answer: str, given: dict[str, str]) -> Data:
         return Data(answer, None, {})
     file = find_files(answer, "--data")[0]
     header = frozenset(read_header(file))
+    if error := explain_separator(file, list(header)):
+        raise error
     if missing := [name for name in given.values() if name not in header]:
         raise InputError(f"{file} has no column {missing[0]!r}.", _list_columns(header))
     return Data(answer, header, given or find_columns(file, header))

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 _DESCRIPTION = """Ask for data, base and machine, and write a commented config for a fit. Enter takes the answer in
 brackets. Options answer without being asked; from a pipe each line is an answer, and the defaults hold where it ends.
 Nothing is downloaded."""
-_COLUMNS = ("question_column", "answer_column", "messages_column")
+_COLUMNS = {
+    "question_column": "column of the patients' words, where names do not tell it",
+    "answer_column": "column of the doctors' words, where names do not tell it",
+    "messages_column": "column of conversations of several turns, instead of these two",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -68,8 +72,8 @@ def make_parser() -> Parser:
         help="a folder, smollm2 (fetch makes it), distilgpt2 or another name on the Hub, or scratch (random weights)",
     )
     parser.add_argument("--machine", metavar="KIND", help="gpu (one), cpu (this one) or cluster (several GPUs)")
-    for name in _COLUMNS:
-        parser.add_argument(f"--{name}", metavar="NAME", help="column of the table, where names do not tell it")
+    for name, text in _COLUMNS.items():
+        parser.add_argument(f"--{name}", metavar="NAME", help=text)
     parser.add_argument(
         "--output", type=Path, metavar="FILE.yaml", help="the config to write (default: named by the data)"
     )

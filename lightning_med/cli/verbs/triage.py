@@ -23,6 +23,8 @@ from lightning_med.utils.console import show_progress
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import make_writable_folder, refuse_pointer, write_text
 
+_LINES = 'It takes JSON Lines, one object with a `text` on each line: {"text": "My chest hurts."}'
+
 
 def add_verdict(row: dict[str, Any], region: str | None) -> dict[str, Any]:
     """Returns a row with the verdict on its `text`.
@@ -61,9 +63,9 @@ def read_rows(path: Path, option: str = "--input") -> dict[int, dict[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not JSON.", "One object with a text on each line.") from error
+            raise InputError(f"{path}, line {number}: not JSON.", _LINES) from error
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise InputError(f"{path}, line {number}: it has no text.", 'Write {"text": "My chest hurts."}')
+            raise InputError(f"{path}, line {number}: it has no text.", _LINES)
         rows[number] = row
     return rows
 

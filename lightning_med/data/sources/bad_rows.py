@@ -102,7 +102,7 @@ def find_fault(cells: Iterable[object], lists: bool = False) -> tuple[str, str] 
                 continue
             return f"a cell holds a {type(cell).__name__}, not text", "Write it as text."
         if _UNDECODED_BYTES.search(cell):
-            return "bytes that are not UTF-8", "Convert it, for instance: iconv -f latin1 -t utf-8 OLD > NEW"
+            return "bytes that are not UTF-8", "Convert it, for instance: iconv -f windows-1252 -t utf-8 OLD > NEW"
         if _SURROGATES.search(cell):
             return "half of a character (a lone surrogate)", "Write the file again as UTF-8."
         if "\x00" in cell:

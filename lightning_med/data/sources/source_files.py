@@ -24,7 +24,8 @@ from lightning_med.utils.errors import InputError
 
 _NOT_TABLES = ("dataset_infos.json", "dataset-metadata.json")  # the Hub's and Kaggle's metadata of a data set
 _MAX_LISTED = 12  # files of an archive that a message names
-_HIDDEN = re.compile(r"\.|~\$|__MACOSX$")
+_HIDDEN = re.compile(r"\.|~\$|(__MACOSX|data_report|lightning_logs)$")  # the last two are of `prepare` and `fit`
+_LEFT_OUT = "hidden files, data_report and lightning_logs are left out."
 
 
 def find_files(path: str, option: str = "--data.source") -> list[Path]:
@@ -131,13 +132,13 @@ def _find_in_archive(located: TablePlace, place: Path, path: str) -> list[Path]:
         shown = ", ".join(sorted("/".join(names) for names in members)[:_MAX_LISTED]) or "nothing"
         raise InputError(
             f"{path} holds no table. The archive has: {shown}{' …' * (len(members) > _MAX_LISTED)}.",
-            f"Known suffixes: {KNOWN_SUFFIXES}; archives inside it are not opened, hidden files are left out.",
+            f"Known suffixes: {KNOWN_SUFFIXES}; archives inside it are not opened, {_LEFT_OUT}",
         )
     return files
 
 
 def _is_hidden(parts: Iterable[str], pattern: Iterable[str] = ()) -> bool:
-    """Whether a file or one of its folders is a notebook's copy, a lock or an archive's, and no pattern asks for it."""
+    """Whether a file or one of its folders is a copy, a lock, an archive's or a report, and no pattern asks for it."""
     asked = [part for part in pattern if _HIDDEN.match(part)]
     return any(not any(fnmatch(part, one) for one in asked) for part in parts if _HIDDEN.match(part))
 
@@ -150,9 +151,7 @@ def _find_tables(folder: Path, path: str) -> list[Path]:
         archives = (file.relative_to(folder) for file in sorted(folder.rglob(f"*{ARCHIVE}")))
         archive = next((folder / file for file in archives if not _is_hidden(file.parts)), None)
         named = f" Archives in a folder are not opened; name one: {archive}" if archive else ""
-        raise InputError(
-            f"{path} holds no table.", f"Known suffixes: {KNOWN_SUFFIXES}; hidden files are left out.{named}"
-        )
+        raise InputError(f"{path} holds no table.", f"Known suffixes: {KNOWN_SUFFIXES}; {_LEFT_OUT}{named}")
     return files
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_med.data.sources.table_places import get_format
+from lightning_med.data.sources.table_places import WORKBOOKS, get_format
 from lightning_med.utils.errors import InputError
 
 Columns = dict[str, str]  # the option that names a column -> the column's name
@@ -25,6 +25,7 @@ QUESTIONS = ("input", "question", "questions", "prompt", "query", "patient", "us
 ANSWERS = ("output", "answer", "answers", "response", "completion", "reply", "long_answer", "doctor", "assistant")
 _USUAL = {"question_column": QUESTIONS, "answer_column": ANSWERS}
 _MAX_LISTED = 12  # columns that a message names
+_WITH_TITLES = (".csv", ".tsv", *WORKBOOKS)  # formats where a line may stand above the header
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 
 
@@ -51,10 +52,10 @@ def check_columns(path: Path, columns: Columns, header: list[str], met: set[str]
         if count > 1:
             raise InputError(f"{path} has {count} columns named {name!r}.", "Rename all but one.")
         if not count:
-            raise _explain_separator(path, header) or _explain_missing(path, columns, option, header)
+            raise explain_separator(path, header) or _explain_missing(path, columns, option, header)
 
 
-def _explain_separator(path: Path, header: list[str]) -> InputError | None:
+def explain_separator(path: Path, header: list[str]) -> InputError | None:
     """Returns the error for a table with another separator than its file name says."""
     separator = next((char for char in _SEPARATORS if len(header) == 1 and char in header[0]), None)
     if separator is None:
@@ -72,14 +73,17 @@ def _explain_missing(path: Path, columns: Columns, option: str, header: list[str
     answerless = " Questions without answers: lightning-med respond --input FILE" * (option == "answer_column")
     missing = [name for name in ("question_column", "answer_column") if columns.get(name) not in (None, *header)]
     guesses = {name: _guess_column(columns, name, header) for name in {option: 0, **dict.fromkeys(missing)}}
-    sure = all(guesses.values()) and len(set(guesses.values())) == len(guesses)
-    guesses = guesses if sure else {option: guesses[option] or "NAME"}
-    named = " ".join(f"--data.{name} {_quote_spaces(guess)}" for name, guess in guesses.items())
+    found = [guess for guess in guesses.values() if guess]
+    guesses = guesses if len(set(found)) == len(found) else {option: guesses[option]}  # not one column for two
+    named = " ".join(f"--data.{name} {_quote_spaces(guess) or 'NAME'}" for name, guess in guesses.items())
+    is_title = get_format(path) in _WITH_TITLES and sum(bool(name.strip()) for name in header) == 1
+    titled = " The first row is taken as the header: remove lines above yours." * is_title
+    more_hints = titled + answerless
     shown = [_quote_spaces(str(column))[:60] for column in header[:_MAX_LISTED]]
     more = f", … ({len(header):,} in all)" if len(header) > _MAX_LISTED else ""
     return InputError(
         f"{path} has no column {columns[option]!r}. It has: {', '.join(shown) or 'none'}{more}.",
-        f"Name yours: {named}{'.' * bool(answerless)}{answerless}",
+        f"Name yours: {named}{'.' * bool(more_hints)}{more_hints}",
     )
 
 

@@ -170,7 +170,7 @@ def _explain(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} is damaged or not a {kind}: {str(error) or 'it ends too early'}.", "Fetch it again.")
 
 
-def explain_encoding(path: Path, encoding: str = "latin1") -> str:
+def explain_encoding(path: Path, encoding: str = "windows-1252") -> str:
     """Returns how to convert a table that is not UTF-8."""
     place = locate_table(path)
     name = path.name.removesuffix(place.compression)

@@ -51,7 +51,7 @@ def _read_header(path: Path, reader: Any) -> list[str]:
         raise InputError(f"{path} is empty.", "A table needs a header and at least a few consultations.")
     names = "".join(header)
     if "\x00" in names or any("\udc80" <= char <= "\udcff" for char in names):
-        encoding = "utf-16" if "\x00" in names else "latin1"
+        encoding = "utf-16" if "\x00" in names else "windows-1252"
         raise InputError(
             f"{path}: its header is not UTF-8.",
             explain_encoding(path, encoding),

@@ -65,7 +65,7 @@ def _parse_object(line: bytes, place: str, bad: BadRows) -> dict[str, Any] | Non
     try:
         item = json.loads(line.decode("utf-8-sig" if line.startswith(b"\xef\xbb\xbf") else "utf-8"))
     except UnicodeDecodeError:
-        bad.add(place, "bytes that are not UTF-8", "Convert it, for instance: iconv -f latin1 -t utf-8 OLD > NEW")
+        bad.add(place, "bytes that are not UTF-8", "Convert it, for instance: iconv -f windows-1252 -t utf-8 OLD > NEW")
         return None
     except (ValueError, RecursionError) as error:
         bad.add(place, str(getattr(error, "msg", error)).removesuffix(" at"), "Each line must be one JSON object.")
