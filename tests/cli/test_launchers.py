@@ -1,14 +1,17 @@
-"""Variables of launchers in the environment of a command that is one process."""
+"""Commands under launchers: two processes of torchrun, and variables left over where the command is one process."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from tests import tiny
-from tests.cli.helpers import list_files, run_refused, write_small_config
+from tests.cli.helpers import list_files, read_json, run_refused, write_small_config
 
 SLURM = {"JOB_NAME": "train", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}  # of an sbatch script, without srun
 
@@ -71,3 +74,15 @@ def test_a_world_that_the_settings_do_not_have(folder: Path, tmp_path: Path, mon
 def test_a_rank_that_is_no_number(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "one")
     assert "LOCAL_RANK='one'" in run_refused("fit", "--config", write_small_config(folder, tmp_path), cwd=tmp_path)
+
+
+def test_two_processes_of_torchrun_make_one_run(folder: Path, tmp_path: Path) -> None:
+    config = write_small_config(folder, tmp_path, devices=2, strategy="ddp")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "lightning_med"]
+    command = [sys.executable, *launcher, "fit", "--config", str(config)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
+    assert process.returncode == 0, process.stdout + process.stderr
+    (run,) = (tmp_path / "lightning_logs" / "small").iterdir()
+    assert read_json(run / "run.json")["end"]
+    assert {path.parent for path in tmp_path.rglob("*.ckpt")} == {run / "checkpoints"}

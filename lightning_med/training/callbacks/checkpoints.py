@@ -74,8 +74,9 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        if self._chooses_folder:  # here, as only now the trainer knows what is resumed
-            self.folder = trainer.strategy.broadcast(_choose_folder(trainer))
+        if self._chooses_folder and trainer.is_global_zero:  # here, as only now the trainer knows what is resumed
+            self.folder = _choose_folder(trainer)
+        self.folder = trainer.strategy.broadcast(self.folder)  # on every rank: the command sets it on the first alone
         if trainer.is_global_zero and self.folder:
             remove_leftovers(self.folder)
 
