@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,12 @@ settings.register_profile(
     "lightning_med", deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("lightning_med")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported now stays: no garbage collection of a test need look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def consultation(number: int) -> tuple[str, str]:

@@ -65,7 +65,7 @@ def _run(argv: list[str]) -> dict[str, Any]:
         check_configs(argv)
         own, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
         try:
-            return _make_cli(MedCLI).result
+            return _make_cli(_OneVerb).result
         except MisconfigurationException as error:
             raise InputError(str(error), TRAINER_HELP) from error
         except OSError as error:
@@ -99,6 +99,22 @@ class _Made(Exception):
 class _ParserOnly(MedCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         raise _Made(parser)
+
+
+class _OneVerb(MedCLI):
+    """Makes the parser of this process's verb alone, in a fifth of the time."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        verb = sys.argv[1]
+        return {verb: MedCLI.subcommands()[verb]}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except InputError:
+            make_settings_parser().parse_args()  # names the verb that has the setting, if it is another's
+            raise
 
 
 def _make_cli(kind: type[MedCLI]) -> MedCLI:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -79,10 +80,12 @@ def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: tor
     layers = [_get_shape(layer) for layer in network.base_model.modules() if isinstance(layer, (nn.Linear, Conv1D))]
     widest = max(layers, key=math.prod)
     shapes = ((min(widest), max(widest)), _get_shape(network.get_output_embeddings()))
-    return max(_time_product(2048, inner, outer, device, dtype) for inner, outer in shapes)
+    threads = torch.get_num_threads()
+    return max(_time_product(2048, inner, outer, device, dtype, threads) for inner, outer in shapes)
 
 
-def _time_product(rows: int, inner: int, outer: int, device: torch.device, dtype: torch.dtype) -> float:
+@cache  # a program that fits several times measures once
+def _time_product(rows: int, inner: int, outer: int, device: torch.device, dtype: torch.dtype, threads: int) -> float:
     left = torch.randn(rows, inner, device=device, dtype=dtype)
     right = torch.randn(inner, outer, device=device, dtype=dtype)
     result = torch.empty(rows, outer, device=device, dtype=dtype)
