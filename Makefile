@@ -1,10 +1,10 @@
 # make quickstart   tune SmolLM2 on the embedded consultations and compare it with the base
 # make test         install what the tests need, then run the tests, but for the slow ones
-# make test-slow    the tests that are slow by nature, minutes each
+# make test-slow    the tests that need minutes, a browser or several processes
 # make tutorial     the commands of docs/tutorial.md and the cells of docs/tutorial.ipynb, as a reader would run them
 # make check        lint, types, imports, sizes
 # make docs         the documentation as a site, into site/
-# make verify       what takes longest, by hand: faults done to real runs, exactness at full size
+# make verify       what takes longest, by hand: faults done to real runs, exactness at full size, 1,000 random configs
 PYTHON ?= python3
 # The versions to install: constraints-oldest.txt has the oldest that pyproject.toml admits.
 CONSTRAINTS ?= constraints.txt
@@ -24,7 +24,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m slow
 
 tutorial: .venv/installed-dev
 	$(BIN)/python scripts/check_tutorial.py
@@ -33,6 +33,7 @@ docs: .venv/installed-dev
 	$(BIN)/python scripts/make_site.py
 
 verify: .venv/installed-dev
+	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -m slow tests/cli/test_fuzz.py
 	$(BIN)/python scripts/torture.py
 	$(BIN)/python scripts/check_exactness.py
 

@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import math
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests import tiny
 
-EXAMPLES = 300
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))  # `make verify` tries more
 _CALLBACKS = "lightning.pytorch.callbacks."
 _LOGGERS = "lightning.pytorch.loggers."
 

@@ -76,6 +76,7 @@ def test_a_rank_that_is_no_number(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert "LOCAL_RANK='one'" in run_refused("fit", "--config", write_small_config(folder, tmp_path), cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_make_one_run(folder: Path, tmp_path: Path) -> None:
     config = write_small_config(folder, tmp_path, devices=2, strategy="ddp")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "lightning_med"]

@@ -275,6 +275,7 @@ def test_an_output_that_cannot_be_written_is_an_input_error(checkpoint: Path, tm
         export_checkpoint(checkpoint, tmp_path / "file" / "export")
 
 
+@pytest.mark.slow
 def test_the_script_takes_the_same_arguments(checkpoint: Path, exported: Path, tmp_path: Path) -> None:
     script = str(ROOT / "scripts" / "export_to_hf.py")
     argv = [sys.executable, script, "--checkpoint", str(checkpoint), "--output", "export"]

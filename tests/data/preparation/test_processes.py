@@ -20,6 +20,7 @@ from tests.data.preparation.helpers import everything, left_in, recipe, rows_lef
 from tests.data.preparation.processes import run
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_copy(cache: Path, consultations: Callable[..., Path]) -> None:
     code = "sys.stdin.readline()\nprint_report(preparation.prepare(recipe))"  # both are ready before either begins
     source = consultations(600)

@@ -19,7 +19,7 @@ from tests.serving.server import page_fixtures as fixtures  # noqa: E402
 from tests.serving.server.live_server import serve_app, wait_for  # noqa: E402
 from tests.serving.server.page_fixtures import EXAMPLES, PLACES, WAIT, Seen, StepWriter, open_page  # noqa: E402
 
-pytestmark = pytest.mark.skipif(fixtures.BROWSER is None, reason="no Chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(fixtures.BROWSER is None, reason="no Chromium")]
 QUESTION = "My tongue is sore since two days."
 FOLLOW_UP = "Thanks, and for how long should I do this?"
 EMERGENCY = "crushing chest pain and my left arm is numb"
@@ -241,7 +241,6 @@ def test_a_closed_page_stops_the_model(browser: Any, served: tuple[StepWriter, s
     wait_for(lambda: writer.streams[0].is_cancelled)
 
 
-@pytest.mark.slow
 def test_many_people_ask_at_once_and_one_can_stop(
     browser: Any, served: tuple[StepWriter, str], writer: StepWriter
 ) -> None:

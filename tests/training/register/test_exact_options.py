@@ -31,6 +31,7 @@ from lightning_med.training.module import DialogueLM
 from tests import tiny
 from tests.training.helpers import SEED, compute_mean_gradient
 
+pytestmark = pytest.mark.slow
 Plan = list[np.ndarray]
 LR, DECAY, WARMUP = 3e-3, 0.01, 0.25
 BOUNDS = {"sgd": 1e-6, "adamw": 1e-5}  # relative L2 of the final weights

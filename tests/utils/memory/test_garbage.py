@@ -43,6 +43,18 @@ def test_a_command_leaves_the_collector_on(capsys: pytest.CaptureFixture[str]) -
     assert any(walked is made for walked in gc.get_objects())  # Python 3.12 freezes objects of its own: no count tells
 
 
+def test_a_process_of_its_own_walks_no_imports() -> None:
+    code = (
+        "import gc, sys\n"
+        "from lightning_med.cli.command import main\n"
+        "made, sys.argv = [], ['lightning-med', 'triage', 'My tongue is sore.']\n"
+        "main()\n"
+        "print('walked:', any(walked is made for walked in gc.get_objects()), gc.isenabled())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "walked: False True", done.stderr
+
+
 def test_what_is_alive_at_exit_is_not_walked_and_other_functions_at_exit_run() -> None:
     code = (
         "import atexit, gc\n"
