@@ -61,6 +61,7 @@ def load_last(cwd: Path) -> dict[str, Any]:
     return torch.load(get_run(cwd) / "checkpoints" / "last.ckpt", weights_only=True)  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_named_optimizer_trains_resumes_and_is_tested(config: Path, tmp_path: Path, schedule: str) -> None:
     options = (*SGD, *SCHEDULES[schedule])

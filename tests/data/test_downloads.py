@@ -244,6 +244,7 @@ def test_hub_without_this_model(ask: Ask) -> None:
     refusal(result, "clinic/words", "no such public repository", "--model.base FOLDER")
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_two_after_a_download_that_failed(ask: Ask, tmp_path: Path) -> None:
     command = "prepare --data.source sample --data.tokenizer clinic/words"
     with serve(hub({}, "models", "clinic/other")) as server:

@@ -25,6 +25,7 @@ def test_the_two_ways_agree(
     assert found["gradients"] > 0  # two ways were compared, not one with itself
 
 
+@pytest.mark.slow
 def test_a_difference_is_told(
     script: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -71,6 +71,7 @@ def test_in_a_thread_no_handler_is_touched() -> None:
     assert seen == [before]
 
 
+@pytest.mark.slow
 def test_the_command_and_the_trainer_import_without_signals_that_windows_lacks() -> None:
     code = (
         "import signal; del signal.SIGUSR1, signal.SIGHUP;"

@@ -20,6 +20,7 @@ from tests.data.preparation.helpers import left_in, recipe, rows_left_in, tables
 from tests.data.preparation.processes import CODE, PATIENCE, assert_all_end, of_session, run, until
 
 
+@pytest.mark.slow
 def test_killed_preparation_is_completed_by_the_next(
     cache: Path, consultations: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

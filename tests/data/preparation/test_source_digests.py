@@ -103,6 +103,7 @@ def test_every_loader_of_a_second_command_opens_no_source(cache: Path, old: Path
     assert reads == []
 
 
+@pytest.mark.slow
 def test_another_process_opens_no_source(cache: Path, old: Path) -> None:
     """Such as another rank."""
     prepare(recipe(old))
