@@ -99,7 +99,8 @@ BASES = {
     "large": Base("Qwen/Qwen2.5-7B", 7e9),
     "unknown": Base("some/model"),
 }
-MACHINES = {"gpu": Machine(GPU, 24, "a GPU"), "cpu": Machine(CPU, 8, "a CPU"), "small": Machine(CPU, 2, "a CPU")}
+MACHINES = {"gpu": Machine(GPU, 24, "a GPU"), "cpu": Machine(CPU, 8, "a CPU", "bf16-mixed")}
+MACHINES["small"] = Machine(CPU, 2, "a CPU", "32-true")
 MACHINES["cluster"] = Machine(CLUSTER, 40, "GPUs")
 ALL = list(itertools.product(BASES, MACHINES, DATA))
 QUICK = [(base, machine, list(DATA)[n % 4]) for n, (base, machine) in enumerate(itertools.product(BASES, MACHINES))]
@@ -169,6 +170,7 @@ def test_a_table_from_scratch_trains(answer: Callable, here: Path) -> None:
     assert Path(result["last"]).is_file()
     assert Path(result["checkpoint"]).is_file()
     assert "next: lightning-med export" in err
+    assert "needs a GPU" not in err
 
 
 def test_chats_with_an_adapter_of_a_base_in_bases_train(

@@ -47,9 +47,7 @@ def _make_trainer(base: Base, machine: Machine) -> list[Setting]:
         steps = "at most, of 2,048 tokens: with SmolLM2 on two cores about an hour. Of a small table an epoch has fewer"
         return [
             Setting("accelerator", "cpu"),
-            Setting(
-                "precision", "16-mixed", "on a processor it becomes bf16-mixed or 32-true, whichever is faster there"
-            ),
+            Setting("precision", machine.precision, "of bf16-mixed and 32-true the faster on this processor"),
             Setting("max_epochs", 2 if base.name is None else 1, "each costs the same time"),
             Setting("max_steps", 1000, steps),
             Setting("limit_val_batches", 20, "a validation then costs as much as some ten steps"),
