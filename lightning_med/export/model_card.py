@@ -83,6 +83,8 @@ def make_model_card(card: dict[str, Any], steps: int, checkpoint: str, kind: Exp
     """
     kind = kind or ExportKind()
     data, settings, prompt = card["data"], card["settings"], read_prompt(card)
+    if "precision" in card:  # earlier releases kept none
+        settings = {**settings, "trainer": {**settings.get("trainer", {}), "precision": card["precision"]}}
     model = settings.get("model", {})
     weight = model.get("question_weight", 0)
     sampled = any(source["path"] == "sample" for source in data["recipe"]["sources"])

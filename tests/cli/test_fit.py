@@ -116,3 +116,10 @@ def test_16_mixed_without_a_gpu_becomes_the_best_precision_of_the_processor(
     )
     assert status == 0, err
     assert expected in out + err
+    run = tmp_path / "lightning_logs" / "small" / "version_0"
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"] == "16-mixed"  # for a GPU later
+    assert yaml.safe_load((run / "hparams.yaml").read_text())["trainer.precision"] == expected
+    last = run / "checkpoints" / "last.ckpt"
+    status, _, err = tiny.command("export", "--checkpoint", last, "--output", run / "export", cwd=tmp_path)
+    assert status == 0, err
+    assert f"| precision | {expected} |" in (run / "export" / "README.md").read_text()
