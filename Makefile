@@ -4,7 +4,7 @@
 # make tutorial     the commands of docs/tutorial.md and the cells of docs/tutorial.ipynb, as a reader would run them
 # make check        lint, types, imports, sizes
 # make docs         the documentation as a site, into site/
-# make verify       what takes longest, by hand: faults done to real runs, exactness at full size, 1,000 random configs
+# make verify       what takes longest, by hand: faults done to real runs, exactness at full size, 300 random configs
 PYTHON ?= python3
 # The versions to install: constraints-oldest.txt has the oldest that pyproject.toml admits.
 CONSTRAINTS ?= constraints.txt
@@ -24,7 +24,8 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m slow
+	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m "slow and not alone"
+	$(BIN)/python -m pytest -m "slow and alone"
 
 tutorial: .venv/installed-dev
 	$(BIN)/python scripts/check_tutorial.py
@@ -33,7 +34,7 @@ docs: .venv/installed-dev
 	$(BIN)/python scripts/make_site.py
 
 verify: .venv/installed-dev
-	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -m slow tests/cli/test_fuzz.py
+	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest -s --timeout 0 -m slow tests/cli/test_fuzz.py
 	$(BIN)/python scripts/torture.py
 	$(BIN)/python scripts/check_exactness.py
 

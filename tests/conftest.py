@@ -35,7 +35,7 @@ settings.load_profile("lightning_med")
 
 
 def pytest_collection_finish() -> None:
-    """What is imported now stays: no garbage collection of a test need look at it."""
+    """Imports stay alive: garbage collections in tests need not walk them."""
     gc.collect()
     gc.freeze()
 

@@ -56,20 +56,21 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its arguments; default those of this process.
+        argv: Its arguments. Without them they are those of this process, which is taken to exist for this command alone:
+            what is alive once the verb is imported is never garbage-collected.
 
     Returns:
         The exit status: 0 done, 2 wrong input, 128 + n after signal n, 141 after a closed pipe, 1 anything else.
     """
     with protect_output():
-        return _report(sys.argv[1:], True) if argv is None else _report(argv, False)
+        return _report(sys.argv[1:] if argv is None else argv, owns_process=argv is None)
 
 
-def _report(argv: list[str], is_process: bool) -> int:
+def _report(argv: list[str], *, owns_process: bool) -> int:
     """Runs the command, and prints an error that it owes to the user; returns the exit status."""
     try:
         with raise_on_signals():
-            status = _run(argv, is_process)
+            status = _run(argv, owns_process)
         sys.stdout.flush()  # here, where a closed pipe is handled, and not at the interpreter's exit
         return status
     except InputError as error:
@@ -86,8 +87,7 @@ def _report(argv: list[str], is_process: bool) -> int:
         return 141
 
 
-def _run(argv: list[str], is_process: bool) -> int:
-    """Runs the verb; `is_process` where this process is there for it alone."""
+def _run(argv: list[str], owns_process: bool) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
         print(_HELP.format(verbs="\n".join(f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items())))
@@ -113,6 +113,6 @@ def _run(argv: list[str], is_process: bool) -> int:
     skip_last_collection()
     with pause_collection():
         verb = importlib.import_module(VERBS[argv[0]][0])
-        if is_process:
+        if owns_process:
             gc.freeze()  # a walk over what is imported takes 0.7 s
     return int(verb.main(argv))

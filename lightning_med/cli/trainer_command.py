@@ -65,7 +65,7 @@ def _run(argv: list[str]) -> dict[str, Any]:
         check_configs(argv)
         own, sys.argv = sys.argv, [sys.argv[0], *argv]  # LightningCLI reads them there, and so do further ranks
         try:
-            return _make_cli(_OneVerb).result
+            return _make_cli(_limit_verbs(MedCLI)).result
         except MisconfigurationException as error:
             raise InputError(str(error), TRAINER_HELP) from error
         except OSError as error:
@@ -101,20 +101,23 @@ class _ParserOnly(MedCLI):
         raise _Made(parser)
 
 
-class _OneVerb(MedCLI):
-    """Makes the parser of this process's verb alone, in a fifth of the time."""
+def _limit_verbs(kind: type[MedCLI]) -> type[MedCLI]:
+    """Returns a class that makes the parser of this process's verb alone: those of all verbs take as long as a small fit."""
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        verb = sys.argv[1]
-        return {verb: MedCLI.subcommands()[verb]}
+    class OneVerb(kind):  # type: ignore[misc, valid-type]
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            verb = sys.argv[1]
+            return {verb: kind.subcommands()[verb]}
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        try:
-            super().parse_arguments(parser, args)
-        except InputError:
-            make_settings_parser().parse_args()  # names the verb that has the setting, if it is another's
-            raise
+        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+            try:
+                super().parse_arguments(parser, args)
+            except InputError:
+                make_settings_parser().parse_args()  # names the verb that has the setting, if it is another's
+                raise
+
+    return OneVerb
 
 
 def _make_cli(kind: type[MedCLI]) -> MedCLI:

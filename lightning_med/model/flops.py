@@ -71,7 +71,9 @@ def _get_shape(layer: Any) -> tuple[int, int]:
 
 
 def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> float:
-    """Measures the FLOPs per second of the fastest matrix product of the model's own shapes; a second on a CPU.
+    """Measures the FLOPs per second of the fastest matrix product of the model's own shapes.
+
+    It takes up to a second on a CPU. A process measures a shape once: later fits take the same figure.
 
     Args:
         network: Gives the shapes: 2,048 tokens through the widest matrix of the body and through the output layer.
@@ -84,7 +86,7 @@ def measure_gemm_peak(network: PreTrainedModel, device: torch.device, dtype: tor
     return max(_time_product(2048, inner, outer, device, dtype, threads) for inner, outer in shapes)
 
 
-@cache  # a program that fits several times measures once
+@cache  # `threads` is a part of the key: the peak depends on it
 def _time_product(rows: int, inner: int, outer: int, device: torch.device, dtype: torch.dtype, threads: int) -> float:
     left = torch.randn(rows, inner, device=device, dtype=dtype)
     right = torch.randn(inner, outer, device=device, dtype=dtype)

@@ -65,7 +65,7 @@ def make_contents(module: Trained) -> dict[str, Any]:
         "prompt": data.prompt.to_json(),
         "max_length": data.recipe.max_length,
         "settings": json.dumps(module.resolve_settings()),
-        "precision": str(module.trainer.precision),  # the settings may name one that this machine lacks
+        "precision": str(module.trainer.precision),  # the one that ran: `16-mixed` becomes another on a CPU
         "data": json.dumps({"fingerprint": data.prepared.fingerprint, **data.prepared.report}),
         "metrics": json.dumps(module.results),
         "measured_at": module.measured_at,

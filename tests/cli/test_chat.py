@@ -221,7 +221,8 @@ def terminal(model: Path, tmp_path: Path) -> Iterator[Terminal]:
     opened.close()
 
 
-@pytest.mark.slow  # a pseudo terminal beside other tests is too slow for the keys that it presses
+@pytest.mark.alone  # a pseudo terminal beside other tests is too slow for the keys that it presses
+@pytest.mark.slow
 def test_a_person_talks_stops_an_answer_and_goes_on(terminal: Terminal, tmp_path: Path) -> None:
     assert "/help shows the commands" in terminal.read_until(READY)
     terminal.type("\x03")
@@ -251,6 +252,7 @@ def test_a_person_talks_stops_an_answer_and_goes_on(terminal: Terminal, tmp_path
     assert not list(tmp_path.iterdir())  # no history on the disk
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("is_writing", [False, True])
 def test_sigterm_ends_the_chat_and_restores_the_terminal(terminal: Terminal, is_writing: bool) -> None:

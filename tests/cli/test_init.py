@@ -99,8 +99,7 @@ BASES = {
     "large": Base("Qwen/Qwen2.5-7B", 7e9),
     "unknown": Base("some/model"),
 }
-MACHINES = {"gpu": Machine(GPU, 24, "a GPU"), "cpu": Machine(CPU, 8, "a CPU", "bf16-mixed")}
-MACHINES["small"] = Machine(CPU, 2, "a CPU", "32-true")
+MACHINES = {"gpu": Machine(GPU, 24, "a GPU"), "cpu": Machine(CPU, 8, "a CPU"), "small": Machine(CPU, 2, "a CPU")}
 MACHINES["cluster"] = Machine(CLUSTER, 40, "GPUs")
 ALL = list(itertools.product(BASES, MACHINES, DATA))
 QUICK = [(base, machine, list(DATA)[n % 4]) for n, (base, machine) in enumerate(itertools.product(BASES, MACHINES))]
@@ -123,6 +122,16 @@ def test_every_combination_is_taken_by_the_parser(
     assert content["data"]["tokenizer"] == (base.name or "train")
     assert content["trainer"]["accelerator"] == ("cpu" if machine.kind == CPU else "gpu")
     assert ("lora" in content["model"]) == training.lora
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_a_fit_on_a_cpu_takes_the_faster_precision(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
+) -> None:
+    monkeypatch.setattr("lightning_med.utils.precision.has_cpu_bf16", lambda: has_bf16)
+    data, base, machine = DATA["table"], BASES["scratch"], MACHINES["cpu"]
+    sections = make_sections(data, base, machine, choose_training(data, base, machine))
+    assert {setting.name: setting.value for setting in sections["trainer"]}["precision"] == precision
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))

@@ -68,6 +68,14 @@ def test_wrong_input_is_answered_in_two_lines(argv: list[str], tmp_path: Path) -
     run_refused(*argv, cwd=tmp_path)
 
 
+def test_the_verbs_are_named_that_have_an_option(tmp_path: Path) -> None:
+    """The command makes the parser of its own verb alone."""
+    assert "It is one of validate, test, predict, prepare." in run_refused("fit", "--output", "x", cwd=tmp_path)
+    (tmp_path / "mine.yaml").write_text("output: x\n", encoding="utf-8")
+    err = run_refused("fit", "--config", "mine.yaml", cwd=tmp_path)
+    assert "It is one of validate, test, predict, prepare." in err
+
+
 @pytest.mark.parametrize("words", [["validate", "--logger=wandb"], ["prepare", "--logger", "[mlflow]"]], ids=" ".join)
 def test_only_a_fit_logs(folder: Path, tmp_path: Path, words: list[str]) -> None:
     err = run_refused(*words, "--config", write_small_config(folder, tmp_path), cwd=tmp_path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
@@ -13,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tests import tiny
 from tests.cli.helpers import list_files, read_json, run_refused, write_small_config
 
+LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "lightning_med"]
 SLURM = {"JOB_NAME": "train", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}  # of an sbatch script, without srun
 
 
@@ -76,14 +80,24 @@ def test_a_rank_that_is_no_number(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert "LOCAL_RANK='one'" in run_refused("fit", "--config", write_small_config(folder, tmp_path), cwd=tmp_path)
 
 
+def run_two_processes(*argv: str, cwd: Path) -> None:
+    """Runs a command in two processes; kills both if they wait for each other."""
+    options: dict[str, Any] = {"cwd": cwd, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "start_new_session": True}
+    with (cwd / "log").open("w") as log:
+        launcher = subprocess.Popen([sys.executable, *LAUNCHER, *argv], stdout=log, stderr=log, **options)
+    try:
+        assert launcher.wait(300) == 0, (cwd / "log").read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(launcher.pid, signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_two_processes_of_torchrun_make_one_run(folder: Path, tmp_path: Path) -> None:
     config = write_small_config(folder, tmp_path, devices=2, strategy="ddp")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "lightning_med"]
-    command = [sys.executable, *launcher, "fit", "--config", str(config)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
-    assert process.returncode == 0, process.stdout + process.stderr
-    (run,) = (tmp_path / "lightning_logs" / "small").iterdir()
-    assert read_json(run / "run.json")["end"]
-    assert {path.parent for path in tmp_path.rglob("*.ckpt")} == {run / "checkpoints"}
+    for steps, options in ((2, ()), (4, ("--resume", "auto", "--trainer.max_steps", "4"))):
+        run_two_processes("fit", "--config", str(config), *options, cwd=tmp_path)
+        (run,) = (tmp_path / "lightning_logs" / "small").iterdir()
+        assert read_json(run / "run.json")["end"] == "max_steps"
+        assert {path.parent for path in tmp_path.rglob("*.ckpt")} == {run / "checkpoints"}
+        assert (run / "checkpoints" / "last.ckpt").readlink() == Path(f"step-{steps}.ckpt")

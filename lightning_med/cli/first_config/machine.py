@@ -20,13 +20,11 @@ class Machine:
         kind: `gpu`, `cpu` or `cluster`.
         memory: GiB, of the GPU or free ones of the machine.
         text: What it is, in words.
-        precision: In which a fit is fastest there.
     """
 
     kind: str
     memory: float
     text: str
-    precision: str = "16-mixed"
 
 
 def measure_machine() -> dict[str, Machine]:
@@ -35,11 +33,9 @@ def measure_machine() -> dict[str, Machine]:
 
     from lightning_med.data.preparation.worker_pool import count_cores
     from lightning_med.utils.memory.free_memory import measure_host_memory
-    from lightning_med.utils.precision import find_precision
 
     free = measure_host_memory() / 2**30
-    text = f"this CPU, {count_cores()} cores, {free:.1f} GiB of memory free"
-    cpu = Machine(CPU, free, text, find_precision("16-mixed", "cpu"))
+    cpu = Machine(CPU, free, f"this CPU, {count_cores()} cores, {free:.1f} GiB of memory free")
     gpu = Machine(GPU, _OTHER_GPU, f"one GPU, none is here: {_OTHER_GPU:.0f} GiB are assumed")
     cluster = Machine(CLUSTER, _CLUSTER_GPU, f"several GPUs, {_CLUSTER_GPU:.0f} GiB each are assumed")
     if not torch.accelerator.is_available():

@@ -44,10 +44,12 @@ def _make_trainer(base: Base, machine: Machine) -> list[Setting]:
     )
     rate = Setting("callbacks", [_callback("LearningRateMonitor", logging_interval="step")])
     if machine.kind == CPU:
+        from lightning_med.utils.precision import find_precision  # here, as it imports torch
+
         steps = "at most, of 2,048 tokens: with SmolLM2 on two cores about an hour. Of a small table an epoch has fewer"
         return [
             Setting("accelerator", "cpu"),
-            Setting("precision", machine.precision, "of bf16-mixed and 32-true the faster on this processor"),
+            Setting("precision", find_precision("16-mixed", "cpu"), "of bf16-mixed and 32-true the faster on this CPU"),
             Setting("max_epochs", 2 if base.name is None else 1, "each costs the same time"),
             Setting("max_steps", 1000, steps),
             Setting("limit_val_batches", 20, "a validation then costs as much as some ten steps"),

@@ -76,7 +76,7 @@ class Checkpoints(Checkpoint):
             return
         if self._chooses_folder and trainer.is_global_zero:  # here, as only now the trainer knows what is resumed
             self.folder = _choose_folder(trainer)
-        self.folder = trainer.strategy.broadcast(self.folder)  # on every rank: the command sets it on the first alone
+        self.folder = trainer.strategy.broadcast(self.folder)  # by every rank: the command sets it on rank 0 alone
         if trainer.is_global_zero and self.folder:
             remove_leftovers(self.folder)
 

@@ -26,7 +26,7 @@ class HyperParameters(L.Callback):
         if not trainer.is_global_zero:
             return
         chosen = _list_settings(pl_module.resolve_settings())
-        chosen["trainer.precision"] = str(trainer.precision)  # the settings may name one that this machine lacks
+        chosen["trainer.precision"] = str(trainer.precision)  # the one that runs: `16-mixed` becomes another on a CPU
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.hparams.update(chosen)  # for hparams.yaml; its own method would write a second summary
