@@ -101,8 +101,11 @@ def format_origin(config: str) -> str:
 
 
 def remove_unstarted(run: Path) -> None:
-    """Removes the folder of a run that never started, which has no settings, and our parent folders if empty."""
-    if (run / SETTINGS).exists():
+    """Removes the folder of a run that never started, and our parent folders if empty. The caller holds its lock.
+
+    Such a run has neither settings nor checkpoints. That of another process that prepares its data has none yet, too.
+    """
+    if (run / SETTINGS).exists() or any(run.rglob("*.ckpt")):
         return
     shutil.rmtree(run, ignore_errors=True)
     for folder in (run.parent, run.parent.parent):

@@ -56,8 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: Its arguments. Without them they are those of this process, which is taken to exist for this command alone:
-            what is alive once the verb is imported is never garbage-collected.
+        argv: Its arguments; default those of this process, which is then taken to exist for this command alone: what is
+            alive once the verb is imported is never garbage-collected.
 
     Returns:
         The exit status: 0 done, 2 wrong input, 128 + n after signal n, 141 after a closed pipe, 1 anything else.

@@ -80,8 +80,6 @@ class MedCLI(HookedCLI):
             super().__init__(*args, **kwargs)
         finally:
             self._locks.close()
-            if self.run_folder is not None:
-                remove_unstarted(self.run_folder)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -138,6 +136,7 @@ class MedCLI(HookedCLI):
             self.run_folder = create_version(home)
         if self.run_folder is not None:
             self._locks.enter_context(hold_lock(self.run_folder))
+            self._locks.callback(remove_unstarted, self.run_folder)  # at the end, while the lock is held
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         options = self._make_trainer_options()

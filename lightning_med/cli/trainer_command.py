@@ -102,7 +102,7 @@ class _ParserOnly(MedCLI):
 
 
 def _limit_verbs(kind: type[MedCLI]) -> type[MedCLI]:
-    """Returns a class that makes the parser of this process's verb alone: those of all verbs take as long as a small fit."""
+    """Returns a class that makes the parser of this process's verb alone; those of all five take five times as long."""
 
     class OneVerb(kind):  # type: ignore[misc, valid-type]
         @staticmethod

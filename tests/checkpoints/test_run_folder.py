@@ -73,6 +73,14 @@ def test_a_run_that_started_stays(tmp_path: Path) -> None:
     assert (run / SETTINGS).exists()
 
 
+def test_checkpoints_without_settings_stay(tmp_path: Path) -> None:
+    run = create_version(get_runs_folder(tmp_path, "name"))
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "step-1.ckpt").write_text("weights")
+    remove_unstarted(run)
+    assert (run / "checkpoints" / "step-1.ckpt").exists()
+
+
 def test_removing_one_run_keeps_the_others(tmp_path: Path) -> None:
     first, second = (create_version(get_runs_folder(tmp_path, "name")) for _ in range(2))
     (first / SETTINGS).write_text("{}")

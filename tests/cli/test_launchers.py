@@ -98,6 +98,6 @@ def test_two_processes_of_torchrun_make_one_run(folder: Path, tmp_path: Path) ->
     for steps, options in ((2, ()), (4, ("--resume", "auto", "--trainer.max_steps", "4"))):
         run_two_processes("fit", "--config", str(config), *options, cwd=tmp_path)
         (run,) = (tmp_path / "lightning_logs" / "small").iterdir()
-        assert read_json(run / "run.json")["end"] == "max_steps"
+        assert read_json(run / "run.json")["end"] == "steps"
         assert {path.parent for path in tmp_path.rglob("*.ckpt")} == {run / "checkpoints"}
         assert (run / "checkpoints" / "last.ckpt").readlink() == Path(f"step-{steps}.ckpt")

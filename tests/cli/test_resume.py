@@ -289,3 +289,16 @@ def test_only_one_process_trains_a_run(config: Path, stopped: Path, monkeypatch:
         status, output = fit(config, stopped, "--resume", "auto")
     assert status == 2
     assert "being trained by another process" in output
+
+
+@pytest.mark.parametrize("wrong", [(), ("--data.batch_tokens", "1")])
+def test_a_run_that_another_process_prepares_stays(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, ...]
+) -> None:
+    """Until its first step a run has no settings in its folder."""
+    monkeypatch.setattr(run_folder, "_LOCK_TIMEOUT", 0.0)
+    run = run_folder.create_version(tmp_path / "lightning_logs" / config.stem)
+    with run_folder.hold_lock(run):
+        status, _ = fit(config, tmp_path, "--resume", "auto", *wrong)
+        assert status == 2
+        assert run.is_dir()

@@ -165,7 +165,9 @@ def test_both_recipes_start_from_the_same_weights(script: Script, task: Any, mon
         starts.append(tiny.weights(self.network))
 
     monkeypatch.setattr(DialogueLM, "configure_model", record)
-    script("recipes.ours").time_ours(task, script("recipes.clock").ProcessorClock(1), 1)
+    clock = script("recipes.clock").ProcessorClock(1)
+    script("recipes.ours").time_ours(task, clock, 1)
+    assert clock.steps == 1
     theirs = tiny.weights(script("recipes.notebook").load_start(task, task.open_data()))
     assert tiny.is_equal(starts[0], theirs)
 

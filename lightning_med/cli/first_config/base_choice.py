@@ -45,7 +45,8 @@ def suggest_base(memory: float) -> str:
     Args:
         memory: GiB that are free.
     """
-    there = sorted(str(path.parent) for path in HOME_OF_BASES.glob("*/config.json"))
+    found = (path.parent for path in HOME_OF_BASES.glob("*/config.json"))
+    there = sorted(str(folder) for folder in found if not folder.name.startswith("."))  # of a fetch that was killed
     if memory < _LEAST:
         return SCRATCH
     preferred = str(HOME_OF_BASES / "smollm2")

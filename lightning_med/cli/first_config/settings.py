@@ -127,7 +127,11 @@ def _make_model(base: Base, machine: Machine, training: Training) -> list[Settin
         settings.append(Setting("from_scratch", network, known))
     if training.lora:
         settings.append(
-            Setting("lora", {"r": 16, "alpha": 32}, "an adapter; left out, all weights are trained, at a tenth of lr")
+            Setting(
+                "lora",
+                {"r": 16, "alpha": 32},
+                "an adapter; to train all weights, remove it and take a tenth of lr",
+            )
         )
     rate = "an adapter's" if training.lora else "of random weights" if base.name is None else "of all weights"
     settings.append(Setting("lr", choose_rate(base, training.lora), f"{rate}; half of it where the loss jumps"))

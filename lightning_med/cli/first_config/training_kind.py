@@ -9,10 +9,8 @@ from lightning_med.cli.first_config.data_choice import SAMPLE, Data
 from lightning_med.cli.first_config.machine import CPU, Machine
 
 _SMOLLM2 = 134.5e6  # weights of the base with which memory was measured, see docs/adapters.md
-_WHOLE, _FROZEN = (
-    16,
-    4,
-)  # bytes of a weight that is trained (with its gradient and AdamW's averages), and of one that is not
+_WHOLE = 16  # bytes of a weight that is trained, with its gradient and AdamW's averages
+_FROZEN = 4  # bytes of a weight that is not
 _BATCH, _CHECKPOINTED = 2.9, 1.2  # GiB that a batch of 2,048 tokens of SmolLM2 takes beside the weights
 _SPARE = 1.1  # a tenth on top
 _LARGE = 5e8  # weights from which on a base needs lower rates

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
             progress(str(root), 0, 0)
             kinds = _CLEARED[given.clear or "all"]
             entries = [entry for entry in list_entries(root) if entry.kind in kinds and entry.used <= before]
-            others = _measure_others()
+            others = [] if given.clear else _measure_others()
         result |= {"cache": root, "entries": [_describe(entry) for entry in entries]}
         result |= {"bytes": _sum(entries), "others": [{"path": path, "bytes": size} for path, size in others]}
         if entries:
@@ -107,9 +107,9 @@ def _print_table(entries: Sequence[Entry], root: Path) -> None:
 
 def _measure_others() -> list[tuple[Path, int]]:
     """Returns the caches of other packages where downloads lie, with their bytes."""
-    home = Path("~/.cache").expanduser()
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     hub = Path(os.environ.get("HF_HOME") or home / "huggingface") / "hub"
-    folders = (os.environ.get("KAGGLEHUB_CACHE") or home / "kagglehub", os.environ.get("HF_HUB_CACHE") or hub)
+    folders = (os.environ.get("KAGGLEHUB_CACHE") or Path("~/.cache/kagglehub"), os.environ.get("HF_HUB_CACHE") or hub)
     paths = [Path(folder).expanduser() for folder in folders]
     return [(path, measure_size(path)) for path in paths if path.is_dir()]
 
@@ -138,7 +138,8 @@ def _delete(entries: Sequence[Entry], before: float) -> dict[str, Any]:
         raise InputError(
             f"{error.filename or entry.path} cannot be deleted: {error.strerror}.", "Check its permissions."
         ) from error
-    print(f"Deleted {_count(deleted)}.")
+    finally:
+        print(f"Deleted {_count(deleted)}.")
     for entry in kept:
         print(f"Kept {entry.path}: a process uses it, or has used it just now.")
     return {"deleted": [entry.path for entry in deleted], "in_use": [entry.path for entry in kept]}

@@ -32,8 +32,7 @@ def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
     shell = make_parser().parse_args(argv[1:]).shell
     if shell not in SHELLS:
-        hint = "Fish reads no script of the other shells." if shell == "fish" else f"It takes {', '.join(SHELLS)}."
-        raise InputError(f"There is no completion for {shell}, only for {', '.join(SHELLS)}.", hint)
+        raise InputError(f"There is no completion for {shell}.", f"Use it in one of these shells: {', '.join(SHELLS)}.")
     import shtab
 
     with show_progress("Reading the options") as progress:

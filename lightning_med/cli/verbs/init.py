@@ -120,11 +120,12 @@ def _measure() -> dict[str, Machine]:
 
 def _choose_base(given: argparse.Namespace, machines: dict[str, Machine]) -> Base:
     from lightning_med.cli.first_config.base_choice import read_base, suggest_base
+    from lightning_med.cli.first_config.machine import read_machine
     from lightning_med.cli.first_config.questions import ask
 
-    here = next(iter(machines.values()))
+    machine = read_machine(machines, given.machine) if given.machine else next(iter(machines.values()))
     question = "base (smollm2, distilgpt2, a folder, OWNER/NAME on the Hub, or scratch)"
-    return read_base(given.base) if given.base else ask(question, suggest_base(here.memory), read_base)
+    return read_base(given.base) if given.base else ask(question, suggest_base(machine.memory), read_base)
 
 
 def _choose_machine(given: argparse.Namespace, machines: dict[str, Machine]) -> Machine:
