@@ -148,10 +148,15 @@ def test_commands_run_in_order_in_one_folder(script: Script, tmp_path: Path) -> 
     assert len(run(script, write + read + block("cd nowhere\nexit 0", mark="status 1"), tmp_path)) == 3
 
 
-def test_the_environment_is_new_and_has_this_interpreter(script: Script, tmp_path: Path) -> None:
+def test_the_environment_is_new_and_has_this_interpreter(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MODEL", "API_KEY", "CACHE"):
+        monkeypatch.setenv(f"LIGHTNING_MED_{name}", "of this machine")
     environment = script("tutorial.steps").make_environment(tmp_path)
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert environment["LIGHTNING_MED_CACHE"].startswith(str(tmp_path))
+    assert [name for name in environment if name.startswith("LIGHTNING_MED_")] == ["LIGHTNING_MED_CACHE"]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +174,14 @@ def test_what_a_page_says_and_a_command_does_not_is_an_error(
 ) -> None:
     with pytest.raises(script("tutorial.steps").StepError, match=named):
         run(script, text, tmp_path)
+
+
+def test_a_program_that_a_command_left_in_the_background_ends_with_it(script: Script, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with os.fdopen(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+        assert run(script, block("exec 3> pipe; echo up >&3; sleep 600 > log 2>&1 &"), tmp_path)
+        os.set_blocking(pipe.fileno(), True)
+        assert pipe.read() == b"up\n"  # it ends when the last program that holds the pipe has ended
 
 
 @pytest.mark.slow
