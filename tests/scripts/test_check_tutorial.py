@@ -208,6 +208,36 @@ def test_the_report_names_each_block_and_what_failed(
     assert "check_tutorial: tutorial: line 2: it ended with status 1" in capsys.readouterr().err
 
 
+def test_a_notebook_keeps_no_path_of_the_machine_that_ran_it(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    folder = tmp_path / "first-model"
+    text = f"{folder}/runs in {folder}, {tmp_path}/cache, /home/me/x of /home/me, /home/men, {folder}s"
+    cell = nbformat.v4.new_code_cell("run()", metadata={"a": 1})
+    data = {"text/plain": text, "image/png": "abc/home/me"}
+    cell.outputs = [nbformat.v4.new_output("stream", text=text), nbformat.v4.new_output("display_data", data)]
+    script("tutorial.notebook").drop_private_details(nbformat.v4.new_notebook(cells=[cell]), folder)
+    hidden = "./runs in ., ../cache, ~/x of ~, /home/men, ../first-models"
+    assert cell.metadata == {}
+    assert cell.outputs[0].text == hidden
+    assert cell.outputs[1].data == {"text/plain": hidden, "image/png": "abc/home/me"}
+
+
+def test_a_notebook_is_written_whole_or_not_at_all(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, path = script("check_tutorial"), tmp_path / "a.ipynb"
+    monkeypatch.setattr(module, "run_notebook", lambda *_: [("title", 1.0)])
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", metadata={"a": 1})]), path)
+    os.link(path, tmp_path / "before")
+    before = path.read_text(encoding="utf-8")
+    module.check_notebook(path, tmp_path, {}, write_outputs=True)
+    assert nbformat.read(path, 4).cells[0].metadata == {}
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+    assert (tmp_path / "before").read_text(encoding="utf-8") == before  # another file has taken its place
+
+
 # ------------------------------------------------------------------ what is shipped
 
 
