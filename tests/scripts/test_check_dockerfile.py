@@ -146,8 +146,8 @@ def commands(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatc
         ran.append((argv[-1], env or {}))
         return subprocess.CompletedProcess(argv, 143 if "exit" in argv[-1] else 0)
 
-    module = sys.modules[script("check_dockerfile").StageRoot.__module__]
-    monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
+    for module in (sys.modules[script("check_dockerfile").StageRoot.__module__], script("container.mounts")):
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
     return ran
 
 
