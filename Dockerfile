@@ -44,8 +44,10 @@ COPY --from=model /models /models
 ENV HOME=/tmp LIGHTNING_MED_MODEL=/models/quickstart
 USER 10001:10001
 EXPOSE 8000
+# Not through a proxy that HTTP_PROXY may name: it would not reach this address.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+    CMD ["python", "-c", \
+    "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=4)"]
 CMD ["lightning-med", "serve", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM served AS cuda

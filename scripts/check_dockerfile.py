@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
-from container.changed_root import StageRoot, mount
+from container.changed_root import StageRoot
 from container.dockerfile import Stage, find_last, list_needed, read_stages
+from container.mounts import list_mounts, mount
 
 from lightning_med.cli.parsing.arguments import Parser
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import InputError, UserError
+from lightning_med.utils.signals import Interrupted, raise_on_signals
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "Dockerfile"
@@ -51,10 +54,12 @@ def build(given: argparse.Namespace) -> StageRoot:
     """Runs the stages that the target needs and returns its root.
 
     Raises:
-        InputError: See `choose_stages`.
+        InputError: See `choose_stages`; or this is not root.
         RunError: A command failed.
     """
     needed, arguments = choose_stages(given)
+    if os.geteuid():
+        raise InputError("Only root may mount folders and change a program's root.", "Run it with sudo.")
     roots: dict[str, StageRoot] = {}
     for stage in needed:
         folder, begun = given.roots / f"stage-{stage.name}", roots.get(stage.base)
@@ -86,7 +91,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--target", default="cpu", help="cpu or cuda (cpu)")
     parser.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE", help="for ARG; repeatable")
     parser.add_argument(
-        "--share", type=Path, action="append", default=[], metavar="PATH", help="for the steps, from here; repeatable"
+        "--share", type=Path, action="append", default=[], metavar="PATH", help="for the steps, read-only; repeatable"
     )
     parser.add_argument(
         "--serve", action="store_true", help="run the default command at last, with this $LIGHTNING_MED_AUTH"
@@ -97,13 +102,21 @@ def main(argv: list[str]) -> int:
         if not (given.roots / "base" / "bin").exists():
             raise InputError(f"{given.roots / 'base'} is no root.", "Make it with debootstrap: see --help.")
         if made := sorted(given.roots.glob("stage-*")):
-            raise InputError(f"{made[0]} is of another run.", "Remove it, or name another folder.")
-        root = build(given)
-        if given.serve:
-            serve(root, given.target)
+            # `rm -rf` of a folder below which /dev is mounted would empty /dev.
+            mounted = [shlex.quote(str(path)) for folder in made for path in reversed(list_mounts(folder))]
+            unmount = f"Remove nothing before this: umount --lazy {' '.join(mounted)}"
+            hint = unmount if mounted else "Remove it, or name another folder."
+            raise InputError(f"{made[0]} is of another run.", hint)
+        with raise_on_signals():
+            root = build(given)
+            if given.serve:
+                serve(root, given.target)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except Interrupted as interrupted:
+        print(f"check_dockerfile: stopped by {interrupted}.", file=sys.stderr)
+        return interrupted.code
     return 0
 
 

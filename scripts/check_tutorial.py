@@ -18,9 +18,10 @@ from pathlib import Path
 
 import nbformat
 from tutorial.blocks import read_steps
-from tutorial.notebook import drop_private_metadata, read_notebook, run_notebook
+from tutorial.notebook import drop_private_details, read_notebook, run_notebook
 from tutorial.steps import StepError, make_environment, run_steps
 
+from lightning_med.utils.files import write_text
 from lightning_med.utils.signals import Interrupted, raise_on_signals
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -47,8 +48,8 @@ def check_notebook(path: Path, folder: Path, environment: Mapping[str, str], wri
     for title, seconds in run_notebook(notebook, folder, environment):
         print_time(seconds, f"cell: {title}")
     if write_outputs:
-        drop_private_metadata(notebook)
-        nbformat.write(notebook, path)
+        drop_private_details(notebook, folder)
+        write_text(path, nbformat.writes(notebook).rstrip("\n") + "\n")
         print(f"outputs: {path}")
 
 

@@ -1,12 +1,12 @@
-"""Installs the wheel with each extra into an empty environment, away from the checkout, and goes the way of a user.
+"""Installs the wheel with each extra into an empty environment and runs the commands of a user, away from the checkout.
 
     python scripts/check_wheel.py                      # without an extra, then with each; 2 to 4 minutes each
     python scripts/check_wheel.py app mlflow           # these extras alone; `none` is the wheel without one
-    python scripts/check_wheel.py app --base smollm2   # the quickstart's way with a pretrained base
+    python scripts/check_wheel.py app --base smollm2   # the quickstart's commands with a pretrained base
 
 Each environment is new, and the installed command runs in an empty folder with an empty home folder. The network that
-it trains is tiny unless `--base` says otherwise. A line is printed for each command with its seconds. The first failure
-of an extra ends it, and the exit status is 1. The package `build` must be installed.
+it trains is tiny unless `--base` says otherwise. A line is printed for each command with its seconds. An extra stops at
+its first failure, and the exit status is 1. The package `build` must be installed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
+
+from local_servers import run_server
 
 _ROOT = Path(__file__).parents[1]
 _QUESTION = "My tongue is sore, what can I do?"
@@ -32,8 +32,8 @@ _DANGER = "crushing chest pain and my left arm is numb"
 _RUN = "lightning_logs/first/version_0"
 _PATIENCE = 900  # seconds for one command
 
-# The way from nothing to an answer, by the command alone. {config} is a name of a config that the wheel has.
-_WAY = f"""
+# From nothing to an answer, by the command alone. {config} is a name of a config that the wheel has.
+_COMMANDS = f"""
 lightning-med --version
 lightning-med --help
 lightning-med triage "{_DANGER}"
@@ -46,7 +46,7 @@ lightning-med runs
 lightning-med cache
 """
 _TRACKED = "lightning-med fit --config configs/debug.yaml --logger {extra}"
-# What each extra adds to the way; an extra that is not named is installed and `--version` runs.
+# What each extra adds to these; an extra that is not named is installed and `--version` runs.
 _MORE = {
     "none": "lightning-med completion bash",
     "app": "serve",
@@ -76,15 +76,20 @@ class Place:
         path = os.pathsep.join((str(self.programs), "/usr/local/bin", "/usr/bin", "/bin"))
         return {**kept, "PATH": path, "HOME": str(self.folder / "home"), "LANG": "C.UTF-8", "WANDB_MODE": "offline"}
 
-    def run(self, command: str, shown: str = "") -> str:
+    def run(self, command: str | list[str], shown: str = "") -> str:
         """Runs a command; returns its standard output.
+
+        Args:
+            command: A line of a shell, or its words where they hold paths of this machine.
+            shown: What is printed in its place.
 
         Raises:
             RuntimeError: It fails.
         """
         start = time.monotonic()
         options: dict[str, Any] = {"cwd": self.folder / "work", "env": self.variables, "stdin": subprocess.DEVNULL}
-        result = subprocess.run(shlex.split(command), **options, capture_output=True, text=True, timeout=_PATIENCE)
+        words = shlex.split(command) if isinstance(command, str) else command
+        result = subprocess.run(words, **options, capture_output=True, text=True, timeout=_PATIENCE)
         print(f"  {time.monotonic() - start:6.1f} s  {shown or command}", flush=True)
         if result.returncode:
             raise RuntimeError(f"exit status {result.returncode}: {result.stdout[-2000:]}{result.stderr[-3000:]}")
@@ -92,9 +97,15 @@ class Place:
 
 
 def build_wheel(folder: Path) -> Path:
-    """Builds the wheel of this checkout."""
+    """Builds the wheel of this checkout.
+
+    Raises:
+        RuntimeError: It cannot be built.
+    """
     argv = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(_ROOT)]
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if result.returncode:
+        raise RuntimeError(f"the wheel cannot be built: {result.stdout[-5000:]}")
     return next(folder.glob("*.whl"))
 
 
@@ -110,51 +121,32 @@ def install(place: Place, wheel: Path, extra: str) -> None:
     """Makes the environment."""
     for name in ("work", "home"):
         (place.folder / name).mkdir()
-    place.run(f"{sys.executable} -m venv {place.folder / 'env'}", "python -m venv env")
+    place.run([sys.executable, "-m", "venv", str(place.folder / "env")], "python -m venv env")
     settings = Path.home() / ".config" / "pip"  # where packages come from is this machine's affair
     if settings.is_dir():
         (place.folder / "home" / ".config").mkdir()
         (place.folder / "home" / ".config" / "pip").symlink_to(settings)
     name = f"{wheel}[{extra}]" if extra != "none" else str(wheel)
-    constraints = _ROOT / "constraints.txt"
-    place.run(f"pip install --quiet '{name}' -c {constraints}", f"pip install {name.replace(str(wheel), wheel.name)}")
+    command = ["pip", "install", "--quiet", name, "-c", str(_ROOT / "constraints.txt")]
+    place.run(command, f"pip install {name.replace(str(wheel), wheel.name)}")
     place.run("pip check")
 
 
 def serve(place: Place) -> None:
-    """Starts `serve` on a free port, asks for its health and its page, and ends it."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    argv = ["lightning-med", "serve", "--model", f"{_RUN}/export", "--port", str(port)]
+    """Starts `serve` on a free port, asks for its health and its page, and ends it.
+
+    Raises:
+        ServerError: It does not answer.
+    """
     start = time.monotonic()
-    options: dict[str, Any] = {"cwd": place.folder / "work", "env": place.variables, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, **options)
-    try:
-        for address in ("health", ""):
-            wait_for(f"http://127.0.0.1:{port}/{address}", child)
-    finally:
-        child.terminate()
-        child.wait(30)
+    command = ["lightning-med", "serve", "--model", f"{_RUN}/export", "--port", "PORT"]
+    with run_server(command, ("/health", "/"), place.folder / "work", place.variables):
+        pass
     print(f"  {time.monotonic() - start:6.1f} s  lightning-med serve: /health and the page")
 
 
-def wait_for(address: str, child: subprocess.Popen[bytes]) -> None:
-    """Waits for an answer of a server."""
-    end = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            if child.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"{address} does not answer; exit status: {child.poll()}") from None
-        time.sleep(0.2)
-
-
 def check(place: Place, wheel: Path, extra: str, base: str | None) -> None:
-    """Goes the way with one extra.
+    """Runs the commands with one extra.
 
     Raises:
         RuntimeError: A command fails.
@@ -164,7 +156,7 @@ def check(place: Place, wheel: Path, extra: str, base: str | None) -> None:
         if base:
             place.run(f"lightning-med fetch {base}")
         config, options = ("configs/quickstart.yaml", "") if base else ("configs/quickstart_small.yaml", _SHORT)
-        for command in _WAY.strip().format(config=config, options=options).splitlines():
+        for command in _COMMANDS.strip().format(config=config, options=options).splitlines():
             place.run(command)
         if extra == "app":
             serve(place)
@@ -182,7 +174,11 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     failed = []
     with tempfile.TemporaryDirectory() as folder:
-        wheel = build_wheel(Path(folder))
+        try:
+            wheel = build_wheel(Path(folder))
+        except RuntimeError as error:
+            print(f"check_wheel: {error}", file=sys.stderr)
+            return 1
         there = list_extras(wheel)
         if unknown := sorted({*given.extras} - {*there}):
             parser.error(f"there is no extra {unknown[0]}; there are {', '.join(there)}")

@@ -11,21 +11,19 @@ from __future__ import annotations
 import argparse
 import io
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from local_servers import ServerError, run_server
 from PIL import Image
 
 from lightning_med.utils.errors import InputError
 from lightning_med.utils.files import write_atomically
+from lightning_med.utils.signals import raise_on_signals
 
 LARGEST = 300_000  # bytes of a picture
 WAIT = 120_000  # milliseconds for what a page shows; an answer of a model takes long on a busy processor
@@ -46,36 +44,6 @@ def open_browser() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-@contextmanager
-def run_server(*command: str, path: str = "/", folder: str | None = None) -> Iterator[str]:
-    """Runs a server on a free port, `PORT` in its command, until it is no longer needed; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    words = [sys.executable, "-m", *(port if word == "PORT" else word for word in command)]
-    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads would fill up
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=log, cwd=folder)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        while not _answers(address + path):
-            if process.poll() is not None:
-                log.seek(0)
-                raise InputError(f"{command[0]} did not start: {log.read()[-300:]}", "Start it by hand to see more.")
-            time.sleep(0.5)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-        log.close()
-
-
-def _answers(address: str) -> bool:
-    try:
-        return urllib.request.urlopen(address, timeout=5).status == 200
-    except OSError:
-        return False
 
 
 def save(picture: bytes, path: Path) -> None:
@@ -99,8 +67,8 @@ def picture_tensorboard(browser: Any, run: Path, output: Path) -> None:
         shown = Path(name) / "lightning_logs" / run.parent.name  # alone: the picture has no other run
         shown.mkdir(parents=True)
         (shown / run.name).symlink_to(run.resolve())
-        command = ("tensorboard.main", "--logdir", "lightning_logs", "--port", "PORT", "--load_fast=false")
-        with run_server(*command, folder=name) as address:
+        options = ("--logdir", "lightning_logs", "--port", "PORT", "--load_fast=false")
+        with run_server([sys.executable, "-m", "tensorboard.main", *options], ["/"], Path(name)) as address:
             page = browser.new_page(viewport={"width": 1280, "height": 740})
             page.goto(f"{address}/#custom_scalars&_smoothingWeight=0")
             page.locator("tf-custom-scalar-multi-line-chart-card").first.wait_for(timeout=WAIT)
@@ -123,8 +91,8 @@ def picture_report(browser: Any, report: Path, path: Path) -> None:
 
 def picture_page(browser: Any, export: Path, output: Path) -> None:
     """The page of `serve` with an ordinary question and a dangerous one."""
-    serve = ("lightning_med", "serve", "--model", str(export), "--port", "PORT")
-    with run_server(*serve, path="/health") as address:
+    command = [sys.executable, "-m", "lightning_med", "serve", "--model", str(export), "--port", "PORT"]
+    with run_server(command, ["/health"]) as address:
         page = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
         page.goto(address, wait_until="load")
         for question, name in ((QUESTION, "page"), (DANGER, "page_danger")):
@@ -149,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("name --run, --data_report or --evaluation")
     given.output.mkdir(parents=True, exist_ok=True)
     try:
-        with open_browser() as browser:
+        with raise_on_signals(), open_browser() as browser:
             if given.data_report:
                 picture_report(browser, given.data_report / "report.html", given.output / "data_report.png")
             if given.evaluation:
@@ -160,6 +128,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"make_pictures: {error}", file=sys.stderr)
         return 2
+    except ServerError as error:
+        print(f"make_pictures: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

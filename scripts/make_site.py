@@ -21,6 +21,8 @@ from docs_site.pages import copy_pages
 from make_reference import write_reference
 
 from lightning_med.utils.errors import InputError, RunError
+from lightning_med.utils.files import make_temporary_folder
+from lightning_med.utils.signals import raise_on_signals
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "docs" / "zensical.toml"
@@ -32,7 +34,7 @@ def build_site(output: Path) -> None:
 
     Raises:
         InputError: A page, its links or its diagrams are wrong.
-        RunError: Zensical is missing or fails.
+        RunError: Zensical is missing or fails, or the folder cannot be written.
     """
     if output.exists() and not (output / MARK).is_file():
         raise InputError(f"{output} is there and holds no site.", "Name another folder, or remove it.")
@@ -48,9 +50,37 @@ def build_site(output: Path) -> None:
             print(*faults, sep="\n", file=sys.stderr)
             raise InputError(f"The site has {len(faults)} faults, see above.", "Mend the pages that it was made from.")
         (site / MARK).touch()
-        if output.exists():
-            shutil.rmtree(output)
-        shutil.move(site, output)
+        replace_folder(site, output)
+
+
+def replace_folder(source: Path, output: Path) -> None:
+    """Puts a copy of a folder in the place of another by renames, so that the old one is there until the new one is.
+
+    Args:
+        source: The folder to copy.
+        output: Where the copy goes; a link stays, and the folder that it leads to is replaced.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    target = output.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = make_temporary_folder(target)
+        old = new.with_name(f"{new.name}-old")
+        try:
+            shutil.copytree(source, new, dirs_exist_ok=True)
+            if target.exists():
+                target.rename(old)
+            new.rename(target)
+        finally:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            for folder in (new, old):
+                shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        what = f"{output} cannot be written: {error.strerror or error}."
+        raise RunError(what, "Free space there, or name another folder: --output") from error
 
 
 def _run_zensical(folder: Path) -> None:
@@ -73,7 +103,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("site"), metavar="FOLDER", help="default: site")
     output = parser.parse_args(argv).output
     try:
-        build_site(output)
+        with raise_on_signals():
+            build_site(output)
     except (InputError, RunError) as error:
         print(f"make_site: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1

@@ -6,17 +6,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from container.dockerfile import Instruction, Stage
+from container.mounts import call
 from lightning_med.utils.console import say
 from lightning_med.utils.errors import RunError
 
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MOUNTS = ("/proc", "/dev")
 
 
 class StageRoot:
@@ -41,8 +40,11 @@ class StageRoot:
             folder: Is made.
             source: The root to begin with.
             begun: The stage of that root; `None` for the base image.
+
+        Raises:
+            RunError: They cannot be copied.
         """
-        subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(folder)], check=True)
+        call("cp", "-a", "--reflink=auto", str(source), str(folder))
         if begun is None:
             return cls(folder, {"PATH": _PATH, "HOME": "/root"}, "/")
         root = cls(folder, begun.environment, begun.workdir)
@@ -116,19 +118,3 @@ class StageRoot:
 
     def _expand(self, value: str) -> str:
         return _VARIABLE.sub(lambda match: {**self.arguments, **self.environment}.get(match[1], ""), value)
-
-
-@contextmanager
-def mount(root: Path, shared: Sequence[Path]) -> Iterator[None]:
-    """Mounts what commands need of the system, and what is shared with this one, for instance a folder of wheels."""
-    with ExitStack() as stack:
-        for path in (*map(Path, _MOUNTS), *shared):
-            place = root / str(path).lstrip("/")
-            if path.is_dir():
-                place.mkdir(parents=True, exist_ok=True)
-            else:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.touch()
-            subprocess.run(["mount", "--bind", str(path), str(place)], check=True)
-            stack.callback(subprocess.run, ["umount", str(place)], check=True)
-        yield

@@ -14,7 +14,8 @@ from lightning_med.utils.errors import InputError
 
 _NODE = re.compile(r'(\w+)\["<b>(.*?)</b><br>(.*?)"\]')
 _WIDTH, _GAP, _RISE = 158, 14, 32  # of a box; between boxes of a row; between rows
-_LINE, _SIGNS = 18, 23  # the height of a line, and how many signs fit on one
+_LINE, _CHARACTERS = 18, 23  # the height of a line, and the characters per line
+_HINT = f"See {__name__} for what can be drawn."
 
 
 def draw_flowchart(text: str) -> str:
@@ -26,31 +27,41 @@ def draw_flowchart(text: str) -> str:
     Raises:
         InputError: The block has something else than the flowcharts that are known here.
     """
-    first, *lines = [line.strip() for line in text.splitlines() if line.strip()]
+    first, *lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    if not first:
+        raise InputError("A diagram is empty.", _HINT)
     nodes: dict[str, tuple[str, str]] = {}
     arrows: list[tuple[str, str]] = []
     for line in lines:
         if match := _NODE.fullmatch(line):
             nodes[match[1]] = (match[2], match[3])
+        elif "-->" not in line:
+            raise InputError(f"A diagram has {line!r}, which cannot be drawn.", _HINT)
         else:
             steps = [[name.strip() for name in step.split("&")] for step in line.split("-->")]
             arrows += [(a, b) for one, other in pairwise(steps) for a in one for b in other]
     if first != "flowchart TB" or not arrows or not {name for arrow in arrows for name in arrow} <= nodes.keys():
-        raise InputError(f"A diagram begins with {first!r} and cannot be drawn.", f"See {__name__} for what can.")
+        raise InputError(f"A diagram begins with {first!r} and cannot be drawn.", _HINT)
     return _draw(nodes, arrows, _rank(list(nodes), arrows))
 
 
 def _rank(names: list[str], arrows: list[tuple[str, str]]) -> list[list[str]]:
-    """Returns the names in rows; every arrow leads to a lower row."""
+    """Returns the names in rows; every arrow leads to a lower row.
+
+    Raises:
+        InputError: The arrows make a cycle.
+    """
     row = dict.fromkeys(names, 0)
     for _ in names:  # as many rounds as the longest path can have
         for start, end in arrows:
             row[end] = max(row[end], row[start] + 1)
+    if any(row[end] <= row[start] for start, end in arrows):
+        raise InputError(f"The arrows of a diagram make a cycle: {', '.join(names)}.", "Take one of them out.")
     return [[name for name in names if row[name] == i] for i in range(max(row.values()) + 1)]
 
 
 def _draw(nodes: dict[str, tuple[str, str]], arrows: list[tuple[str, str]], rows: list[list[str]]) -> str:
-    lines = {name: [title, *textwrap.wrap(words, _SIGNS)] for name, (title, words) in nodes.items()}
+    lines = {name: [title, *textwrap.wrap(words, _CHARACTERS)] for name, (title, words) in nodes.items()}
     width = max(map(len, rows)) * (_WIDTH + _GAP) - _GAP
     places: dict[str, tuple[float, int, int]] = {}  # the middle of a box, its top, its height
     top = 1

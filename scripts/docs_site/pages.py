@@ -28,7 +28,7 @@ def copy_pages(root: Path, folder: Path, reference: Path) -> None:
         reference: With the generated pages, which take the places of their frames in docs/reference.
 
     Raises:
-        InputError: A link leads nowhere, or a diagram cannot be drawn.
+        InputError: A link leads nowhere or out of the repository, or a diagram cannot be drawn.
     """
     shutil.copytree(root / "docs", folder)
     shutil.copytree(reference, folder / "reference", dirs_exist_ok=True)
@@ -49,6 +49,9 @@ def _rewrite_links(text: str, source: Path, page: Path, root: Path, folder: Path
         target = (source.parent / match[0]).resolve()
         if not target.exists():
             raise InputError(f"{source.relative_to(root)}: {match[0]} does not exist.", "Mend the link.")
+        if not target.is_relative_to(root):
+            what = f"{source.relative_to(root)}: {match[0]} is outside the repository."
+            raise InputError(what, "Link to a file of the repository, or to an address.")
         return os.path.relpath(_place(target, root, folder), page.parent)
 
     spans = [match.span() for match in _CODE.finditer(text)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,8 +61,26 @@ def run_notebook(notebook: NotebookNode, folder: Path, environment: Mapping[str,
             yield (cell.source.splitlines() or ["(empty)"])[0], time.monotonic() - start
 
 
-def drop_private_metadata(notebook: NotebookNode) -> None:
-    """Takes out of an executed notebook what tells of the machine that ran it."""
+def drop_private_details(notebook: NotebookNode, folder: Path) -> None:
+    """Takes out of an executed notebook what tells of the machine that ran it: metadata, and paths in the outputs.
+
+    Args:
+        notebook: As `run_notebook` leaves it.
+        folder: The kernel's current folder, shown as `.`; the one above it becomes `..`, the user's own `~`.
+    """
     for cell in notebook.cells:
         cell.metadata = NotebookNode()
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            for holder, name in [(output, "text"), *((data, kind) for kind in data if kind.startswith("text/"))]:
+                if name in holder:
+                    holder[name] = _hide_paths(holder[name], folder)
     notebook.metadata.get("language_info", {}).pop("version", None)
+
+
+def _hide_paths(text: str, folder: Path) -> str:
+    shown = {folder: ".", folder.resolve(): ".", folder.parent: "..", folder.resolve().parent: "..", Path.home(): "~"}
+    for path, name in shown.items():  # the longest first: each lies in those after it
+        if path != Path(path.anchor):
+            text = re.sub(rf"(?<![\w.~-]){re.escape(str(path))}(?![\w.-])", name, text)
+    return text

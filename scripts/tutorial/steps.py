@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from local_servers import find_free_port, stop_group, wait_until_ready
 
 from tutorial.blocks import Step
 from tutorial.shown_output import find_missing
@@ -37,14 +36,17 @@ class Program:
 
 
 def make_environment(work: Path) -> dict[str, str]:
-    """Returns an environment with this interpreter's commands first and a cache of its own, in which no Hub is asked.
+    """Returns an environment with this interpreter's commands first, a cache of its own and no other setting of ours.
+
+    No Hub is asked in it.
 
     Args:
         work: The folder of the run.
     """
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     fresh = {"PATH": path, "LIGHTNING_MED_CACHE": str(work / "cache"), "HF_HUB_OFFLINE": "1", "COLUMNS": "80"}
-    return {**{name: value for name, value in os.environ.items() if name != "LIGHTNING_MED_MODEL"}, **fresh}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTNING_MED_")}
+    return {**kept, **fresh}
 
 
 def run_steps(steps: list[Step], folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[Step, float]]:
@@ -67,7 +69,7 @@ def run_steps(steps: list[Step], folder: Path, environment: Mapping[str, str]) -
     with _stop_at_end() as programs:
         for step in steps:
             while programs and programs[0].section != step.section:
-                _stop(programs.pop(0).process)
+                stop_group(programs.pop(0).process, signal.SIGINT)
                 ports = {}
             if step.address:
                 ports[str(urlsplit(step.address).port)] = find_free_port()
@@ -77,13 +79,6 @@ def run_steps(steps: list[Step], folder: Path, environment: Mapping[str, str]) -
             if missing := find_missing(step.shown, written):
                 raise StepError(_describe(step, "this line of the page is not in its output: " + missing[0], written))
             yield step, time.monotonic() - start
-
-
-def find_free_port() -> str:
-    """Returns a port of this machine that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
 
 
 def replace_ports(step: Step, ports: Mapping[str, str]) -> Step:
@@ -111,7 +106,7 @@ def _run(step: Step, folder: Path, environment: Mapping[str, str]) -> str:
         written = (error.output or b"").decode(errors="replace")
         raise StepError(_describe(step, f"it did not end within {_PATIENCE:.0f} s.", written)) from error
     finally:
-        _stop(process)
+        stop_group(process, signal.SIGINT)
     if process.returncode != step.status:
         raise StepError(_describe(step, f"it ended with status {process.returncode}, not {step.status}.", written))
     return written
@@ -130,23 +125,10 @@ def _start(step: Step, folder: Path, environment: Mapping[str, str], programs: l
             start_new_session=True,
         )
     programs.append(Program(process, step.section))
-    end = time.monotonic() + _PATIENCE
-    while not _answers(step.address):
-        if process.poll() is not None or time.monotonic() > end:
-            what = f"it never answered at {step.address}."
-            raise StepError(_describe(step, what, log.read_text(encoding="utf-8", errors="replace")))
-        time.sleep(0.2)
+    if not wait_until_ready(process, step.address, _PATIENCE):
+        what = f"it never answered at {step.address}."
+        raise StepError(_describe(step, what, log.read_text(encoding="utf-8", errors="replace")))
     return log.read_text(encoding="utf-8", errors="replace")
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -156,20 +138,7 @@ def _stop_at_end() -> Iterator[list[Program]]:
         yield programs
     finally:
         for program in programs:
-            _stop(program.process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process and all that it started, as Ctrl-C does, and after ten seconds by force."""
-    if process.poll() is not None:
-        return
-    for number, patience in ((signal.SIGINT, 10), (signal.SIGKILL, 10)):
-        os.killpg(process.pid, number)
-        try:
-            process.wait(patience)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+            stop_group(program.process, signal.SIGINT)
 
 
 def _describe(step: Step, what: str, written: str) -> str:

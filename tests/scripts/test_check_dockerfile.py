@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 from lightning_med.cli.answering.server_options import check_server_options, make_parser
 from lightning_med.utils.errors import InputError, RunError
 from tests.conftest import ROOT
+from tests.servers import run_server
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -69,6 +72,22 @@ def test_the_default_command_is_one_of_ours_and_asks_for_a_login(
     check_server_options(given)
     assert f":{given.port}/health" in find_last(stages, target, "HEALTHCHECK").text
     assert find_last(stages, target, "EXPOSE").text == str(given.port)
+
+
+def test_the_health_check_asks_the_server_itself_and_no_proxy(find_last: Callable[..., Any], stages: Any) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+
+    _, _, text = find_last(stages, "cpu", "HEALTHCHECK").text.partition("CMD ")
+    with run_server(server := ThreadingHTTPServer(("127.0.0.1", 0), Handler)):
+        _, *words = json.loads(text.replace(":8000/", f":{server.server_port}/"))
+        environment = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+        assert subprocess.run([sys.executable, *words], env=environment, timeout=60).returncode == 0
+        words[-1] = words[-1].replace("/health", "/wealth")
+        done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, timeout=60)
+        assert done.returncode == 1
 
 
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
@@ -127,8 +146,8 @@ def commands(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatc
         ran.append((argv[-1], env or {}))
         return subprocess.CompletedProcess(argv, 143 if "exit" in argv[-1] else 0)
 
-    module = sys.modules[script("check_dockerfile").StageRoot.__module__]
-    monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
+    for module in (sys.modules[script("check_dockerfile").StageRoot.__module__], script("container.mounts")):
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
     return ran
 
 

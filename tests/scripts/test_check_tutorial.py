@@ -148,10 +148,15 @@ def test_commands_run_in_order_in_one_folder(script: Script, tmp_path: Path) -> 
     assert len(run(script, write + read + block("cd nowhere\nexit 0", mark="status 1"), tmp_path)) == 3
 
 
-def test_the_environment_is_new_and_has_this_interpreter(script: Script, tmp_path: Path) -> None:
+def test_the_environment_is_new_and_has_this_interpreter(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MODEL", "API_KEY", "CACHE"):
+        monkeypatch.setenv(f"LIGHTNING_MED_{name}", "of this machine")
     environment = script("tutorial.steps").make_environment(tmp_path)
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert environment["LIGHTNING_MED_CACHE"].startswith(str(tmp_path))
+    assert [name for name in environment if name.startswith("LIGHTNING_MED_")] == ["LIGHTNING_MED_CACHE"]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +174,14 @@ def test_what_a_page_says_and_a_command_does_not_is_an_error(
 ) -> None:
     with pytest.raises(script("tutorial.steps").StepError, match=named):
         run(script, text, tmp_path)
+
+
+def test_a_program_that_a_command_left_in_the_background_ends_with_it(script: Script, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with os.fdopen(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+        assert run(script, block("exec 3> pipe; echo up >&3; sleep 600 > log 2>&1 &"), tmp_path)
+        os.set_blocking(pipe.fileno(), True)
+        assert pipe.read() == b"up\n"  # it ends when the last program that holds the pipe has ended
 
 
 @pytest.mark.slow
@@ -193,6 +206,36 @@ def test_the_report_names_each_block_and_what_failed(
     module.PAGE.write_text(block("exit 1"), encoding="utf-8")
     assert module.main(["tutorial"]) == 1
     assert "check_tutorial: tutorial: line 2: it ended with status 1" in capsys.readouterr().err
+
+
+def test_a_notebook_keeps_no_path_of_the_machine_that_ran_it(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    folder = tmp_path / "first-model"
+    text = f"{folder}/runs in {folder}, {tmp_path}/cache, /home/me/x of /home/me, /home/men, {folder}s"
+    cell = nbformat.v4.new_code_cell("run()", metadata={"a": 1})
+    data = {"text/plain": text, "image/png": "abc/home/me"}
+    cell.outputs = [nbformat.v4.new_output("stream", text=text), nbformat.v4.new_output("display_data", data)]
+    script("tutorial.notebook").drop_private_details(nbformat.v4.new_notebook(cells=[cell]), folder)
+    hidden = "./runs in ., ../cache, ~/x of ~, /home/men, ../first-models"
+    assert cell.metadata == {}
+    assert cell.outputs[0].text == hidden
+    assert cell.outputs[1].data == {"text/plain": hidden, "image/png": "abc/home/me"}
+
+
+def test_a_notebook_is_written_whole_or_not_at_all(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, path = script("check_tutorial"), tmp_path / "a.ipynb"
+    monkeypatch.setattr(module, "run_notebook", lambda *_: [("title", 1.0)])
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", metadata={"a": 1})]), path)
+    os.link(path, tmp_path / "before")
+    before = path.read_text(encoding="utf-8")
+    module.check_notebook(path, tmp_path, {}, write_outputs=True)
+    assert nbformat.read(path, 4).cells[0].metadata == {}
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+    assert (tmp_path / "before").read_text(encoding="utf-8") == before  # another file has taken its place
 
 
 # ------------------------------------------------------------------ what is shipped
