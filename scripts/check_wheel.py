@@ -50,7 +50,7 @@ _TRACKED = "lightning-med fit --config configs/debug.yaml --logger {extra}"
 _MORE = {
     "none": "lightning-med completion bash",
     "app": "serve",
-    "llama": f'lightning-med respond --model {_RUN}/export --engine llama.cpp "{_QUESTION}"',
+    "llama": f"lightning-med chat --model {_RUN}/export --engine llama.cpp",
     "wandb": _TRACKED,
     "mlflow": _TRACKED,
     "trackio": _TRACKED,
@@ -77,7 +77,7 @@ class Place:
         return {**kept, "PATH": path, "HOME": str(self.folder / "home"), "LANG": "C.UTF-8", "WANDB_MODE": "offline"}
 
     def run(self, command: str | list[str], shown: str = "") -> str:
-        """Runs a command; returns its standard output.
+        """Runs a command, with a question on its standard input; returns its standard output.
 
         Args:
             command: A line of a shell, or its words where they hold paths of this machine.
@@ -87,7 +87,7 @@ class Place:
             RuntimeError: It fails.
         """
         start = time.monotonic()
-        options: dict[str, Any] = {"cwd": self.folder / "work", "env": self.variables, "stdin": subprocess.DEVNULL}
+        options: dict[str, Any] = {"cwd": self.folder / "work", "env": self.variables, "input": f"{_QUESTION}\n"}
         words = shlex.split(command) if isinstance(command, str) else command
         result = subprocess.run(words, **options, capture_output=True, text=True, timeout=_PATIENCE)
         print(f"  {time.monotonic() - start:6.1f} s  {shown or command}", flush=True)

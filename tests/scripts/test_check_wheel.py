@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +11,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+
+from lightning_med.cli.command import main
 
 
 def test_paths_with_spaces_stay_one_word(
@@ -49,3 +53,19 @@ def test_commands_know_how_to_reach_the_index_and_nothing_else(
     variables = script("check_wheel").Place(tmp_path).variables
     found = {name for name, value in variables.items() if value == "of this machine"}
     assert found == kept
+
+
+def test_the_verbs_have_the_options_of_the_commands(
+    script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    checker = script("check_wheel")
+    commands = [*checker._COMMANDS.strip().splitlines(), *checker._MORE.values()]
+    words = [shlex.split(command)[1:] for command in commands if command.startswith("lightning-med")]
+    assert len(words) > 12
+    for verb, *options in words:
+        if verb.startswith("--"):
+            continue
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        shown = set(re.findall(r"--[\w.]+", capsys.readouterr().out))
+        assert {word for word in options if word.startswith("--")} <= shown, verb
