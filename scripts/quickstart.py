@@ -120,13 +120,18 @@ def print_comparison(plan: Plan, run: Path) -> None:
             columns = {"untuned base": untuned, "tuned": columns["answer"]}
     before = "SmolLM2 as it is, same prompt" if has_base else "random weights"
     say("\nembedded test split (synthetic consultations, written by a program):")
-    say(f"perplexity before: {results['test/base_perplexity']:.2f} ({before})")
-    say(f"perplexity after: {results['test/perplexity']:.2f}")
+    say(f"perplexity before: {_format_number(results['test/base_perplexity'])} ({before})")
+    say(f"perplexity after: {_format_number(results['test/perplexity'])}")
     for number, question in enumerate(QUESTIONS):
         say(f"\nquestion: {shorten(question)}")
         for title, answers in columns.items():
             say(f"{title}: {shorten(answers[number])}")
     say(f"\n{DISCLAIMER}")
+
+
+def _format_number(value: float | None) -> str:
+    """Returns a figure of `test.json`, where one that was not finite is null."""
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def shorten(text: str) -> str:

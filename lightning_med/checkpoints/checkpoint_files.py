@@ -42,7 +42,10 @@ def find_last_checkpoint(home: Path, runs: list[Path] | None = None) -> Path:
 def find_best_checkpoint(run: Path) -> Path | None:
     """Returns the checkpoint of a run's best validation, else its last one; `None` where there is none."""
     folder = run / CHECKPOINTS
-    return next((path for path in (*sorted(folder.glob("best*.ckpt")), folder / LAST) if path.is_file()), None)
+    try:
+        return next((path for path in (*sorted(folder.glob("best*.ckpt")), folder / LAST) if path.is_file()), None)
+    except PermissionError:  # the run is another user's
+        return None
 
 
 def find_run_folder(checkpoint: str | Path) -> Path:

@@ -95,9 +95,9 @@ def read_facts(run: Path) -> RunFacts:
         settings = _read_settings(run)
         record = RunRecord.read(run)
     except FileNotFoundError:
-        left = {path.name for path in run.iterdir()} - {LOCK} if run.is_dir() else set()
-        status = Status.RUNNING if is_running else Status.BROKEN if left else Status.EMPTY
-        return RunFacts(run, status, f"{SETTINGS} is missing" if left else "", changed=changed)
+        problem = _explain_absence(run)
+        status = Status.RUNNING if is_running else Status.BROKEN if problem else Status.EMPTY
+        return RunFacts(run, status, problem, changed=changed)
     except (ValueError, OSError) as error:
         return RunFacts(run, Status.RUNNING if is_running else Status.BROKEN, str(error), changed=changed)
     logged, validation = read_metrics(run)
@@ -128,6 +128,17 @@ def _read_settings(run: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{SETTINGS} has no settings")
     return settings
+
+
+def _explain_absence(run: Path) -> str:
+    """Returns what is wrong with a folder without settings; empty where nothing is in it."""
+    try:
+        left = {path.name for path in run.iterdir()} - {LOCK}
+    except FileNotFoundError:  # it has been removed
+        return ""
+    except OSError as error:
+        return f"its folder cannot be read: {error.strerror}"
+    return f"{SETTINGS} is missing" if left else ""
 
 
 def _get(settings: dict[str, Any], section: str) -> dict[str, Any]:

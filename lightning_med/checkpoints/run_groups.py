@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from lightning_med.checkpoints.run_facts import RunFacts
@@ -51,12 +52,14 @@ class Comparison:
         """Returns the number of a run's group; `None` where it is in none."""
         return self._places.get(run.path)
 
-    def list_best(self) -> set[Path]:
-        """Returns the run with the lowest perplexity of each group that has two or more."""
+    @cached_property
+    def best(self) -> set[Path]:
+        """The run with the lowest perplexity of each group that has two or more."""
         return {_find_best(group).path for group in self.groups if len(group) > 1}
 
-    def list_best_by_bytes(self) -> set[Path]:
-        """Returns the run with the fewest bits per byte among those on the same rows in different tokens."""
+    @cached_property
+    def best_by_bytes(self) -> set[Path]:
+        """The run with the fewest bits per byte among those on the same rows in different tokens."""
         best = set()
         for groups in self.rows.values():
             runs = [run for number in groups for run in self.groups[number] if _get_bits(run) is not None]

@@ -72,7 +72,10 @@ def _read_number(row: list[str], place: int | None) -> float | None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Returns the content of `test.json` or `validate.json`; empty where there is none that can be read."""
+    """Returns the content of `test.json` or `validate.json`; empty where there is none that can be read.
+
+    A figure that was not finite is null.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

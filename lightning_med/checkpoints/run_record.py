@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning_med.utils.files import write_text
 
 RECORD = "run.json"  # in the run's folder
-OUT_OF_TIME = "time"  # an end that is none: the run can be resumed
+OUT_OF_TIME = "time"  # not a real end: the run can be resumed
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_med.checkpoints.checkpoint_files import find_best_checkpoint
 from lightning_med.checkpoints.run_facts import Status, read_facts
 from lightning_med.checkpoints.run_folder import hold_lock
 from lightning_med.checkpoints.run_groups import Comparison
@@ -157,6 +159,40 @@ def test_whatever_a_file_holds_there_is_an_answer(name: str, content: bytes) -> 
         Comparison.of([facts])
         if facts.status is Status.BROKEN:
             assert facts.problem
+
+
+def test_a_folder_that_may_not_be_listed_is_a_broken_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "tiny" / "version_0"
+    run.mkdir(parents=True)
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    facts = read_facts(run)
+    assert (facts.status, facts.problem) == (Status.BROKEN, "its folder cannot be read: Permission denied")
+
+
+def test_a_file_in_the_place_of_a_run_is_broken_and_nothing_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "version_0").touch()
+    assert [read_facts(tmp_path / name).status for name in ("version_0", "version_1")] == [Status.BROKEN, Status.EMPTY]
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "version_0"])
+def test_checkpoints_in_a_folder_that_may_not_be_entered_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run = make_run(tmp_path)
+    assert find_best_checkpoint(run) == run / "checkpoints" / "last.ckpt"
+    find = os.stat
+
+    def refuse(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if name in Path(path).parts[:-1]:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return find(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert find_best_checkpoint(run) is None
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "run.json", "metrics.csv", "test.json", "checkpoints"])

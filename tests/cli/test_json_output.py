@@ -13,9 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_med.cli.output.json_output import collect_result
+from lightning_med.checkpoints.run_facts import read_facts
+from lightning_med.checkpoints.run_groups import Comparison
+from lightning_med.cli.output.json_output import collect_result, print_object
+from lightning_med.cli.output.results import write_results
+from lightning_med.cli.output.run_table import describe_run, format_lines
 from lightning_med.cli.verbs import serve
 from tests import tiny
+from tests.checkpoints.runs import make_run
 
 
 def call(*argv: object, cwd: Path | None = None) -> tuple[dict, str]:
@@ -32,6 +37,33 @@ def test_what_json_lacks_is_replaced(capsys: pytest.CaptureFixture[str]) -> None
         result |= {"path": Path("a/b"), "list": (1, math.inf), "nested": {1: math.nan}}
     out, err = capsys.readouterr()
     assert (json.loads(out), err) == ({"path": "a/b", "list": [1, None], "nested": {"1": None}}, "for people\n")
+
+
+@pytest.mark.parametrize("verb", ["test", "validate"])
+def test_a_file_of_results_is_json_too_where_a_figure_is_not_finite(tmp_path: Path, verb: str) -> None:
+    run = make_run(tmp_path)
+    metrics = {"test/perplexity": math.inf, "test/loss": math.nan, "test/tokens": 9}
+    result = write_results(run / f"{verb}.json", metrics, "a.ckpt", "data-1", "test-1")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    stored = json.loads((run / f"{verb}.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert (stored["test/perplexity"], stored["test/loss"], stored["test/tokens"]) == (None, None, 9)
+    printed = io.StringIO()
+    print_object(result, printed)
+    assert json.loads(printed.getvalue())["metrics"] == {name: stored[name] for name in metrics}
+
+
+def test_a_figure_of_a_test_that_was_not_finite_is_unknown_in_the_table(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_results(run / "test.json", {"test/perplexity": math.inf}, "a.ckpt", "data-1", "test-1")
+    facts = read_facts(run)
+    comparison = Comparison.of([facts])
+    described = describe_run(facts, comparison)
+    assert (described["test/perplexity"], described["test_is_elsewhere"]) == (None, False)
+    titles, cells = (line.split() for line in format_lines([facts], comparison))
+    assert cells[titles.index("test")] == "-"
 
 
 def test_an_error_leaves_standard_output_empty(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lightning_med.checkpoints.run_facts import read_facts
+from lightning_med.checkpoints import run_groups
+from lightning_med.checkpoints.run_facts import RunFacts, read_facts
 from lightning_med.checkpoints.run_folder import hold_lock
 from lightning_med.checkpoints.run_groups import Comparison
-from lightning_med.cli.output.run_table import make_table
+from lightning_med.cli.output.run_table import describe_run, format_lines, make_table
 from tests import tiny
 from tests.checkpoints.runs import make_run, set_age, write_test
 
@@ -64,6 +65,27 @@ def test_the_best_is_marked_among_runs_on_the_same_rows_in_the_same_tokens(tmp_p
     text = "\n".join(lines)
     assert "3 groups (A, B, C): perplexity compares only within one" in text
     assert "A, B have the same validation rows in other tokens: compare their bits per byte." in text
+
+
+def test_the_best_are_found_once_however_many_runs_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = [read_facts(make_run(tmp_path, version=number, perplexities=(9.0 - number,))) for number in range(4)]
+    facts += [read_facts(make_run(tmp_path, "other", tokenizer="tokens-2"))]
+    searches: list[int] = []
+
+    def find(runs: list[RunFacts], key: Any) -> RunFacts:
+        searches.append(len(runs))
+        return sorted(runs, key=key)[0]
+
+    monkeypatch.setattr(run_groups, "min", find, raising=False)
+    comparison = Comparison.of(facts)
+    make_table(facts, comparison)
+    lines = format_lines(facts, comparison)
+    assert [describe_run(run, comparison)["best"] for run in facts] == [False, False, False, True, False]
+    assert [("6.00*" in line, "0.600*" in line) for line in lines[1:]] == [(False, False)] * 3 + [
+        (True, True),
+        (False, False),
+    ]
+    assert sorted(searches) == [4, 5]  # the perplexities of a group, the bits per byte of all
 
 
 def test_of_other_prompts_or_limits_only_like_compares_with_like(tmp_path: Path) -> None:

@@ -147,6 +147,11 @@ def test_a_fit_that_fails_is_tried_with_less_memory(
     assert [argv[argv.index("--config") + 1 :] for argv in fits] == (wanted if more else wanted[:1])
 
 
+def test_a_perplexity_that_is_not_finite_is_unknown(script: Script) -> None:
+    module = script("quickstart")
+    assert [module._format_number(value) for value in (7.5, None)] == ["7.50", "unknown"]
+
+
 def test_each_plan_needs_less_than_the_one_before(script: Script) -> None:
     plans = script("quickstart_parts.plans").PLANS
     for before, after in pairwise(plans):

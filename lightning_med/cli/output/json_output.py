@@ -35,15 +35,15 @@ def collect_result(as_json: bool) -> Iterator[dict[str, Any]]:
 
 def print_object(content: dict[str, Any], output: TextIO) -> None:
     """Prints an object as one line of JSON."""
-    print(format_json(_make_plain(content), output), file=output, flush=True)
+    print(format_json(make_plain(content), output), file=output, flush=True)
 
 
-def _make_plain(value: Any) -> Any:
+def make_plain(value: Any) -> Any:
     """Returns a value of JSON's kinds: paths as text, null for a number that is not finite, which JSON lacks."""
     if isinstance(value, dict):
-        return {str(key): _make_plain(part) for key, part in value.items()}
+        return {str(key): make_plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_make_plain(part) for part in value]
+        return [make_plain(part) for part in value]
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

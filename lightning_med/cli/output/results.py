@@ -9,6 +9,7 @@ from typing import Any
 from lightning import Trainer
 
 from lightning_med.checkpoints.checkpoint_files import CHECKPOINTS, LAST, find_best_checkpoint, find_run_folder
+from lightning_med.cli.output.json_output import make_plain
 from lightning_med.data.preparation.pipeline import Prepared
 from lightning_med.safety.answers.unsafe_content import COUNTED, describe_counts
 from lightning_med.training.callbacks.predictions import count_unsafe_predictions
@@ -27,7 +28,7 @@ def find_output(settings: Any, name: str) -> Path:
 def write_results(
     path: Path, metrics: dict[str, float], checkpoint: str, fingerprint: str, rows: str
 ) -> dict[str, Any]:
-    """Writes metrics as JSON, in full precision, and prints them.
+    """Writes metrics as JSON, in full precision, null where one is not finite, and prints them.
 
     Args:
         path: The file to write.
@@ -40,7 +41,7 @@ def write_results(
         What `--json` prints.
     """
     content = {**metrics, "checkpoint": str(checkpoint), "data": fingerprint, "rows": rows}
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(make_plain(content), indent=2, allow_nan=False) + "\n")
     for name, value in metrics.items():
         print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value:.4f}")
     print(f"results: {path}")

@@ -29,7 +29,7 @@ def describe_run(run: RunFacts, comparison: Comparison) -> dict[str, Any]:
         "status": str(run.status),
         "problem": run.problem or None,
         "group": _name_group(run, comparison) or None,
-        "best": run.path in comparison.list_best(),
+        "best": run.path in comparison.best,
         "data": run.data,
         "base": run.base,
         "adapter": run.has_adapter,
@@ -78,7 +78,7 @@ def make_table(runs: Sequence[RunFacts], comparison: Comparison) -> Table:
             Text(f"{run.path.parent.name}\n{run.path.name}"),
             Text(f"{run.data or _NONE}\n{_format_base(run) or _NONE}"),
             Text("\n/".join(_format_steps(run).split("/"))),
-            Text(_format_perplexity(run, comparison), "bold" if run.path in comparison.list_best() else ""),
+            Text(_format_perplexity(run, comparison), "bold" if run.path in comparison.best else ""),
             *([Text(_format_bits(run, comparison))] if shows_bits else []),
             Text(_format_test(run)),
             status,
@@ -155,12 +155,12 @@ def _format_steps(run: RunFacts) -> str:
 
 
 def _format_perplexity(run: RunFacts, comparison: Comparison) -> str:
-    return _format_number(run.perplexity) + _BEST * (run.path in comparison.list_best())
+    return _format_number(run.perplexity) + _BEST * (run.path in comparison.best)
 
 
 def _format_bits(run: RunFacts, comparison: Comparison) -> str:
     bits = run.validation.bits_per_byte if run.validation else None
-    return "" if bits is None else f"{bits:.3f}" + _BEST * (run.path in comparison.list_best_by_bytes())
+    return "" if bits is None else f"{bits:.3f}" + _BEST * (run.path in comparison.best_by_bytes)
 
 
 def _format_test(run: RunFacts) -> str:

@@ -25,7 +25,8 @@ class MlflowTracker(MLFlowLogger, Tracker):
     A server that fails during the fit does not end it: a line says so, and the files in the run's folder have all.
 
     Raises:
-        InputError: The server or the database cannot be used, or has lost the run that is resumed.
+        InputError: The server or the database cannot be used, has lost the run that is resumed, or has the experiment
+            among the deleted ones.
     """
 
     kind = "mlflow"
@@ -41,21 +42,27 @@ class MlflowTracker(MLFlowLogger, Tracker):
         self._run, self._key, self._has_failed = run, hide_login(given or _DATABASE), False
         project = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         identity = run.find_id(self.kind, self._key)
+        experiment: Any = None
         try:
             client = MlflowClient(uri)
             if identity:
                 files = client.get_run(identity).info.artifact_uri
-            elif experiment := client.get_experiment_by_name(project):
-                files = experiment.artifact_location
             else:  # a database alone would have them in the folder where the command is called
                 files = (home / _FILES).as_uri() if _is_database(uri) else None
-                client.create_experiment(project, files)
+                experiment = _provide_experiment(client, project, files)
+                files = experiment.artifact_location if experiment else files
         except Exception as error:  # of the library, of a database's driver, of the network
             hint = f"For a database beside the runs: unset {_PLACE}" if given else f"Name another place by {_PLACE}"
             if identity:
                 hint = f"{hint}; or begin another MLflow run: delete {run.folder / 'trackers.json'}"
             what = f"--logger mlflow cannot use {self.place}: {describe_failure(error, 160)}."
             raise InputError(what, hint) from error
+        if experiment and experiment.lifecycle_stage == "deleted":
+            restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            raise InputError(
+                f"--logger mlflow: in {self.place} the experiment {project} has been deleted.",
+                f"{'' if given else f'{_PLACE}={uri} '}{restore}; or name another one: MLFLOW_EXPERIMENT_NAME=NAME",
+            )
         self.is_remote = not (is_here(uri) and is_here(files or ""))
         if _is_database(uri):
             self.place += f", files to {hide_login(files or '').removeprefix('file://')}"
@@ -100,16 +107,29 @@ class MlflowTracker(MLFlowLogger, Tracker):
 
     def _protect(self, action: Callable[[], None]) -> None:
         """Calls an action unless an earlier one has failed: each failure waits for several attempts."""
-        from mlflow.exceptions import MlflowException
-
         if self._has_failed:
             return
         try:
             action()
-        except (MlflowException, OSError) as error:
+        except Exception as error:  # of the library, of the network, of the client of a store of files (S3 and others)
             self._has_failed = True
             what = f"--logger mlflow: {self._address} fails ({describe_failure(error, 200)})."
             say(f"{what} The fit goes on without it; metrics.csv has everything.")
+
+
+def _provide_experiment(client: Any, name: str, files: str | None) -> Any:
+    """Returns the experiment of a name, even a deleted one; `None` where it was made now, with a place for files."""
+    from mlflow.exceptions import MlflowException
+
+    if found := client.get_experiment_by_name(name):
+        return found
+    try:
+        client.create_experiment(name, files)
+    except MlflowException:
+        if found := client.get_experiment_by_name(name):  # a fit that began together with this one has made it
+            return found
+        raise
+    return None
 
 
 def _is_database(uri: str) -> bool:

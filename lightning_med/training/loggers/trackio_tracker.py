@@ -84,10 +84,10 @@ class TrackioTracker(Logger, Tracker):
             with contextlib.redirect_stdout(io.StringIO()):
                 return trackio.init(PROJECT, name=self._run.name, config=params, resume=resume, **quiet)  # type: ignore[arg-type]
         except Exception as error:  # of the library, of the Hub, of the network
-            raise RunError(
-                f"--logger trackio: {self.place}: {describe_failure(error, 200)}.",
-                f"Unset {_SPACE} and {_SERVER} to log into a folder",
-            ) from error
+            hint = "Name another folder by TRACKIO_DIR, or leave --logger trackio out."
+            if self.is_remote:
+                hint = f"Unset {_SPACE} and {_SERVER} to log into a folder."
+            raise RunError(f"--logger trackio: {self.place}: {describe_failure(error, 200)}.", hint) from error
 
     def _close(self) -> None:
         import trackio

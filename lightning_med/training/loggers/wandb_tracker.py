@@ -24,7 +24,8 @@ class WandbTracker(WandbLogger, Tracker):
     """Logs a run to Weights & Biases.
 
     `$WANDB_MODE`, `$WANDB_PROJECT`, `$WANDB_ENTITY`, `$WANDB_BASE_URL` and the library's other variables hold. What is
-    printed is not captured, for it has patients' words in it, and files are kept in the run's folder.
+    printed is not captured, for it has patients' words in it, nor are code and the changes of a Git checkout, which may
+    hold a table of consultations. Files are kept in the run's folder.
     """
 
     kind = "wandb"
@@ -96,7 +97,12 @@ def check_wandb() -> None:
 
 def _read_settings() -> Any:
     """Returns the library's settings: its defaults, its files, its variables."""
-    set_defaults(WANDB_CONSOLE="off", WANDB_SILENT="true")
+    set_defaults(
+        WANDB_CONSOLE="off",
+        WANDB_SILENT="true",
+        WANDB_SAVE_CODE="false",  # where it is unset, the user's account decides
+        WANDB_DISABLE_GIT="true",
+    )
     import wandb
 
     return wandb.setup().settings

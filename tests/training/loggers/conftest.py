@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,3 +18,12 @@ def environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def wandb() -> Iterator[Any]:
+    """The library, which reads its settings once: those of the test, and afterwards anew."""
+    library = pytest.importorskip("wandb")
+    library.teardown()
+    yield library
+    library.teardown()

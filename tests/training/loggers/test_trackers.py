@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from lightning_med.training.loggers.tracker import TrackedRun, set_defaults
+from lightning_med.utils.errors import RunError
 from tests import tiny
 from tests.training.loggers.wandb_file import read_run
 
@@ -235,6 +236,31 @@ def test_a_server_is_named_with_what_it_is_sent(tmp_path: Path, monkeypatch: pyt
     assert said[True] == f"{everything} {words} false keeps them here."
 
 
+@pytest.mark.parametrize(
+    ("server", "hint"),
+    [
+        ("", "Name another folder by TRACKIO_DIR, or leave --logger trackio out."),
+        ("https://tracks.example", "Unset TRACKIO_SPACE_ID and TRACKIO_SERVER_URL to log into a folder."),
+    ],
+)
+def test_where_trackio_cannot_log_another_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, hint: str
+) -> None:
+    trackio = pytest.importorskip("trackio")
+    from lightning_med.training.loggers.trackio_tracker import TrackioTracker
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    keep_trackio_in(tmp_path, monkeypatch)
+    monkeypatch.setattr(trackio, "init", fail)
+    if server:
+        monkeypatch.setenv("TRACKIO_SERVER_URL", server)
+    with pytest.raises(RunError, match="Read-only file system") as failed:
+        TrackioTracker(TrackedRun(tmp_path / "tiny" / "version_0")).log_hyperparams({})
+    assert failed.value.hint == hint
+
+
 def test_variables_that_the_user_set_stay_and_those_of_the_run_before_do_not() -> None:
     set_defaults(WANDB_DATA_DIR="first", WANDB_CONSOLE="off")
     set_defaults(WANDB_DATA_DIR="second", WANDB_CONSOLE="off")
@@ -284,28 +310,20 @@ def test_what_cannot_be_honoured_is_refused(tmp_path: Path, options: tuple[str, 
     assert what in refuse(tmp_path, *options)
 
 
+@pytest.mark.usefixtures("wandb")
 def test_without_a_login_wandb_is_refused_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
-    wandb.teardown()
-    try:
-        err = refuse(tmp_path, "--logger", "wandb")
-        assert "--logger wandb: there is no login for https://wandb.example." in err
-        assert "wandb login" in err
-        assert "WANDB_MODE=offline" in err
-    finally:
-        wandb.teardown()
+    err = refuse(tmp_path, "--logger", "wandb")
+    assert "--logger wandb: there is no login for https://wandb.example." in err
+    assert "wandb login" in err
+    assert "WANDB_MODE=offline" in err
 
 
+@pytest.mark.usefixtures("wandb")
 def test_wandb_is_refused_where_its_mode_logs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    wandb.teardown()
-    try:
-        assert "with WANDB_MODE=disabled nothing is logged" in refuse(tmp_path, "--logger", "wandb")
-    finally:
-        wandb.teardown()
+    assert "with WANDB_MODE=disabled nothing is logged" in refuse(tmp_path, "--logger", "wandb")
 
 
 @pytest.mark.parametrize(("rank", "checks"), [("0", 1), ("1", 0)])
@@ -320,19 +338,15 @@ def test_only_the_rank_that_logs_needs_a_login(monkeypatch: pytest.MonkeyPatch, 
     assert len(asked) == checks
 
 
+@pytest.mark.usefixtures("wandb")
 def test_a_password_in_the_address_of_wandb_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wandb = pytest.importorskip("wandb")
     from lightning_med.training.loggers.wandb_tracker import WandbTracker
 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_BASE_URL", "https://ana:s3cret@wandb.example")
-    wandb.teardown()
-    try:
-        assert "there is no login for https://wandb.example." in refuse(tmp_path, "--logger", "wandb")
-        tracker = WandbTracker(TrackedRun(tmp_path / "tiny" / "version_0"))
-        assert (tracker.place, tracker.is_remote) == ("https://wandb.example", True)
-    finally:
-        wandb.teardown()
+    assert "there is no login for https://wandb.example." in refuse(tmp_path, "--logger", "wandb")
+    tracker = WandbTracker(TrackedRun(tmp_path / "tiny" / "version_0"))
+    assert (tracker.place, tracker.is_remote) == ("https://wandb.example", True)
 
 
 @pytest.mark.parametrize(
