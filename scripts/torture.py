@@ -13,6 +13,7 @@ import argparse
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -80,6 +81,7 @@ def main(argv: list[str]) -> int:
         options: argparse.Namespace = parser.parse_args(argv)
         torch.set_num_threads(1)  # a forked child must not inherit a thread pool, whose threads it lacks
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` has it ignored, and the runs would rightly go on
         start, results = time.monotonic(), []
         with tempfile.TemporaryDirectory() as folder, show_progress("Torture") as progress:
             for what, held, total in run_checks(options.quick, Path(folder), random.Random(options.seed), progress):
