@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from local_servers import find_free_port
 
 from faults.configs import SETTINGS, write_config
 from faults.fingerprints import compute_fingerprint, read_weights
 from faults.runs import Progress, Result, get_run_folder
-from faults.torchrun import find_free_port, make_fit_arguments, make_rank_options, read_log, start_ranks
+from faults.torchrun import make_fit_arguments, make_rank_options, read_log, start_ranks
 
 CHILD = Path(__file__).with_name("rank_child.py")
 STEPS = 20

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from local_servers import find_free_port
 
 
 def start_ranks(
@@ -41,9 +42,3 @@ def make_rank_options(ranks: int) -> list[str]:
 
 def read_log(cwd: Path) -> str:
     return (cwd / "log").read_text()[-800:]
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

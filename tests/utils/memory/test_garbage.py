@@ -43,6 +43,13 @@ def test_a_command_leaves_the_collector_on(capsys: pytest.CaptureFixture[str]) -
     assert any(walked is made for walked in gc.get_objects())  # Python 3.12 freezes objects of its own: no count tells
 
 
+def read_last_line(code: str) -> str:
+    """Runs a program in a process of its own; returns the last line that it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
 def test_a_process_of_its_own_walks_no_imports() -> None:
     code = (
         "import gc, sys\n"
@@ -51,8 +58,7 @@ def test_a_process_of_its_own_walks_no_imports() -> None:
         "main()\n"
         "print('walked:', any(walked is made for walked in gc.get_objects()), gc.isenabled())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "walked: False True", done.stderr
+    assert read_last_line(code) == "walked: False True"
 
 
 def test_what_is_alive_at_exit_is_not_walked_and_other_functions_at_exit_run() -> None:
@@ -63,5 +69,4 @@ def test_what_is_alive_at_exit_is_not_walked_and_other_functions_at_exit_run() -
         "from lightning_med.cli.command import main\n"
         "main(['triage', 'My tongue is sore.'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "walked: False", done.stderr
+    assert read_last_line(code) == "walked: False"
